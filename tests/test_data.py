@@ -1,0 +1,443 @@
+"""Every format round-trips, every bad input gives one clear line, and nothing is ever unpickled."""
+
+import gzip
+import io
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from vaesurface import data
+
+ROWS = np.array([[0.0, 1.5, -2.0], [3.0, 4.25, 5.0], [6.0, 7.0, 8.5], [1.0, 1.0, 2.0]])
+PIXELS = np.random.default_rng(0).integers(0, 256, (5, 3, 32, 32), dtype=np.uint8)
+GRAY = np.random.default_rng(1).integers(0, 256, (4, 6, 5), dtype=np.uint8)
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=True)
+    return buffer.getvalue()
+
+
+def npz(**arrays):
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def idx(array, code=0x08):
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, code, array.ndim, *array.shape)
+    return header + array.astype(IDX_TYPES[code]).tobytes()
+
+
+def cifar(labels):
+    rows = [bytes(range(labels)) + image.tobytes() for image in PIXELS]
+    return b"".join(rows)
+
+
+def mat(**arrays):
+    buffer = io.BytesIO()
+    savemat(buffer, arrays, do_compression=True)
+    return buffer.getvalue()
+
+
+def svhn(images=PIXELS):
+    return mat(X=images.transpose(2, 3, 1, 0), y=np.ones((len(images), 1)))
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def complaint(call, *arguments, **options):
+    """The message of the ValueError that a call raises: one line that says expected, got and what to do."""
+    with pytest.raises(
+        ValueError, match=r"\Aexpected [^\n]+, got [^\n]+; [^\n]+\Z|: expected .+, got .+; .+"
+    ) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+FORMATS = {
+    "rows.npy": (npy(ROWS), ROWS),
+    "integers.npy": (npy(np.arange(6).reshape(3, 2)), np.arange(6.0).reshape(3, 2)),
+    "bytes-are-not-scaled.npy": (npy(GRAY[0]), GRAY[0]),
+    "only.npz": (npz(anything=ROWS), ROWS),
+    "named.npz": (npz(y=np.ones(4), X=ROWS), ROWS),
+    "lower-case.npz": (npz(x=ROWS, y=np.ones(4)), ROWS),
+    "plain.csv": (b"0,1.5,-2\n3,4.25,5\n6,7,8.5\n1,1,2\n", ROWS),
+    "header.csv": (b'\xef\xbb\xbf"a","b c",d\r\n0,1.5,-2e0\r\n3,4.25,5\r\n"6",7,8.5\r\n\r\n1,1,2', ROWS),
+    "commented.csv": (b"# a,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
+    "column.csv": (b"x\n1\n2\n", [[1], [2]]),
+    "train-images-idx3-ubyte": (idx(GRAY), GRAY.reshape(4, 30) / 255),
+    "train-images-idx3-ubyte.gz": (gzip.compress(idx(GRAY)), GRAY.reshape(4, 30) / 255),
+    "images.idx": (idx(PIXELS), PIXELS.reshape(5, 3072) / 255),
+    "images.idx.gz": (gzip.compress(idx(GRAY)), GRAY.reshape(4, 30) / 255),
+    "no-suffix-but-the-magic-number": (idx(GRAY), GRAY.reshape(4, 30) / 255),
+    **{f"{code}.idx": (idx(ROWS.round(), code), ROWS.round()) for code in IDX_TYPES if code != 0x08},
+    "data_batch_1.bin": (cifar(labels=1), PIXELS.reshape(5, 3072) / 255),
+    "train.bin": (cifar(labels=2), PIXELS.reshape(5, 3072) / 255),
+    "train_32x32.mat": (svhn(), PIXELS.reshape(5, 3072) / 255),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_gives_the_values_written_to_it(tmp_path, name):
+    content, expected = FORMATS[name]
+    X = data.load(str(write(tmp_path, name, content)))
+    assert X.dtype == np.float64 and X.flags.c_contiguous and X.dtype.isnative
+    np.testing.assert_array_equal(X, expected)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_limit_keeps_the_first_rows(tmp_path, name):
+    content, expected = FORMATS[name]
+    path = write(tmp_path, name, content)
+    np.testing.assert_array_equal(data.load(path, limit=2), expected[:2])
+    np.testing.assert_array_equal(data.load(path, limit=1000), expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".gif", ".PGM", ".tiff"])
+def test_a_folder_of_grayscale_images_is_read_in_order_of_name(tmp_path, suffix):
+    for number, image in reversed(list(enumerate(GRAY))):
+        Image.fromarray(image).save(tmp_path / f"{number}{suffix}")
+    (tmp_path / "readme.txt").write_text("not an image")
+    (tmp_path / "._0.png").write_text("nor this")
+    np.testing.assert_array_equal(data.load(tmp_path), GRAY.reshape(4, 30) / 255)
+    np.testing.assert_array_equal(data.load(tmp_path, limit=3), GRAY[:3].reshape(3, 30) / 255)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".ppm"])
+def test_a_folder_of_color_images_is_flattened_channel_by_channel(tmp_path, suffix):
+    for number, image in enumerate(PIXELS):
+        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / f"{number}{suffix}")
+    np.testing.assert_array_equal(data.load(tmp_path), PIXELS.reshape(5, 3072) / 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "P"])
+def test_bitmaps_and_palettes_of_grays_are_read_as_grayscale(tmp_path, mode):
+    for number, image in enumerate(GRAY):
+        black_and_white = Image.fromarray(np.where(image > 127, 255, 0).astype(np.uint8))
+        black_and_white.convert(mode).save(tmp_path / f"{number}.png")
+    np.testing.assert_array_equal(data.load(tmp_path), GRAY.reshape(4, 30) > 127)
+
+
+def test_palettes_of_colors_are_read_as_colors(tmp_path):
+    for number, image in enumerate(GRAY):
+        red = np.dstack([image, 0 * image, 0 * image])
+        Image.fromarray(red).quantize(256).save(tmp_path / f"{number}.gif")
+    expected = np.pad(GRAY.reshape(4, 30), ((0, 0), (0, 60))) / 255
+    np.testing.assert_array_equal(data.load(tmp_path), expected)
+
+
+def test_a_jpeg_is_read_to_its_loss(tmp_path):
+    for number in range(2):
+        Image.fromarray(np.full((8, 8), 100 * number, np.uint8)).save(tmp_path / f"{number}.jpg")
+    np.testing.assert_allclose(data.load(tmp_path), np.repeat([[0], [100 / 255]], 64, axis=1), atol=0.01)
+
+
+def test_the_data_sets_that_ship_have_their_documented_shapes_and_ranges():
+    digits, pooled = data.load("digits"), data.load("digits-4x4")
+    assert digits.shape == (1797, 64) and digits.min() == 0 and digits.max() == 1
+    assert pooled.shape == (1797, 16)
+    np.testing.assert_allclose(pooled[:, 1], digits[:, [2, 3, 10, 11]].mean(axis=1), rtol=1e-15)
+    np.testing.assert_array_equal(data.load("digits", limit=7), digits[:7])
+    np.testing.assert_array_equal(data.load("antipodal"), [[1, 1], [-1, -1]])
+    np.testing.assert_array_equal(data.antipodal(d=3), [[1, 1, 1], [-1, -1, -1]])
+
+
+BROKEN = {
+    "cut.npy": (npy(ROWS)[:-1], "cut.npy: expected a NumPy file"),
+    "header-cut.npy": (npy(ROWS)[:30], "header-cut.npy: expected a NumPy file"),
+    "empty.npy": (b"", "got ValueError: it begins with b''"),
+    "text.npy": (b"1,2\n3,4\n", "it begins with b'1,2"),
+    "greedy.npy": (npy(ROWS).replace(b"(4, 3)", b"(4,9**9)"), "whole and not pickled"),
+    "vast.npy": (npy(ROWS).replace(b"(4, 3), }      ", b"(4, 999999999)}"), "whole and not pickled"),
+    "scalar.npy": (npy(np.float64(3)), r"got shape \(1,\); reshape"),
+    "text-array.npy": (npy(np.array([["a", "b"]] * 2)), "real numbers, got dtype <U1"),
+    "records.npy": (npy(np.zeros((2, 2), [("a", float)])), "got dtype"),
+    "cut.npz": (npz(X=ROWS)[:-30], "BadZipFile"),
+    "corrupt.npz": (npz(X=ROWS).replace(ROWS[1].tobytes(), ROWS[0].tobytes()), "Bad CRC-32"),
+    "many.npz": (
+        npz(train=ROWS, test=ROWS),
+        r"expected one array or one named X, got arrays \['train', 'test'\]",
+    ),
+    "none.npz": (npz(), r"got arrays \[\]"),
+    "both.npz": (npz(x=ROWS, X=ROWS), "one named X"),
+    "ragged.csv": (b"1,2\n3\n", "as many in every line, got ValueError: .*columns changed from 2 to 1"),
+    "words.csv": (b"a,b\n1,2\n3,x\n", "could not convert string 'x'"),
+    "mixed-header.csv": (b"a,2\n1,2\n3,4\n", "could not convert string 'a'"),
+    "gap.csv": (b"1,2\n3,\n", "could not convert string ''"),
+    "empty.csv": (b"", "got no line of data"),
+    "header-only.csv": (b"a,b\n", "got no line of data"),
+    "binary.csv": (b"\xff\xfe\x00", "UnicodeDecodeError"),
+    "missing-values.csv": (b"1,2\nnan,4\n1,inf\n", "2 NaN or infinite, the first at row 1, column 0"),
+    "semicolons.csv": (b"1;2\n3;4\n", "could not convert"),
+    "one.csv": (b"1,2\n", r"at least 2 rows, got shape \(1, 2\)"),
+    "cut-idx3-ubyte": (idx(GRAY)[:-1], r"expected 136 bytes for shape \(4, 6, 5\), got 135"),
+    "long.idx": (idx(GRAY) + b"\0", "expected 136 bytes .* got 137"),
+    "header-cut.idx": (idx(GRAY)[:9], "expected .* bytes"),
+    "cut.idx.gz": (gzip.compress(idx(GRAY))[:-9], "cut.idx.gz: expected an IDX file.*EOFError"),
+    "corrupt.idx.gz": (gzip.compress(idx(GRAY))[:-8] + b"\0" * 8, "BadGzipFile"),
+    "labels-idx1-ubyte": (idx(GRAY[0, 0]), "got rank 1; load images, not their labels"),
+    "rank-0.idx": (b"\0\0\x08\0\x07", "got rank 0"),
+    "no-pixels.idx": (idx(np.zeros((3, 0, 2))), r"at least 1 column, got shape \(3, 0\)"),
+    "type.idx": (b"\0\0\x07\x02" + b"\0" * 8, "so is not IDX either; convert"),
+    "notes.txt": (
+        b"hello",
+        r"a name \(digits, digits-4x4, antipodal\) or a path \(.npy .npz .csv .bin .mat, IDX",
+    ),
+    "empty.dat": (b"", "not IDX either"),
+    "cut.bin": (cifar(labels=1)[:-1], "got 15364 bytes, a whole number of neither; fetch"),
+    "empty.bin": (b"", "got 0 bytes"),
+    "cut.mat": (svhn()[:-100], "cut.mat: expected SVHN's uint8 array X"),
+    "cut-uncompressed.mat": (None, "cut-uncompressed.mat: expected SVHN's uint8 array X"),
+    "empty.mat": (b"", "empty.mat: expected SVHN"),
+    "text.mat": (b"hello" * 100, "text.mat: expected SVHN"),
+    "hdf5.mat": (b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + b"\0" * 99, "hdf5.mat: expected SVHN"),
+    "other.mat": (mat(images=ROWS), r"got arrays \['images'\]"),
+    "shape.mat": (mat(X=ROWS), r"got X of dtype float64 and shape \(4, 3\)"),
+}
+_uncompressed = io.BytesIO()
+savemat(_uncompressed, {"X": PIXELS.transpose(2, 3, 1, 0)})
+BROKEN["cut-uncompressed.mat"] = (_uncompressed.getvalue()[:-100], BROKEN["cut-uncompressed.mat"][1])
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("limit", [None, 3])
+def test_a_bad_file_gives_one_clear_line(tmp_path, name, limit):
+    content, match = BROKEN[name]
+    path = write(tmp_path, name, content)
+    with pytest.raises(ValueError, match=match):
+        data.load(path, limit=limit)
+    assert complaint(data.load, path, limit=limit).count(name) >= 1
+
+
+def test_a_file_that_could_be_either_cifar_is_refused(tmp_path):
+    path = write(tmp_path, "either.bin", b"")
+    with path.open("r+b") as file:
+        file.truncate(3073 * 3074)
+    assert "a whole number of both; drop the last record" in complaint(data.load, path)
+
+
+RGB = PIXELS[0].transpose(1, 2, 0)
+BAD_FOLDERS = {
+    "odd-size": (
+        {"a.png": png(GRAY[0]), "b.png": png(GRAY[1]), "c.png": png(GRAY[2].T)},
+        r"c.png: .*\(6, 5\).*\(5, 6\)",
+    ),
+    "odd-first": (
+        {"a.png": png(GRAY[0].T), "b.png": png(GRAY[1]), "c.png": png(GRAY[2])},
+        "a.png: expected gray",
+    ),
+    "odd-mode": (
+        {"a.png": png(RGB), "b.png": png(RGB), "c.png": png(RGB[..., 0])},
+        "c.png: expected RGB .* got gray",
+    ),
+    "alpha": ({"a.png": png(np.dstack([RGB, RGB[..., :1]]))}, "a.png: expected 8-bit .* got mode RGBA"),
+    "deep": ({"a.png": png(GRAY[0].astype(np.uint16) * 257)}, "a.png: .* got mode I;16"),
+    "cut": ({"a.png": png(RGB)[:-40], "b.png": png(RGB)}, "a.png: expected an image, whole"),
+    "misnamed": ({"a.png": b"hello"}, "a.png: .*UnidentifiedImageError"),
+    "empty": ({"notes.txt": b"hello"}, r"empty: expected images \(.bmp .* got a folder without any"),
+    "single": ({"a.png": png(RGB)}, r"single: expected at least 2 rows, got shape \(1, 3072\)"),
+    "same": ({"a.png": png(RGB), "b.png": png(RGB)}, "same: expected data that vary"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FOLDERS)
+def test_a_bad_folder_names_the_culprit(tmp_path, name):
+    files, match = BAD_FOLDERS[name]
+    for file, content in files.items():
+        write(tmp_path / name, file, content)
+    with pytest.raises(ValueError, match=match):
+        data.load(tmp_path / name)
+    complaint(data.load, tmp_path / name)
+
+
+class Bomb:
+    """Its unpickling would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_no_pickle_is_ever_loaded(tmp_path):
+    trace = tmp_path / "exploded"
+    array = np.array([[Bomb(trace), 1], [2, 3]], dtype=object)
+    pickled = pickle.dumps(Bomb(trace))
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("X.npy", pickled)
+    files = {
+        "a.npy": npy(array),
+        "a.npz": npz(X=array),
+        "b.npy": pickled,
+        "b.npz": pickled,
+        "c.npz": zipped.getvalue(),
+    }
+    for name, content in files.items():
+        assert name in complaint(data.load, write(tmp_path, name, content))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["missing.npy", "no/such/folder", "~/no-such-file.csv", "x\0y.npy"])
+def test_a_missing_file_is_not_found(name):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected a file or folder, got '.*' where none is; correct"
+    ):
+        data.load(name)
+
+
+@pytest.mark.parametrize("source", ["", "digit", "MNIST", 3, ROWS, None])
+def test_an_unknown_source_is_answered_with_the_known_ones(source):
+    assert "a name" in complaint(data.load, source)
+    if isinstance(source, str):
+        assert "digits, digits-4x4, antipodal" in complaint(data.load, source)
+
+
+@pytest.mark.parametrize("limit", [1, 0, -3, 2.5, True, "3"])
+def test_a_limit_below_two_is_refused(limit):
+    assert "limit as an integer >= 2" in complaint(data.load, "digits", limit=limit)
+
+
+@pytest.mark.parametrize(
+    "X", [ROWS, ROWS.tolist(), ROWS.T.copy().T, ROWS.astype(">f8"), jnp.asarray(ROWS, jnp.float32)]
+)
+def test_check_returns_the_same_values_as_contiguous_float64(X):
+    checked = data.check(X)
+    assert type(checked) is np.ndarray and checked.dtype == np.float64 and checked.flags.c_contiguous
+    np.testing.assert_array_equal(checked, ROWS)
+
+
+def test_check_copies_nothing_that_is_already_right():
+    assert data.check(ROWS) is ROWS
+
+
+@pytest.mark.parametrize(
+    ("X", "match"),
+    [
+        (ROWS * 1j, "expected real numbers, got dtype complex128"),
+        (ROWS.astype(object), "got dtype object"),
+        (ROWS.astype(str), "got dtype <U"),
+        (ROWS > 1, "got dtype bool"),
+        (np.zeros((2, 2), "datetime64[s]"), "got dtype datetime64"),
+        ([[1, 2], [3]], "got rows of unequal length"),
+        (ROWS[0], r"expected a matrix \(n, d\), got shape \(3,\)"),
+        (ROWS[None], r"got shape \(1, 4, 3\)"),
+        (3.0, r"got shape \(\)"),
+        (ROWS[:1], r"expected at least 2 rows, got shape \(1, 3\)"),
+        (ROWS[:, :0], r"expected at least 1 column, got shape \(4, 0\)"),
+        (np.where(ROWS == 5, np.nan, ROWS), "1 NaN or infinite, the first at row 1, column 2"),
+        (np.where(ROWS > 5, np.inf, ROWS), "3 NaN or infinite, the first at row 2, column 0"),
+        (np.ones((3, 2)), "expected data that vary, got rows all equal to rounding"),
+        ([[0.1 + 0.2, 1e9], [0.3, 1e9]], "rows all equal to rounding"),
+        (ROWS * 1e-200, "rows all equal to rounding"),
+        (ROWS * 1e200, "expected a finite variance, got values that differ by"),
+        (ROWS * 2e307, "expected a finite variance"),
+    ],
+)
+def test_check_refuses_what_is_not_a_data_matrix(X, match):
+    with pytest.raises(ValueError, match=match):
+        data.check(X)
+    complaint(data.check, X)
+
+
+def test_one_column_that_varies_is_enough():
+    data.check([[1.0, 5.0], [1.0, 5.0 + 1e-12]])
+
+
+@pytest.mark.parametrize("n", [5, 40])
+@pytest.mark.parametrize("spectrum", [[4.0, 2.0, 2.0, 0.5], [0.0, 1e-6, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0], [1.0]])
+def test_a_gaussian_sample_has_exactly_the_spectrum_asked_for(n, spectrum):
+    X = data.gaussian(n, spectrum, seed=3)
+    assert X.shape == (n, len(spectrum))
+    covariance = (X - X.mean(axis=0)).T @ (X - X.mean(axis=0)) / n
+    np.testing.assert_allclose(np.linalg.eigvalsh(covariance), np.sort(spectrum), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-14)
+
+
+def test_clusters_without_noise_are_their_centers_in_turn():
+    X = data.clusters(7, 3, centers=2, noise=0.0, seed=0)
+    np.testing.assert_array_equal(X, X[[0, 1, 0, 1, 0, 1, 0]])
+    noisy = data.clusters(4000, 3, centers=2, noise=0.5, seed=0)
+    np.testing.assert_allclose(noisy[::2].std(axis=0), 0.5, rtol=0.1)
+    np.testing.assert_allclose(noisy[1::2].mean(axis=0), X[1], atol=0.05)
+
+
+def test_synthetic_data_depend_on_the_seed_alone():
+    for make in [
+        lambda seed: data.gaussian(9, [2, 1], seed=seed),
+        lambda seed: data.clusters(9, 2, centers=3, noise=1, seed=seed),
+    ]:
+        np.testing.assert_array_equal(make(5), make(5))
+        assert not np.array_equal(make(5), make(6))
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: data.antipodal(d=0), "d as an integer >= 1, got 0"),
+        (
+            lambda: data.gaussian(3, [1, 2, 3], seed=0),
+            "expected n > 3, the number of nonzero eigenvalues, got n = 3",
+        ),
+        (lambda: data.gaussian(3, [1, -2], seed=0), r"a spectrum \(d,\) of eigenvalues >= 0"),
+        (lambda: data.gaussian(3, [0, 0], seed=0), "one of them > 0"),
+        (lambda: data.gaussian(3, [[1]], seed=0), "a spectrum"),
+        (lambda: data.gaussian(3, [np.nan, 1], seed=0), "a spectrum"),
+        (lambda: data.gaussian(3.5, [1], seed=0), "n as an integer >= 2, got 3.5"),  # type: ignore[arg-type]
+        (lambda: data.gaussian(3, [1], seed=None), "seed as an integer >= 0, got None"),  # type: ignore[arg-type]
+        (lambda: data.clusters(3, 2, centers=4, noise=1, seed=0), "at most n = 3 centers, got 4"),
+        (lambda: data.clusters(3, 2, centers=0, noise=1, seed=0), "centers as an integer >= 1"),
+        (
+            lambda: data.clusters(3, 2, centers=2, noise=-1, seed=0),
+            "noise as a finite standard deviation >= 0, got -1",
+        ),
+        (lambda: data.clusters(3, 2, centers=2, noise=np.nan, seed=0), "got nan"),
+        (lambda: data.clusters(3, 2, centers=1, noise=0, seed=0), "expected data that vary"),
+    ],
+)
+def test_impossible_synthetic_data_are_refused(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+    complaint(make)
+
+
+def test_a_digest_is_of_values_and_shape_and_never_changes():
+    assert (
+        data.digest(ROWS)
+        == data.digest(ROWS.astype(">f8").T.copy().T)
+        == data.digest(jnp.asarray(ROWS, jnp.float32))
+    )
+    assert data.digest(ROWS) != data.digest(ROWS.reshape(3, 4))
+    assert data.digest(ROWS) != data.digest(ROWS + 1e-15)
+    assert data.digest(data.antipodal()) == "063b0e32fc01bec0e3c60b9067ed4a65067d400f77c15c9bf796fe1ef4dfcd5f"
+
+
+def test_importing_the_module_loads_nothing_heavy():
+    heavy = "{'sklearn', 'scipy', 'PIL', 'jax'} & set(sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", f"import sys, vaesurface.data; assert not {heavy}, {heavy}"], check=True
+    )

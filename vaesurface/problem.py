@@ -1,0 +1,106 @@
+"""What does a loss surface have to provide to be searched, refined and judged?
+
+A `Problem` is a handful of pure functions of a pytree of parameters. Only `loss` is needed; each of the others unlocks
+one thing, and its comment says which. A loss of your own is a problem on day one:
+
+>>> import jax.numpy as jnp
+>>> from vaesurface import stationary
+>>> saddle = Problem(loss=lambda w: w[0] ** 2 - w[1] ** 2)
+>>> stationary.analyze(saddle, jnp.zeros(2)).label
+'saddle of index 1'
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+Params = Any
+
+
+class VAEParams(NamedTuple):
+    """Parameters of a VAE with one linear map in the decoder and one Gaussian posterior per datum.
+
+    weight (d, k); bias (d,); log_gamma () or None where gamma is fixed; mean and log_std (n, k).
+    """
+
+    weight: Array
+    bias: Array
+    log_gamma: Array | None
+    mean: Array
+    log_std: Array
+
+
+class Theory(NamedTuple):
+    """What is known in closed form about one point: scalars, so that it survives `vmap`.
+
+    dead_rows: rows of the decoder without effect on the energy. collapsed: all of them are, and the posterior is the
+    prior. strict: number of flat directions along which the energy is known to increase strictly. radius: row norm up
+    to which the collapsed point is known to be the lowest (0: nothing known). minimum: the global minimum, NaN where
+    unknown. runaway: some parameter has left every sensible scale.
+    """
+
+    dead_rows: Array
+    collapsed: Array
+    strict: Array
+    radius: Array
+    minimum: Array
+    runaway: Array
+
+
+class Parts(NamedTuple):
+    """Parameters sorted by what they couple to.
+
+    rows: leading axis d, one slice per output coordinate; shared: couples to everything; local: leading axis n, one
+    slice per datum.
+    """
+
+    rows: Params
+    shared: Params
+    local: Params
+
+
+class Structure(NamedTuple):
+    """A loss that is a mean over data of terms, one per output coordinate, and a penalty:
+
+        loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i) ]
+    """
+
+    data: Array
+    term: Callable[[Params, Params, Params, Array], Array]
+    penalty: Callable[[Params, Params], Array]
+    split: Callable[[Params], Parts]
+    join: Callable[[Parts], Params]
+
+    def loss(self, params: Params) -> Array:
+        """The energy, a scalar."""
+        parts = self.split(params)
+
+        def datum(local, x):
+            terms = jax.vmap(lambda row, value: self.term(row, parts.shared, local, value))(parts.rows, x)
+            return jnp.sum(terms) + self.penalty(parts.shared, local)
+
+        return jnp.mean(jax.vmap(datum)(parts.local, self.data))
+
+
+class Problem(NamedTuple):
+    """A loss surface. `loss(params)` is a scalar; the rest is optional."""
+
+    loss: Callable[[Params], Array]
+    init: Callable[..., Params] | None = None  # init(key, scale): random starts, for stationary.find
+    collapsed: Callable[[], Params] | None = None  # the collapsed stationary point
+    structure: Structure | None = None  # exact inertia and Newton steps in time linear in n
+    information: Callable[[Params], Array] | None = None  # (k,) twice the KL in nats per latent: active dimensions
+    settle: Callable[[Params], Params] | None = None  # sets what has no effect on the energy to exactly zero
+    theory: Callable[[Params], Theory] | None = None  # what is known in closed form about a point
+    latents: Callable[[Params], tuple[Array, Array]] | None = None  # (k, .) odd and even under a latent's sign flip
+
+
+def require_float64(what: str) -> None:
+    """Refuse analysis in float32: signs of small eigenvalues would be noise. Raises RuntimeError."""
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+        raise RuntimeError(
+            f'expected float64 for {what}, got float32; call jax.config.update("jax_enable_x64", True) at start-up'
+        )

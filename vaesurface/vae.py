@@ -1,0 +1,129 @@
+"""Which VAE's loss surface? Problems whose energy is exact: no sampling, no noise.
+
+The decoder is pi_alpha(W z) + b with the soft threshold pi_alpha (affine at alpha = 0), the posterior of each datum is
+a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang & Wipf, ICML 2020).
+
+>>> from vaesurface import data
+>>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
+>>> print(f"{problem.loss(problem.collapsed()):.3f}")  # 2 from the data, 0 from log gamma, 1 from the posterior
+3.000
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from vaesurface import data, losses, moments, theory
+from vaesurface.problem import Parts, Problem, Structure, Theory, VAEParams, require_float64
+
+# A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
+NEGLIGIBLE = 1e-12
+# A learned gamma below this fraction of gammabar is on its way to zero: the energy is falling without bound.
+VANISHING = 1e-10
+
+
+def threshold_vae(
+    X: ArrayLike, latent: int, alpha: ArrayLike, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0
+) -> Problem:
+    """VAE with decoder pi_alpha(W z) + b and a Gaussian posterior per datum; parameters are `VAEParams`.
+
+    X (n, d); latent k with 1 <= k <= d; alpha >= 0 in the data's units; gamma > 0 fixes the decoder variance (None: it is
+    learned); beta > 0 weighs the KL part. alpha, gamma and beta may be traced, so one compiled program serves them all.
+    Raises ValueError for data `data.check` refuses and for values out of range, RuntimeError without float64.
+    """
+    require_float64("the exact energy")
+    if not isinstance(X, jax.core.Tracer):
+        X = data.check(X)
+    n, d = np.shape(X)
+    if not 1 <= latent <= d:
+        raise ValueError(f"expected 1 <= latent <= {d} (the data's features), got {latent}; choose fewer latents")
+    _require("alpha", alpha, "alpha >= 0", lambda a: np.isfinite(a) & (a >= 0))
+    _require("beta", beta, "beta > 0", lambda b: np.isfinite(b) & (b > 0))
+    if gamma is not None:
+        _require("gamma", gamma, "gamma > 0, or None to learn it", lambda g: np.isfinite(g) & (g > 0))
+
+    given, X = X, jnp.asarray(X, jnp.float64)
+    center = X.mean(axis=0)
+    gammabar = jnp.mean((X - center) ** 2)
+    beta = jnp.asarray(beta, X.dtype)
+    alpha = jnp.asarray(alpha, X.dtype)
+    fixed = None if gamma is None else jnp.log(jnp.asarray(gamma, X.dtype))
+
+    def reconstruction(weight: Array, mean: Array, log_std: Array) -> moments.Moments:
+        """Of one output coordinate, less its bias: weight, mean, log_std (k,)."""
+        variance = jnp.dot(weight**2, jnp.exp(2.0 * log_std))
+        return moments.soft_threshold(jnp.dot(weight, mean), variance, alpha)
+
+    def term(row, log_gamma, local, x):
+        weight, bias = row
+        error = losses.expected_squared_error(x - bias, *reconstruction(weight, *local))
+        return losses.gaussian(error, log_gamma if fixed is None else fixed)
+
+    def penalty(_, local):
+        return beta * jnp.sum(losses.divergence(*local))
+
+    def split(params: VAEParams) -> Parts:
+        return Parts((params.weight, params.bias), params.log_gamma, (params.mean, params.log_std))
+
+    def join(parts: Parts) -> VAEParams:
+        return VAEParams(*parts.rows, parts.shared, *parts.local)
+
+    structure = Structure(X, term, penalty, split, join)
+
+    def collapsed() -> VAEParams:
+        posterior = jnp.zeros((n, latent), X.dtype)
+        log_gamma = jnp.log(gammabar) if fixed is None else None
+        return VAEParams(jnp.zeros((d, latent), X.dtype), center, log_gamma, posterior, posterior)
+
+    def init(key: Array, scale: ArrayLike = 0.1) -> VAEParams:
+        """The collapsed point plus scale times standard normal noise; weight and bias in units of sqrt(gammabar)."""
+        leaves, treedef = jax.tree.flatten(collapsed())
+        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(jax.random.split(key, len(leaves)), leaves)]
+        noise = jax.tree.unflatten(treedef, noise)
+        unit = jnp.sqrt(gammabar)
+        noise = noise._replace(weight=unit * noise.weight, bias=unit * noise.bias)
+        return jax.tree.map(lambda x, z: x + scale * z, collapsed(), noise)
+
+    def dead_rows(params: VAEParams) -> Array:
+        """(d,) rows at zero, or below a threshold so far away that the energy does not feel them."""
+        rows = jax.vmap(reconstruction, in_axes=(0, None, None))
+        y = jax.vmap(rows, in_axes=(None, 0, 0))(params.weight, params.mean, params.log_std)
+        effect = 2.0 * jnp.abs((X - params.bias) * y.mean) + y.mean**2 + y.variance
+        log_gamma = params.log_gamma if fixed is None else fixed
+        silent = jnp.mean(effect, axis=0) * jnp.exp(-log_gamma) < NEGLIGIBLE
+        return jnp.all(params.weight == 0, axis=1) | ((alpha > 0) & silent)
+
+    def settle(params: VAEParams) -> VAEParams:
+        return params._replace(weight=jnp.where(dead_rows(params)[:, None], 0.0, params.weight))
+
+    def information(params: VAEParams) -> Array:
+        return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
+
+    def known(params: VAEParams) -> Theory:
+        dead = dead_rows(params)
+        region = theory.collapse_radius(X, alpha, gamma, beta)
+        trivial = theory.is_trivial(params, region, center, dead)
+        # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
+        constant = jnp.max(jnp.abs(X - params.bias), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
+        strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
+        affine = theory.global_minimum(given, latent, gamma, beta)
+        return Theory(
+            dead_rows=jnp.sum(dead),
+            collapsed=trivial | (jnp.all(dead) & (jnp.max(information(params)) < 1e-10)),
+            strict=jnp.where(alpha > 0, strict, 0),
+            radius=jnp.where(trivial, region.radius, 0.0),
+            minimum=jnp.where(alpha == 0, affine, jnp.nan),
+            runaway=jnp.asarray(False) if fixed is not None else jnp.exp(params.log_gamma) < VANISHING * gammabar,
+        )
+
+    def latents(params: VAEParams) -> tuple[Array, Array]:
+        return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T
+
+    return Problem(structure.loss, init, collapsed, structure, information, settle, known, latents)
+
+
+def _require(name: str, value: ArrayLike, expected: str, allowed) -> None:
+    if not isinstance(value, jax.core.Tracer) and not np.all(allowed(np.asarray(value))):
+        raise ValueError(f"expected {expected}, got {name} = {value}; choose another value")
