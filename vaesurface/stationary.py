@@ -137,6 +137,7 @@ class _State(NamedTuple):
     peak: Array  # highest energy met
     steps: Array
     stuck: Array
+    descended: Array  # whether a descent step has been taken
 
 
 LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
@@ -145,9 +146,10 @@ LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 
-    Wherever a Newton step halves the gradient norm it is taken, so a start close to a saddle ends in that saddle;
-    elsewhere the step is one of descent (|eigenvalues|, backtracking over segments without a rise), which does not leave
-    the start's basin. A step that does neither is not taken. What has no effect on the energy is set to exactly zero.
+    A start from which Newton's method contracts (every step halves the gradient norm) ends where that leads: a start close
+    to a saddle in that saddle. Otherwise steps of descent (|eigenvalues|, backtracking over segments without a rise), which
+    do not leave the start's basin, lead to where no eigenvalue is negative, and Newton's method on from there. A step that
+    does neither is not taken. What has no effect on the energy is set to exactly zero.
     """
     require_float64("refinement")
     settle = problem.settle or (lambda w: w)
@@ -172,12 +174,14 @@ def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement
 
         # Where the energy is down to its rounding, any Newton step that lowers the gradient is progress.
         contracts = (reach <= 1.0) & (norm <= jnp.where(last, 0.99, 0.5) * state.norm)
+        contracts &= ~state.descended | (second.inertia.negative == 0) | last
         slack = 4 * jnp.finfo(state.loss.dtype).eps * jnp.abs(state.loss)
         falls = heights[-1] <= state.loss + 1e-4 * t * _dot(second.gradient, second.descent)
         falls &= jnp.max(heights) <= state.loss + slack
         good = start | (jnp.where(newton, contracts, falls) & jnp.isfinite(norm) & jnp.isfinite(heights[-1]))
         peak = jnp.maximum(state.peak, jnp.max(heights))
-        taken = _State(moved, heights[-1], norm, second, jnp.asarray(0), peak, state.steps + ~start, state.stuck)
+        taken = _State(moved, heights[-1], norm, second, jnp.asarray(0), peak, state.steps + ~start, state.stuck, None)
+        taken = taken._replace(descended=state.descended | ~(newton | start))
         refused = state._replace(second=second, trial=state.trial + 1, stuck=state.stuck | last)
         return _where(good, taken, refused)
 
@@ -188,7 +192,7 @@ def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _steps(problem, params)))
     infinite = jnp.full_like(loss, jnp.inf)
     zero = jnp.asarray(0)
-    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss))
+    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0)
     state = jax.lax.while_loop(unfinished, attempt, state)
     rise = state.peak - loss
     rise = jnp.where(rise > 1e-12 * jnp.maximum(1.0, jnp.abs(loss)), rise, 0.0)

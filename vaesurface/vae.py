@@ -78,13 +78,14 @@ def threshold_vae(
         return VAEParams(jnp.zeros((d, latent), X.dtype), center, log_gamma, posterior, posterior)
 
     def init(key: Array, scale: ArrayLike = 0.1) -> VAEParams:
-        """The collapsed point plus scale times standard normal noise; weight and bias in units of sqrt(gammabar)."""
-        leaves, treedef = jax.tree.flatten(collapsed())
-        noise = [jax.random.normal(k, x.shape, x.dtype) for k, x in zip(jax.random.split(key, len(leaves)), leaves)]
-        noise = jax.tree.unflatten(treedef, noise)
+        """A random linear decoder and a random linear encoder: entries of W are scale sqrt(gammabar) times standard normal,
+        posterior means scale times a random projection of the standardized datum; the rest as at collapse.
+        """
+        decoder, encoder = jax.random.split(key)
         unit = jnp.sqrt(gammabar)
-        noise = noise._replace(weight=unit * noise.weight, bias=unit * noise.bias)
-        return jax.tree.map(lambda x, z: x + scale * z, collapsed(), noise)
+        weight = scale * unit * jax.random.normal(decoder, (d, latent), X.dtype)
+        projection = jax.random.normal(encoder, (d, latent), X.dtype) / jnp.sqrt(1.0 * d)
+        return collapsed()._replace(weight=weight, mean=scale * ((X - center) / unit) @ projection)
 
     def dead_rows(params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel them."""
