@@ -145,32 +145,27 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
     return Moments(*_threshold(m, v, alpha))
 
 
-def _sides(m: Array, alpha: Array) -> Array:
-    """How far u's mean lies beyond +alpha and beyond -alpha, stacked so that both cost one evaluation."""
-    return jnp.stack([m - alpha, -m - alpha])
-
-
 @jax.custom_jvp
 def _threshold(m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
-    u = _sides(m, alpha)
-    means, squares, _ = _above(u, jnp.stack([v, v]))
+    up, down = m - alpha, -m - alpha  # how far the mean lies beyond +alpha and beyond -alpha
+    (mean_up, square_up, _), (mean_down, square_down, _) = _above(up, v), _above(down, v)
     # With c = pi(m) and E pi = c + e, the two squares c^2 cancel by hand: the variance keeps its digits where |m| >> v.
-    center = jnp.maximum(u[0], 0.0) - jnp.maximum(u[1], 0.0)
-    mean = means[0] - means[1]
-    return mean, squares[0] + squares[1] - (mean - center) * (mean + center)
+    center = jnp.maximum(up, 0.0) - jnp.maximum(down, 0.0)
+    mean = mean_up - mean_down
+    return mean, square_up + square_down - (mean - center) * (mean + center)
 
 
 @_threshold.defjvp
 def _(primals, tangents):
     (m, v, alpha), (dm, dv, dalpha) = primals, tangents
-    u = _sides(m, alpha)
-    means, _, masses = _above(u, jnp.stack([v, v]))
-    density = _density_at_zero(u, jnp.stack([v, v]))
+    up, down = m - alpha, -m - alpha
+    (mean_up, _, mass_up), (mean_down, _, mass_down) = _above(up, v), _above(down, v)
+    jump = _density_at_zero(up, v) - _density_at_zero(down, v)
+    mass, skew, absolute = mass_up + mass_down, mass_up - mass_down, mean_up + mean_down
     mean, variance = _threshold(m, v, alpha)
-    mass, skew, jump = masses[0] + masses[1], masses[0] - masses[1], density[0] - density[1]
     d_mean = mass * dm + 0.5 * jump * dv - skew * dalpha
-    d_variance = 2.0 * mean * (1.0 - mass) * dm + (mass - mean * jump) * dv
-    return (mean, variance), (d_mean, d_variance - 2.0 * (means[0] + means[1] - mean * skew) * dalpha)
+    d_variance = 2.0 * mean * (1.0 - mass) * dm + (mass - mean * jump) * dv - 2.0 * (absolute - mean * skew) * dalpha
+    return (mean, variance), (d_mean, d_variance)
 
 
 def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array, Array], Moments]:
@@ -187,7 +182,8 @@ def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array,
 
         @jax.custom_jvp
         def mean(m, v, center):
-            u = m[..., None] + jnp.sqrt(v)[..., None] * nodes
+            points = jnp.asarray(nodes).reshape((1,) * m.ndim + (-1,))
+            u = m[..., None] + jnp.sqrt(v)[..., None] * points
             return jnp.vectorize(g)(u, center[..., None]) @ weights
 
         @mean.defjvp

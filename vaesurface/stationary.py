@@ -6,9 +6,10 @@
 >>> from vaesurface import data, vae
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
 >>> point = analyze(problem, problem.collapsed())
->>> point.label, point.kind == Kind.MINIMUM, print(*point.inertia)
-0 2 7
-('collapsed local minimum', True, None)
+>>> point.label
+'collapsed local minimum'
+>>> print(*point.inertia, point.kind == Kind.MINIMUM)
+0 2 7 True
 """
 
 from collections.abc import Callable
@@ -32,6 +33,9 @@ STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationar
 # max |theta_i g_i| up to which it does: moving a parameter by its own size changes the energy by no more. A runaway to
 # |W| ~ 1e8 has a tiny gradient and fails this by orders of magnitude.
 SCALED = 1e-7
+# Size of the Newton step, each parameter relative to its own size where that is above one: a stationary point is this near.
+# Where the loss decays for ever (like exp(-w) or 1/w) the step does not shrink with the gradient.
+NEAR = 1e-3
 ACTIVE = 1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
 SEPARATED = 1e-10  # smallest relative |eigenvalue| of a datum's block at which the exact inertia can be trusted
 
@@ -69,15 +73,17 @@ class Refinement(NamedTuple):
 class StationaryPoint(NamedTuple):
     """A judged point; all fields survive `vmap`.
 
-    params; loss; grad_norm; scaled_grad: max |theta_i g_i|; inertia; kind: a `Kind`; active (k,) bool, or None where the
-    problem has no latents; theory: what is known in closed form, or None; reliable: whether the count of eigenvalues can
-    be trusted; optimal: at the global minimum; refinement: what `refine` did, without its params, or None.
+    params; loss; grad_norm; scaled_grad: max |theta_i g_i|; newton_step: size of the Newton step relative to the
+    parameters; inertia; kind: a `Kind`; active (k,) bool, or None where the problem has no latents; theory: what is known
+    in closed form, or None; reliable: whether the count of eigenvalues can be trusted; optimal: at the global minimum;
+    refinement: what `refine` did, without its params, or None.
     """
 
     params: Params
     loss: Array
     grad_norm: Array
     scaled_grad: Array
+    newton_step: Array
     inertia: Inertia
     kind: Array
     active: Array | None
@@ -111,7 +117,8 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
 
     negative, flat, positive = second.inertia
     reliable = second.separation > SEPARATED
-    stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED) & jnp.isfinite(loss)
+    newton_step = _reach(params, second.newton)
+    stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED) & (newton_step <= NEAR) & jnp.isfinite(loss)
     if known is not None:
         stationary &= ~known.runaway
     unexplained = flat - (0 if known is None else jnp.minimum(known.strict, flat))
@@ -124,7 +131,7 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
         optimal = (kind == Kind.MINIMUM) & (jnp.abs(loss - known.minimum) <= tolerance)
     active = None if problem.information is None else problem.information(params) > ACTIVE
     return StationaryPoint(
-        params, loss, grad_norm, scaled_grad, second.inertia, kind, active, known, reliable, optimal
+        params, loss, grad_norm, scaled_grad, newton_step, second.inertia, kind, active, known, reliable, optimal
     )
 
 
@@ -320,7 +327,8 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
     reached = p.kind != Kind.NOT_STATIONARY
     said = {
         "stationary": f"{'yes' if reached else 'no'}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
-        f"max |theta_i g_i| {float(p.scaled_grad):.1e} (at most {SCALED:g})",
+        f"max |theta_i g_i| {float(p.scaled_grad):.1e} (at most {SCALED:g}), relative Newton step "
+        f"{float(p.newton_step):.1e} (at most {NEAR:g})",
         "inertia": f"exact in float64: {negative} negative, {flat} flat, {positive} positive eigenvalues over all "
         "parameters; flat means |lambda| <= 16 p eps max|lambda|",
     }

@@ -18,7 +18,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -149,31 +148,30 @@ def collapse_radius(
     """
     X = jnp.asarray(X)
     alpha = jnp.asarray(alpha, X.dtype)
-    square = jnp.sum((X - X.mean(axis=0)) ** 2, axis=1)
+    square = jnp.sum((X - X.mean(axis=0, keepdims=True)) ** 2, axis=1)
     gammabar = square.mean() / X.shape[1]
     base = gammabar if gamma is None else jnp.asarray(gamma, X.dtype)
     lower = base * jnp.exp(-slack) if gamma is None else base
     bias = slack * jnp.sqrt(gammabar)
 
     def threshold(ratio, tau, r):
-        """Largest root a of the inequality taken as an equation; it holds for every larger a."""
+        """Largest a at which the inequality is an equation; it holds for every larger a."""
         delta = jnp.exp(tau) * r
 
-        def excess(log_a, _):
-            a = jnp.exp(log_a)
-            near = jnp.abs(a - delta)
-            q = moments.tail(near).probability
+        def holds(a):
+            q = moments.tail(jnp.abs(a - delta)).probability
             q = jnp.where(a > delta, q, 1 - q) + moments.tail(a + delta).probability
-            return jnp.log(ratio) + 2 * tau + 2 * jnp.log(q) - jnp.log(2 * moments.tail(a).second)
+            return jnp.log(ratio) + 2 * tau + 2 * jnp.log(q) <= jnp.log(2 * moments.tail(a).second)
 
-        # Where even the smallest a is allowed (R below 1: gamma or beta is large) that bound is returned. At 30 standard
-        # deviations the tails allow every R below e^400.
-        low, high = jnp.log(jnp.asarray(1e-6, X.dtype)), jnp.log(jnp.asarray(30.0, X.dtype))
-        solver = optimistix.Bisection(rtol=1e-14, atol=1e-14)
-        start, options = 0.5 * (low + high), {"lower": low, "upper": high}
-        root = optimistix.root_find(excess, solver, start, options=options, max_steps=100, throw=False).value
-        root = jnp.where(excess(low, None) > 0, root, low)
-        return jnp.exp(root)
+        def halve(_, bracket):
+            low, high = bracket
+            middle = jnp.sqrt(low * high)
+            return jnp.where(holds(middle), low, middle), jnp.where(holds(middle), middle, high)
+
+        # At 30 standard deviations the tails allow every R below e^400. Where R < 1 (large gamma or beta) every a is
+        # allowed and the lower bound comes back. 100 halvings take log a to rounding.
+        bracket = jnp.asarray(1e-6, X.dtype), jnp.asarray(30.0, X.dtype)
+        return jax.lax.fori_loop(0, 100, halve, bracket)[1]
 
     zero = jnp.zeros((), X.dtype)
     limit = alpha / threshold(square.max() / (beta * base), zero, zero)

@@ -46,7 +46,7 @@ def threshold_vae(
 
     given, X = X, jnp.asarray(X, jnp.float64)
     center = X.mean(axis=0)
-    gammabar = jnp.mean((X - center) ** 2)
+    gammabar = jnp.mean((X - center[None]) ** 2)
     beta = jnp.asarray(beta, X.dtype)
     alpha = jnp.asarray(alpha, X.dtype)
     fixed = None if gamma is None else jnp.log(jnp.asarray(gamma, X.dtype))
@@ -85,13 +85,13 @@ def threshold_vae(
         unit = jnp.sqrt(gammabar)
         weight = scale * unit * jax.random.normal(decoder, (d, latent), X.dtype)
         projection = jax.random.normal(encoder, (d, latent), X.dtype) / jnp.sqrt(1.0 * d)
-        return collapsed()._replace(weight=weight, mean=scale * ((X - center) / unit) @ projection)
+        return collapsed()._replace(weight=weight, mean=scale * ((X - center[None]) / unit) @ projection)
 
     def dead_rows(params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel them."""
         rows = jax.vmap(reconstruction, in_axes=(0, None, None))
         y = jax.vmap(rows, in_axes=(None, 0, 0))(params.weight, params.mean, params.log_std)
-        effect = 2.0 * jnp.abs((X - params.bias) * y.mean) + y.mean**2 + y.variance
+        effect = 2.0 * jnp.abs((X - params.bias[None]) * y.mean) + y.mean**2 + y.variance
         log_gamma = params.log_gamma if fixed is None else fixed
         silent = jnp.mean(effect, axis=0) * jnp.exp(-log_gamma) < NEGLIGIBLE
         return jnp.all(params.weight == 0, axis=1) | ((alpha > 0) & silent)
@@ -107,7 +107,7 @@ def threshold_vae(
         region = theory.collapse_radius(X, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, dead)
         # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
-        constant = jnp.max(jnp.abs(X - params.bias), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
+        constant = jnp.max(jnp.abs(X - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
         strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
         affine = theory.global_minimum(given, latent, gamma, beta)
         return Theory(
