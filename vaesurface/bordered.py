@@ -12,6 +12,7 @@ all). In A and B an output row couples to no other row. Memory: n d (r + t + q)^
 1 0 8
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -76,6 +77,7 @@ def blocks(structure: Structure, params: Params) -> Blocks:
     )
 
 
+@partial(jax.jit, static_argnums=0)
 def steps(structure: Structure, params: Params) -> curvature.Steps:
     """Gradient, Newton and descent step and inertia at params."""
     b = blocks(structure, params)

@@ -9,6 +9,7 @@ cost p Hessian-vector products and p^3 operations; `extremes` needs products onl
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -49,11 +50,13 @@ class Steps(NamedTuple):
     separation: Array
 
 
+@partial(jax.jit, static_argnums=0)
 def hvp(loss: Loss, params: Params, vector: Params) -> Params:
     """Hessian-vector product, a pytree like params."""
     return jax.jvp(jax.grad(loss), (params,), (vector,))[1]
 
 
+@partial(jax.jit, static_argnums=(0, 2))
 def hessian(loss: Loss, params: Params, batch_size: int | None = None) -> Array:
     """Dense symmetric Hessian (p, p) in the order of `ravel_pytree`.
 
@@ -79,18 +82,21 @@ def count(eigenvalues: Array, width: Array) -> Inertia:
     return Inertia(negative, eigenvalues.size - negative - positive, positive)
 
 
+@partial(jax.jit, static_argnums=0)
 def spectrum(loss: Loss, params: Params) -> Array:
     """All p eigenvalues of the dense Hessian, ascending."""
     require_float64("a Hessian spectrum")
     return jnp.linalg.eigvalsh(hessian(loss, params))
 
 
+@partial(jax.jit, static_argnums=0)
 def inertia(loss: Loss, params: Params) -> Inertia:
     """Numbers of negative, flat and positive eigenvalues of the dense Hessian."""
     eigenvalues = spectrum(loss, params)
     return count(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), eigenvalues.size))
 
 
+@partial(jax.jit, static_argnums=(0, 3))
 def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> tuple[Array, Array, Params]:
     """Both ends of the spectrum by Lanczos with full reorthogonalization, without forming the Hessian.
 
@@ -111,6 +117,7 @@ def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> 
     return values, bounds, jax.vmap(unravel)(vectors)
 
 
+@partial(jax.jit, static_argnums=0)
 def steps(loss: Loss, params: Params) -> Steps:
     """Newton and descent step and inertia, from the dense Hessian."""
     flat, unravel = ravel_pytree(params)

@@ -11,6 +11,7 @@ one thing, and its comment says which. A loss of your own is a problem on day on
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -66,6 +67,8 @@ class Structure(NamedTuple):
     """A loss that is a mean over data of terms, one per output coordinate, and a penalty:
 
         loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i) ]
+
+    Compared by identity, so that compiled functions can be remembered by the problem they are for.
     """
 
     data: Array
@@ -74,6 +77,12 @@ class Structure(NamedTuple):
     split: Callable[[Params], Parts]
     join: Callable[[Parts], Params]
 
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    @partial(jax.jit, static_argnums=0)
     def loss(self, params: Params) -> Array:
         """The energy, a scalar."""
         parts = self.split(params)

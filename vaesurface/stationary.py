@@ -14,6 +14,7 @@
 
 from collections.abc import Callable
 from enum import IntEnum
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -103,6 +104,7 @@ class StationaryPoint(NamedTuple):
         return _in_words(_evidence, self)
 
 
+@partial(jax.jit, static_argnums=0)
 def analyze(problem: Problem, params: Params) -> StationaryPoint:
     """Judge a point: exact inertia (through the per-datum structure where there is one) and what theory adds to it.
 
@@ -150,6 +152,7 @@ class _State(NamedTuple):
 LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 
 
+@partial(jax.jit, static_argnums=(0, 2))
 def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 

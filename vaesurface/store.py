@@ -4,7 +4,7 @@ A store is a directory: `store.json` says what the sweep is, `chunks/` holds one
 chunk. Cells are known by the values of their axes, not by position, so sweeps over different grids add up.
 `open` and `dataset` are the only bridge to the labelled world (xarray).
 
->>> labelled = dataset({"energy": [[3.0, np.nan], [1.0, 2.0]]}, alpha=[0.5, 0.1], seed=[1, 2])
+>>> labelled = dataset({"energy": np.array([[3.0, 4.0], [1.0, 2.0]])}, alpha=[0.5, 0.1], seed=[1, 2])
 >>> labelled.energy.sel(alpha=0.1).values, labelled.energy.dims
 (array([1., 2.]), ('alpha', 'seed'))
 """
@@ -54,18 +54,17 @@ class Store(NamedTuple):
 
 
 def create(path: str | os.PathLike, X: Any = None, **config: Any) -> Store:
-    """Open a store, or make one. X: the data, known by their digest; config: all else that the results depend on.
+    """Open a store, or make one. X: the data, known by digest; config: all else that the results depend on.
 
-    Raises ValueError where config holds anything but strings, finite numbers, booleans and None, where path is
-    something else, and where its store has another config, data or dtype; then nothing is written. Other versions
-    of the software, or another device, are noted in store.json and no reason to refuse.
+    Raises ValueError where config holds anything but strings, finite numbers, booleans and None, where path
+    is something else, and where its store has another config, data or dtype; then nothing is written. Other
+    versions of the software, or another device, are noted in store.json and no reason to refuse.
     """
     path = Path(path).expanduser()
     config = {k: v.item() if isinstance(v, np.generic) else v for k, v in config.items()}
     for name, value in config.items():
-        if not isinstance(value, str | int | float | None) or (
-            isinstance(value, float) and not math.isfinite(value)
-        ):
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not (isinstance(value, str | int | float | None) and finite):
             remedy = "pass a name or a finite number that stands for it"
             raise _complaint(f"a JSON scalar for {name}", f"{value!r}", remedy)
     dtype = "float64" if jax.config.jax_enable_x64 else "float32"  # type: ignore[attr-defined]
@@ -76,12 +75,11 @@ def create(path: str | os.PathLike, X: Any = None, **config: Any) -> Store:
         raise _complaint("a directory for the store", f"the file {path}", "name another place")
     if path.is_dir() and not (path / "store.json").exists():
         if others := [p.name for p in path.iterdir() if not p.name.startswith(".store")]:
-            raise _complaint(
-                "a store or an empty directory", f"{path} with {min(others)}", "name another one"
-            )
+            got = f"{path} with {min(others)}"
+            raise _complaint("a store or an empty directory", got, "name another one")
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        record = {"format": FORMAT, **here, "software": [], "axes": None, "leaves": None}
+        record: dict[str, Any] = {"format": FORMAT, **here, "software": [], "axes": None, "leaves": None}
         if (path / "store.json").exists():
             record = _record(path)
             _require_same(path, record, here)
@@ -103,8 +101,7 @@ def recall(
     ValueError where the store is of another sweep, where names clash, and for damaged files, naming them.
     """
     path = (store if isinstance(store, Store) else create(store)).path
-    leaves = _layout(shapes)
-    _require_distinct(axes, leaves)
+    leaves = _layout(shapes, axes)
     here = {
         "axes": {name: a.kind for name, a in axes.items()},
         "leaves": {name: [list(x.shape), str(x.dtype)] for name, x in leaves.items()},
@@ -131,14 +128,12 @@ def recall(
 def open(path: str | os.PathLike) -> Any:
     """All that a store holds, as one `xarray.Dataset`.
 
-    Dimensions are the sweep's axes, ascending (keys as hexadecimal strings), then a leaf's own. `computed` says
-    which cells are there; elsewhere floats are NaN, whole numbers 0, booleans False. `label` has the verdicts in
-    words where the results are stationary points. attrs: provenance, config as JSON. Raises FileNotFoundError
-    where there is nothing, ValueError where there is no store, or none with results, or a damaged one.
+    Dimensions are the sweep's axes, ascending (keys as hexadecimal strings), then a leaf's own. `computed`
+    says which cells are there; elsewhere floats are NaN, whole numbers 0, booleans False. `label` has the
+    verdicts in words where the results are stationary points. attrs: provenance, config as JSON. Raises
+    ValueError where there is no store, or one without results, or a damaged one.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"expected a store, got {path} where there is nothing; correct the path")
     if not (path / "store.json").exists():
         raise _complaint("a store", f"{path} without store.json", "name the directory of a sweep")
     record, (cells, leaves) = _record(path), _load(path)
@@ -157,9 +152,7 @@ def dataset(points: Any, **axes: Any) -> Any:
     """
     parsed = canonical(axes)
     sizes = tuple(len(a.values) for a in parsed.values())
-    points = jax.tree.map(np.asarray, points, is_leaf=lambda x: isinstance(x, list))
-    leaves = _layout(points)
-    _require_distinct(parsed, leaves)
+    leaves = _layout(jax.tree.map(np.asarray, points), parsed)
     for name, leaf in leaves.items():
         if leaf.shape[: len(sizes)] != sizes:
             raise _complaint(
@@ -170,7 +163,7 @@ def dataset(points: Any, **axes: Any) -> Any:
 
 
 def save(ds: Any, path: str | os.PathLike) -> None:
-    """Write a dataset to one `.nc` (NetCDF 4) or `.zarr`; what is there is replaced once the new one is complete.
+    """Write a dataset to a `.nc` (NetCDF 4) or `.zarr`; one that is there gives way to the complete new one.
 
     Raises ValueError for other suffixes, and where it would replace something else.
     """
@@ -178,7 +171,7 @@ def save(ds: Any, path: str | os.PathLike) -> None:
     if path.suffix not in (".nc", ".zarr"):
         raise _complaint("a path that ends in .nc or .zarr", f"{path.name!r}", "choose one of the two")
     is_zarr = (path / ".zgroup").exists() or (path / "zarr.json").exists()
-    if path.exists() and (is_zarr if path.suffix == ".zarr" else path.is_file()) is False:
+    if path.exists() and not (is_zarr if path.suffix == ".zarr" else path.is_file()):
         raise _complaint(f"a {path.suffix} to replace", f"something else at {path}", "name another place")
     with _replacing(path) as new:
         if path.suffix == ".nc":
@@ -187,12 +180,15 @@ def save(ds: Any, path: str | os.PathLike) -> None:
             ds.to_zarr(new, zarr_format=2)  # version 3 has no specification of strings yet
 
 
-def _layout(tree: Any) -> dict[str, Any]:
+def _layout(tree: Any, axes: Mapping[str, Axis]) -> dict[str, Any]:
     """Leaves by name: their path, joined with underscores; "value" where the tree is one array."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree)
     names = [jax.tree_util.keystr(path, simple=True, separator="_") or "value" for path, _ in paths]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise _complaint("results with distinct names", f"{twice[0]} twice", "rename one of the fields")
+    taken = [*names, *axes, "computed", "label"]
+    if twice := [name for name in taken if taken.count(name) > 1]:
+        raise _complaint(
+            "axes and results with distinct names", f"{twice[0]} twice", "rename that axis or field"
+        )
     return dict(zip(names, (leaf for _, leaf in paths), strict=True))
 
 
@@ -236,13 +232,6 @@ def _labels(leaves: Columns) -> Columns:
 
     theory = rebuild(Theory, "theory_") if "theory_collapsed" in leaves else None
     return {"label": rebuild(StationaryPoint, inertia=rebuild(Inertia, "inertia_"), theory=theory).label}
-
-
-def _require_distinct(axes: Mapping[str, Any], leaves: Mapping[str, Any]) -> None:
-    if clash := (axes.keys() & leaves.keys()) | ({*axes, *leaves} & {"computed", "label"}):
-        raise _complaint(
-            "axes and results with distinct names", f"{min(clash)} twice", "rename that axis or field"
-        )
 
 
 def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """What does one function give at every cell of a grid?
 
-The function is compiled once and run chunk by chunk: a chunk is what an executor is handed, what a progress bar
-moves by, and what a store keeps when a run is interrupted. On a CPU the results are the same to the last bit
-whatever the chunks, the executor and the number of restarts.
+The function is compiled once and run chunk by chunk: a chunk is what an executor is handed, what a progress
+bar moves by, and what a store keeps when a run is interrupted. On a CPU the results are the same to the last
+bit whatever the chunks, the executor and the number of restarts.
 
 >>> powers = grid(lambda base, exponent: {"power": base**exponent}, base=[0.5, 2.0], exponent=[1, 2, 3])
 >>> print(powers["power"])
@@ -57,15 +57,15 @@ def grid(
 ) -> Any:
     """`fn(**cell)` at each cell of a grid: its pytree, as NumPy arrays, the axes leading in the order given.
 
-    fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of them can be
-    called like an option of this function. axes: 1-D, distinct numbers (as int64 or float64) or typed JAX keys.
+    fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of them can
+    be called like an option of this function. axes: 1-D, distinct numbers (int64, float64) or typed JAX keys.
     batch_size: cells in a chunk; the last chunk is padded, so that one program serves all.
-    executor: any of `concurrent.futures`; None computes in this thread. Threads share one program; for any other
-    executor fn is pickled and each worker compiles once; process pools have to spawn.
-    store: a `store.Store`, or a path: cells that it holds are not computed again, chunks are added as they finish.
+    executor: any of `concurrent.futures`; None computes in this thread. Threads share one program; for any
+    other executor fn is pickled and each worker compiles once; process pools have to spawn.
+    store: a `store.Store`, or a path: cells that it holds are not computed again, others are added by chunk.
     mapper: like `jax.lax.map`, the default on CPU (each cell runs its own loops no longer than it needs);
     elsewhere the default is `together`. With that one, the last bits may depend on batch_size.
-    progress: like `tqdm.tqdm`: progress(total=, initial=, unit="cell") with `update(cells)`, a context manager.
+    progress: like `tqdm.tqdm`: progress(total=, initial=, unit="cell"), a context manager, `update(cells)`.
 
     Raises ValueError for axes and options that make no sense and for the store of another sweep, RuntimeError
     without float64. The first error in a chunk is raised when the chunks under way are finished and stored.
@@ -121,7 +121,7 @@ def together(fn: Callable, cells: Any) -> Any:
 
 
 def canonical(axes: Mapping[str, Any]) -> dict[str, Axis]:
-    """Axes in the dtype of their kind. Raises ValueError unless each is 1-D, of distinct numbers or typed keys."""
+    """Axes in one dtype per kind. Raises ValueError unless each is 1-D, of distinct numbers or typed keys."""
     if not axes:
         raise _complaint("at least one axis", "none", "name one, like alpha=[0.0, 0.1]")
     return {name: _axis(name, values) for name, values in axes.items()}

@@ -7,7 +7,7 @@ are the eigenvalues of its covariance (1/n); energies in the paper's units, mean
 >>> from vaesurface import data
 >>> X = data.gaussian(50, [4.0, 2.0, 1.0, 0.5], seed=0)
 >>> [(e.retained, e.negative) for e in stationary_points(X, latent=1)]
-[((), 4), ((0,), 0), ((1,), 1), ((2,), 2)]
+[((), 2), ((0,), 0), ((1,), 1)]
 """
 
 import math
