@@ -1,7 +1,7 @@
 """What does a result look like, at the width of one column?
 
 Every function takes data and, optionally, axes, and returns the axes; none computes an energy. Energies are
-drawn above the best one, in the paper's units (twice nats per datum); distances are Euclidean, in the space of all
+drawn above the best one, in the paper's units (twice nats per datum); distances are Euclidean, over all
 parameters. Axes that a function makes have the look of `style`; axes of yours keep theirs.
 
 >>> ax = spectrum([-2.0, 0.0, 1.0, 3.0], inertia=(1, 1, 2))
@@ -83,9 +83,9 @@ def phase_diagram(ds: xr.Dataset, ax: Axes | None = None, *, note: str = "") -> 
     """Share of runs that ended collapsed, one cell per decoder perturbation and initialization scale.
 
     ds: dims alpha, scale and seed with numeric coordinates; variables theory_collapsed, kind (codes of
-    `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data make the title, note
-    ends the caption. A run that is not stationary counts as computed and not as collapsed. Raises ValueError for
-    other dims.
+    `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data make the title,
+    note ends the caption. A run that is not stationary counts as computed and not as collapsed. Raises
+    ValueError for other dims.
     """
     dims = ("scale", "alpha", "seed")
     names = ["kind", "theory_collapsed", *(["computed"] if "computed" in ds else [])]
@@ -131,8 +131,8 @@ def phase_diagram(ds: xr.Dataset, ax: Axes | None = None, *, note: str = "") -> 
 def segment(line: Any, ax: Axes | None = None, *, marks: Sequence[Mark] = (), scale: str = "linear") -> Axes:
     """Energy along a `landscape.Segment`, above the lowest of line and marks; dotted lines are the two ends.
 
-    A mark without a residual is a point of the curve, however narrow its basin. scale: "linear", which cuts the
-    margins at 1.5 times the highest between the ends, or "symlog", which cuts nothing and resolves narrow
+    A mark without a residual is a point of the curve, however narrow its basin. scale: "linear", which cuts
+    the margins at 1.5 times the highest between the ends, or "symlog", which cuts nothing and resolves narrow
     basins. Raises ValueError for another scale, or where no energy is finite.
     """
     if scale not in ("linear", "symlog"):
@@ -177,8 +177,8 @@ def plane(
 ) -> Axes:
     """Energy over a `landscape.Plane`: filled contours up to the highest between its three points (crosses).
 
-    best: energy of the best point known, from which to measure; the lowest on the grid is a little above it. A
-    mark with a residual lies off the plane: it is hollow, drawn at its foot, with its distance in the label.
+    best: energy of the best point known, from which to measure; the lowest on the grid is a little above it.
+    A mark with a residual lies off the plane: it is hollow, at its foot, with its distance in the label.
     Hatched: not finite, or outside the grid. Raises ValueError where no energy is finite.
     """
     x, y, energy = (np.asarray(v, dtype=float) for v in (plane.x, plane.y, plane.energy))
@@ -216,7 +216,7 @@ def spectrum(
     parts = np.split(values, [negative, negative + flat])
     fits = negative + flat + positive == values.size and np.all(parts[0] < 0) and np.all(parts[2] > 0)
     if not (fits and np.isfinite(values).all()):
-        got = f"{(negative, flat, positive)} for {values.size} values, {np.isfinite(values).sum()} of them finite"
+        got = f"{(negative, flat, positive)} for {np.isfinite(values).sum()} finite of {values.size} values"
         raise ValueError(f"expected finite eigenvalues and their inertia, got {got}; give all eigenvalues")
     sizes = np.log10(np.abs(np.concatenate(parts[::2]))) if negative + positive else np.zeros(1)
     low = math.floor(sizes.min())
@@ -281,8 +281,8 @@ def _readable(color: Any) -> str:
 def _levels(x: np.ndarray, y: np.ndarray, height: np.ma.MaskedArray, points: np.ndarray) -> np.ndarray:
     """Contour levels up to the highest energy on the triangle's sides: powers of round numbers.
 
-    The power, from 1 (even steps) over 2 (even steps up a parabola) to 4, is the one that gives half of the area
-    below the highest half of the levels.
+    The power, from 1 (even steps) over 2 (even steps up a parabola) to 4, is the one that gives half of the
+    area below the highest half of the levels.
     """
     sides = np.linspace(points, np.roll(points, 1, axis=0), 50).reshape(-1, 2)
     i, j = (np.abs(grid[:, None] - at).argmin(axis=0) for grid, at in ((y, sides[:, 1]), (x, sides[:, 0])))
@@ -304,7 +304,7 @@ def _draw(axes: Axes, marks: Sequence[Mark], name: str, curve: np.ndarray) -> No
         _, marker, color = KINDS[int(m.kind)]
         face = "none" if m.residual > 0 else color
         axes.plot(m.x, m.y, marker=marker, mec=color, mfc=face, zorder=5, clip_on=False, **look)
-    entries = [(*KINDS[code], "full") for code in sorted({int(m.kind) for m in marks})]
+    entries: list[Any] = [(*KINDS[code], "full") for code in sorted({int(m.kind) for m in marks})]
     if any(m.residual > 0 for m in marks):
         entries.append((f"hollow: off the {name}", "o", "0.3", "none"))
     handles = [Line2D([], [], label=e[0], marker=e[1], color=e[2], fillstyle=e[3], **look) for e in entries]
@@ -317,7 +317,7 @@ def _draw(axes: Axes, marks: Sequence[Mark], name: str, curve: np.ndarray) -> No
 
 
 def _annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
-    """Labels beside their marks, where they hide least of markers, curve and each other. Lengths in points."""
+    """Labels beside their marks, where they hide least of marks, curve and each other. Lengths in points."""
     figure: Any = axes.get_figure(root=True)
     figure.draw_without_rendering()  # lays the figure out, so that places in it are final
     point = figure.dpi / 72
@@ -328,7 +328,7 @@ def _annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
         curve = np.concatenate(np.linspace(curve[:-1], curve[1:], 10))
     taken = np.concatenate([around(spots, 11.0), around(curve, 2.0)])
     frame = np.array([axes.bbox.extents]) / point
-    angles = np.pi / 8 * np.arange(16)
+    angles = np.pi / 12 * np.arange(24)
     for m, at in zip(marks, spots, strict=True):
         text = textwrap.fill(m.label, 20) + (f"\n({m.residual:.2g} off)" if m.residual > 0 else "")
         leader = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.1", "shrinkA": 0, "shrinkB": 3}
@@ -337,7 +337,9 @@ def _annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
         label = axes.annotate(text, (m.x, m.y), (0, 0), arrowprops=leader, **look)
         size = np.array(label.get_window_extent().size) / point + 3
 
-        offsets = [(size / 2 + r) * [np.cos(a), np.sin(a)] for r in (6, 12, 20, 30) for a in angles]
+        offsets = [
+            (size / 2 + r) * [np.cos(a), np.sin(a)] for r in (6, 10, 15, 22, 30, 40, 55) for a in angles
+        ]
         boxes = [around(at + offset, size) for offset in offsets]
         costs = [5 * (_overlap(box, taken) - _overlap(box, frame)) for box in boxes]
         choice = np.argmin(np.array(costs) + np.linalg.norm(offsets, axis=1))
@@ -346,6 +348,6 @@ def _annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
 
 
 def _overlap(box: np.ndarray, boxes: np.ndarray) -> float:
-    """Area that a box (4,) shares with boxes (m, 4), summed; a box is its lower left and upper right corners."""
+    """Area that a box (4,) shares with boxes (m, 4), summed; a box is two opposite corners."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())

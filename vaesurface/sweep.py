@@ -88,7 +88,7 @@ def grid(
     one = task.one()
     shapes = jax.eval_shape(one, {name: column[0] for name, column in cells.items()})
     leaves, treedef = jax.tree.flatten(shapes)
-    if bad := [str(leaf.dtype) for leaf in leaves if leaf.dtype.kind not in "biufc"]:
+    if bad := [str(leaf.dtype) for leaf in leaves if getattr(leaf.dtype, "kind", "key") not in "biufc"]:
         raise _complaint(
             "a function that returns numbers", f"dtype {bad[0]}", "return a key's data for a key"
         )

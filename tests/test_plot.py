@@ -1,0 +1,277 @@
+"""Figures say what the data say: texts, places and colors are read back from the axes."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib import pyplot as plt
+
+from vaesurface import plot
+from vaesurface.plot import Mark
+
+draw: Any = plot  # matplotlib declares types too wide to read a figure back
+DIMS = ("alpha", "scale", "seed")
+X = np.linspace(-1.0, 3.0, 41)
+LINE = SimpleNamespace(distance=X, energy=(X * (X - 2)) ** 2 - 7, length=2.0)
+Y = np.linspace(-1.0, 2.0, 31)
+PLANE = SimpleNamespace(
+    x=X, y=Y, energy=LINE.energy + Y[:, None] ** 2, points=np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]])
+)
+MARKS = [
+    Mark(0, -7, "left", 1),
+    Mark(2, -7, "right", 1),
+    Mark(1, -6, "pass", 2),
+    Mark(1.5, -6.5, "far", 4, 0.25),
+]
+SPECTRUM = [-2.0, -1e-3, -1e-3, *np.zeros(24), *np.geomspace(1e-4, 1e3, 30)]
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def runs(**changes):
+    """Two by two cells of four runs: 1, 4, 0 and 2 collapsed, one of the last cell's not stationary."""
+    collapsed = np.array([[[1, 0, 0, 0], [1, 1, 1, 1]], [[0, 0, 0, 0], [1, 1, 1, 0]]], dtype=bool)
+    kind = np.full(collapsed.shape, 1)
+    kind[1, 1, 0] = 0
+    variables = {"theory_collapsed": (DIMS, collapsed), "kind": (DIMS, kind)} | changes
+    attrs = {"optimizer": "Adam, 10 steps", "data": "digits 4×4, n = 60, 2 latents"}
+    return xr.Dataset(
+        variables, coords={"alpha": [0.0, 0.25], "scale": [0.1, 1.0], "seed": range(4)}, attrs=attrs
+    )
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def cells(ax):
+    return {tuple(int(v) for v in text.get_position()): text.get_text() for text in ax.texts}
+
+
+DRAW = {
+    "phase_diagram": lambda ax: draw.phase_diagram(runs(), ax),
+    "segment": lambda ax: draw.segment(LINE, ax, marks=MARKS),
+    "plane": lambda ax: draw.plane(PLANE, ax, marks=MARKS),
+    "spectrum": lambda ax: draw.spectrum(SPECTRUM, ax, inertia=(3, 24, 30)),
+}
+
+
+@pytest.mark.parametrize("name", DRAW)
+def test_axes_are_those_given_or_new_and_settings_stay(name):
+    before = mpl.rcParams.copy()
+    with plt.style.context("default"):
+        given = plt.figure().add_subplot()
+        assert DRAW[name](given) is given
+    new = DRAW[name](None)
+    assert new is not given and new.figure.get_figwidth() == plot.COLUMN
+    assert new.xaxis.label.get_size() == 8 and new.get_xlabel() and new.get_ylabel()
+    new.figure.canvas.draw()
+    assert mpl.rcParams.copy() == before
+
+
+@pytest.mark.parametrize("order", [DIMS, ("seed", "scale", "alpha")])
+def test_a_phase_diagram_counts_runs(order):
+    ds = runs().transpose(*order).isel(alpha=[1, 0])
+    ax = draw.phase_diagram(ds, note="γ learned")
+    assert cells(ax) == {(0, 0): "1/4", (0, 1): "4/4", (1, 0): "0/4", (1, 1): "2/4\n1 ns"}
+    np.testing.assert_array_equal(ax.collections[0].get_array(), [[0.25, 0], [1, 0.5]])
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["0", "0.25"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["0.1", "1"]
+    assert ax.get_title() == "Adam, 10 steps\ndigits 4×4, n = 60, 2 latents"
+    below = ax.collections[0].colorbar.ax
+    assert below.get_xlabel() == "probability of collapse"
+    caption = below.texts[0].get_text().replace("\n", " ")
+    assert caption == "c/m: c of m runs ended collapsed; ns: did not end stationary; γ learned"
+
+
+def test_text_is_readable_on_every_color():
+    def luminance(color):
+        rgb = np.array(mpl.colors.to_rgb(color))
+        return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
+
+    for color in mpl.colormaps[plot.COLORS](np.linspace(0, 1, 50)):
+        dark, light = sorted([luminance(color[:3]), luminance(plot._readable(color))])
+        assert (light + 0.05) / (dark + 0.05) > 4.5
+
+
+@pytest.mark.parametrize("how", ["computed", "nan"])
+def test_cells_without_runs_are_empty_and_partial_ones_say_so(how):
+    computed = np.ones((2, 2, 4), dtype=bool)
+    computed[0, 0], computed[0, 1, 2:] = False, False
+    ds = (
+        runs(computed=(DIMS, computed))
+        if how == "computed"
+        else runs().where(xr.DataArray(computed, dims=DIMS))
+    )
+    ax = draw.phase_diagram(ds)
+    assert cells(ax) == {(0, 1): "2/2", (1, 0): "0/4", (1, 1): "2/4\n1 ns"}
+    assert ax.collections[0].get_array().mask.tolist() == [[True, False], [False, False]]
+    assert (
+        ax.patch.get_hatch() and "hatched: not computed" in ax.collections[0].colorbar.ax.texts[0].get_text()
+    )
+
+
+def test_nothing_computed_at_all_draws_an_empty_grid():
+    ax = draw.phase_diagram(runs(computed=(DIMS, np.zeros((2, 2, 4), dtype=bool))))
+    assert not ax.texts and ax.collections[0].get_array().mask.all()
+    ax.figure.canvas.draw()
+
+
+def test_many_cells_keep_their_counts_apart():
+    n = 14
+    alpha, scale = np.geomspace(1e-3, 1, n).round(4), np.geomspace(0.01, 2, 3)
+    kind = (DIMS, np.ones((n, 3, 16), dtype=int))
+    collapsed = (DIMS, np.ones((n, 3, 16), dtype=bool))
+    ax = draw.phase_diagram(
+        xr.Dataset({"kind": kind, "theory_collapsed": collapsed}, {"alpha": alpha, "scale": scale})
+    )
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in [*ax.texts, *ax.get_xticklabels()]]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_a_phase_diagram_refuses_other_dims():
+    with pytest.raises(ValueError, match=r"expected kind with dims .* got \('alpha', 'scale'\); select"):
+        draw.phase_diagram(runs().isel(seed=0))
+
+
+@pytest.mark.parametrize("scale", ["linear", "symlog"])
+def test_a_segment_starts_at_the_best_energy(scale):
+    ax = draw.segment(LINE, marks=[*MARKS, Mark(0.5, float("nan"), "read off", 0)], scale=scale)
+    assert ax.get_yscale() == scale and ax.get_ylim()[0] < 0
+    x, y = ax.lines[2].get_data()  # after the two ends
+    assert np.all(np.diff(x) >= 0) and y.min() == 0
+    np.testing.assert_allclose(y, (x * (x - 2)) ** 2, atol=1e-12)
+    assert [line.get_xdata()[0] for line in ax.lines[:2]] == [0, 2]
+    drawn = [tuple(line.get_xydata()[0]) for line in ax.lines[3:]]
+    np.testing.assert_allclose(drawn, [(0, 0), (2, 0), (1, 1), (1.5, 0.5), (0.5, 0.5625)], atol=1e-3)
+
+
+def test_a_mark_shows_a_basin_that_the_line_steps_over():
+    ax = draw.segment(LINE, marks=[Mark(0.512, -20.0, "needle", 1)])
+    x, y = ax.lines[2].get_data()
+    assert x[y.argmin()] == 0.512 and y.min() == 0 and np.sort(y)[1] == 13
+
+
+def test_steep_margins_are_cut_on_the_linear_scale_only():
+    line = SimpleNamespace(distance=X, energy=LINE.energy + 1e4 * np.maximum(X - 2, 0), length=2.0)
+    assert draw.segment(line).get_ylim()[1] < 2
+    assert draw.segment(line, scale="symlog").get_ylim()[1] > 1e4
+
+
+def test_a_segment_may_have_holes_but_not_only_holes():
+    broken = np.where(X > 1, np.where(X > 2, np.inf, np.nan), LINE.energy)
+    ax = draw.segment(SimpleNamespace(distance=X, energy=broken, length=2.0), marks=MARKS)
+    assert np.isnan(ax.lines[2].get_ydata()).sum() == (X > 1).sum()
+    with pytest.raises(ValueError, match="expected finite energies, got none"):
+        draw.segment(SimpleNamespace(distance=X, energy=0 * X + np.nan, length=2.0))
+    with pytest.raises(ValueError, match="'linear' or 'symlog', got 'log'"):
+        draw.segment(LINE, scale="log")
+
+
+def test_a_plane_has_equal_axes_and_levels_from_the_best():
+    ax = draw.plane(PLANE, best=-7.5, marks=MARKS, xlabel="distance along a")
+    assert ax.get_aspect() == 1 and ax.get_xlabel() == "distance along a"
+    levels = ax.collections[0].levels
+    assert levels[0] == 0 and np.all(np.diff(levels) > 0) and 2.5 <= levels[-1] < 4 and len(levels) > 8
+    bar = ax.collections[0].colorbar
+    assert bar.ax.get_xlabel() == "energy above the best (2 × nats / datum)" and bar.extend == "max"
+
+
+def test_marks_differ_by_kind_and_say_how_far_off_they_are():
+    marks = [Mark(0.5, 0, name, kind) for kind, (name, *_) in plot.KINDS.items()]
+    ax = draw.plane(PLANE, marks=[*marks, Mark(1.5, 0.5, "far", 2, 0.2468)])
+    *on, off = ax.lines[1:]  # after the three points
+    assert (
+        len({line.get_marker() for line in on}) == len({line.get_color() for line in on}) == len(plot.KINDS)
+    )
+    assert off.get_marker() == on[2].get_marker()
+    assert off.get_markerfacecolor() == "none" != on[2].get_markerfacecolor()
+    assert texts(ax)[-1] == "far\n(0.25 off)"
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert legend == [*(name for name, *_ in plot.KINDS.values()), "hollow: off the plane"]
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.bbox.y1
+
+
+def test_labels_overlap_no_mark_and_no_label():
+    spots = [(0, 0), (0.1, 0), (0.2, 0.1), (2, 0), (2.9, 1.9), (-0.9, -0.9)]
+    ax = draw.plane(PLANE, marks=[Mark(x, y, "local minimum", 1) for x, y in spots])
+    ax.figure.canvas.draw()
+    boxes = [mpl.text.Text.get_window_extent(text) for text in ax.texts]
+    boxes += [
+        mpl.transforms.Bbox([ax.transData.transform(at) - 5, ax.transData.transform(at) + 5]) for at in spots
+    ]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes[:6]) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("holes", [X < 0, X > 2.5])
+def test_a_plane_may_have_holes_and_marks_outside_the_grid(holes):
+    energy = np.where(holes, np.inf, PLANE.energy)
+    energy[0] = np.nan
+    flawed = SimpleNamespace(x=X, y=Y, energy=energy, points=PLANE.points)
+    ax = draw.plane(flawed, marks=[Mark(5.0, -2.0, "outside", 1)])
+    assert ax.get_xlim() == (-1, 5) and ax.get_ylim() == (-2, 2) and ax.patch.get_hatch()
+    ax.figure.canvas.draw()
+    flawed.energy = np.full(energy.shape, np.nan)
+    with pytest.raises(ValueError, match="expected finite energies, got none"):
+        draw.plane(flawed)
+
+
+@pytest.mark.parametrize(
+    "height", [0.0 * X, np.where(X == X[0], 1.0, 0.0), 1e8 * (X - 0.5) ** 8, -1e-3 * X**2]
+)
+def test_levels_ascend_on_any_surface(height):
+    energy = height + 0 * Y[:, None]
+    ax = draw.plane(SimpleNamespace(x=X, y=Y, energy=energy, points=PLANE.points))
+    assert np.all(np.diff(ax.collections[0].levels) > 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "inertia", "said"),
+    [
+        (SPECTRUM, (3, 24, 30), "index 3, 24 flat, 30 positive"),
+        (SPECTRUM[27:], np.array([0, 0, 30]), "index 0, 0 flat, 30 positive"),
+        (SPECTRUM[:3], (3, 0, 0), "index 3, 0 flat, 0 positive"),
+        (np.zeros(5), (0, 5, 0), "index 0, 5 flat, 0 positive"),
+    ],
+)
+def test_a_spectrum_says_its_inertia_and_shows_every_eigenvalue(values, inertia, said):
+    ax = draw.spectrum(values[::-1], inertia=inertia, title="collapsed")
+    assert ax.get_title() == f"collapsed\n{said}"
+    ticks = [line.get_xdata() for line in ax.lines]
+    assert tuple(len(part) for part in ticks) == tuple(inertia)
+    np.testing.assert_array_equal(np.concatenate(ticks), np.sort(values))
+    bars = [np.round(patch.get_data().values).astype(int) for patch in ax.patches]
+    floor = [np.isclose(patch.get_data().values, patch.get_data().baseline) for patch in ax.patches]
+    assert tuple(count[~empty].sum() for count, empty in zip(bars, floor, strict=True)) == tuple(inertia)
+    left, right = ax.get_xlim()
+    assert left < min(values) and max(values) < right
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("values", "inertia"),
+    [([1.0], (0, 0, 2)), ([1.0, np.nan], (0, 0, 2)), ([-1.0, 1.0], (0, 0, 2)), ([1.0], (1, 0, 0))],
+)
+def test_a_spectrum_refuses_an_inertia_that_is_not_its_own(values, inertia):
+    with pytest.raises(ValueError, match="expected finite eigenvalues and their inertia, got"):
+        draw.spectrum(values, inertia=inertia)
+
+
+def test_importing_the_module_loads_no_jax():
+    code = "import sys, vaesurface.plot; assert not {'jax', 'xarray', 'scipy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,1 @@
+"""Questions asked of data: one short file each, built from the library's public names."""

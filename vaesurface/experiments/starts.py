@@ -1,0 +1,283 @@
+"""Which starts collapse, at which decoder perturbation strength, and what is the point they collapse to?
+
+A sweep over alpha x initialization scale x seed of `stationary.find`, then what it found: a table of distinct points, figures,
+and the answer in sentences. The CLI's `demo`, `sweep`, `slice` and `plot` are these functions.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaesurface import curvature, data, landscape, optimize, plot, stationary, store, sweep, vae
+from vaesurface.problem import Problem, VAEParams
+from vaesurface.stationary import Kind, StationaryPoint
+
+
+class Sweep(NamedTuple):
+    """A finished sweep: labelled results, the data they are for, and the settings it ran with."""
+
+    ds: Any
+    X: np.ndarray
+    settings: dict[str, Any]
+
+    def problem(self, alpha: float) -> Problem:
+        """The loss surface at one alpha."""
+        s = self.settings
+        return vae.threshold_vae(self.X, s["latent"], alpha, s["gamma"], s["beta"])
+
+
+class Found(NamedTuple):
+    """One distinct stationary point of one alpha, or all runs there that reached none.
+
+    starts: how many ended there; cell: (scale, seed) of one of them.
+    """
+
+    alpha: float
+    label: str
+    kind: int
+    energy: float
+    index: int
+    flat: int
+    active: int
+    gamma: float
+    starts: int
+    collapsed: bool
+    radius: float
+    cell: tuple[float, int]
+
+
+def run(X, latent, gamma, beta, make_optimizer, alpha, scale, seed) -> StationaryPoint:
+    """One cell: find a stationary point from one random start. The same seed is the same start at every alpha, up to scale."""
+    problem = vae.threshold_vae(X, latent, alpha, gamma, beta)
+    return stationary.find(problem, jax.random.key(seed), scale, make_optimizer())
+
+
+def compute(
+    X: np.ndarray,
+    source: str,
+    latent: int,
+    out: Path,
+    *,
+    alpha: Sequence[float],
+    scale: Sequence[float],
+    seeds: int,
+    gamma: float | None = None,
+    beta: float = 1.0,
+    make_optimizer: Callable[[], optimize.Optimizer] = optimize.adam,
+    progress: Any = None,
+) -> Sweep:
+    """Run the sweep, or what a store at `out` lacks of it, on all cores; `source` says where X came from.
+
+    Raises ValueError for settings that make no problem and for a store of another sweep.
+    """
+    for a in (min(alpha, default=0.0), max(alpha, default=0.0)):  # refuse what no problem can be built from at once
+        vae.threshold_vae(X, latent, a, gamma, beta)
+    if not all(s >= 0 for s in scale):
+        raise ValueError(f"expected scales >= 0, got {min(scale)}; choose other scales")
+    if seeds < 1:
+        raise ValueError(f"expected at least one seed, got {seeds}; choose --seeds 1 or more")
+    sweep.canonical({"alpha": alpha, "scale": scale})
+    settings = {"source": source, "rows": len(X), "latent": latent, "gamma": gamma, "beta": beta}
+    settings["optimizer"] = make_optimizer().name
+    results = store.create(out, X, **settings)
+    cell = partial(run, X, latent, gamma, beta, make_optimizer)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        sweep.grid(
+            cell, executor=pool, store=results, progress=progress, alpha=alpha, scale=scale, seed=np.arange(seeds)
+        )
+    ds = store.open(out).sel(alpha=sorted(alpha), scale=sorted(scale), seed=np.arange(seeds))
+    return Sweep(_described(ds, settings), X, settings)
+
+
+def reopen(path: Path, source: str | None = None) -> Sweep:
+    """A sweep from its store; `source` where its data have moved. Raises ValueError where they are other data."""
+    ds = store.open(path)
+    settings = json.loads(ds.attrs["config"])
+    if missing := {"source", "rows", "latent", "gamma", "beta", "optimizer"} - settings.keys():
+        raise ValueError(f"expected a store of `vaesurface sweep`, got one without {min(missing)}; name another one")
+    X = data.load(source or settings["source"])[: settings["rows"]]
+    if data.digest(X) != ds.attrs["data"]:
+        raise ValueError(f"expected the data {path} was made from, got others; name them with --data")
+    return Sweep(_described(ds, settings), X, settings)
+
+
+def _described(ds, settings):
+    name = Path(str(settings["source"])).name
+    about = f"{name}, n = {settings['rows']}, {settings['latent']} latents"
+    if settings["gamma"] is not None:
+        about += f", γ = {settings['gamma']:g}"
+    if settings["beta"] != 1:
+        about += f", β = {settings['beta']:g}"
+    return ds.assign_attrs(optimizer=settings["optimizer"], data=about, digest=ds.attrs["data"])
+
+
+def params(ds) -> VAEParams:
+    """Parameters of a dataset's cells, leading axes first."""
+    get = lambda name: ds[f"params_{name}"].values if f"params_{name}" in ds else None  # noqa: E731
+    return VAEParams(*(get(name) for name in VAEParams._fields))
+
+
+def found(swept: Sweep) -> list[Found]:
+    """The distinct stationary points of every alpha, lowest energy first; runs that reached none come last."""
+    rows = []
+    for alpha in swept.ds.alpha.values:
+        cells = swept.ds.sel(alpha=alpha).stack(run=("scale", "seed")).transpose("run", ...)
+        cells = cells.isel(run=cells.computed.values)
+        reached = cells.kind.values != Kind.NOT_STATIONARY
+        good = cells.isel(run=reached)
+        here = [np.flatnonzero(reached)[g] for g in _groups(swept.problem(alpha), good)]
+        here += [np.flatnonzero(~reached)] * bool((~reached).any())
+        for group in here:
+            one = cells.isel(run=group[0])
+            gamma = swept.settings["gamma"]
+            rows.append(
+                Found(
+                    alpha=float(alpha),
+                    label=str(one.label.values),
+                    kind=int(one.kind),
+                    energy=float(one.loss),
+                    index=int(one.inertia_negative),
+                    flat=int(one.inertia_flat),
+                    active=int(one.active.sum()),
+                    gamma=float(np.exp(one.params_log_gamma)) if gamma is None else gamma,
+                    starts=len(group),
+                    collapsed=bool(one.theory_collapsed) and one.kind != Kind.NOT_STATIONARY,
+                    radius=float(one.theory_radius),
+                    cell=(float(one.scale), int(one.seed)),
+                )
+            )
+    return rows
+
+
+def _groups(problem, cells):
+    class Points(NamedTuple):
+        loss: np.ndarray
+        params: VAEParams
+
+    return stationary.distinct(problem, Points(cells.loss.values, params(cells)))
+
+
+def table(rows: Sequence[Found], most: int | None = None) -> str:
+    """The distinct points as text, the `most` commonest of each alpha where that is given, in order of energy."""
+    lines = [f"{'alpha':>7} {'energy':>12} {'index':>5} {'flat':>4} {'active':>6} {'gamma':>9} {'starts':>6}  label"]
+    for alpha in dict.fromkeys(r.alpha for r in rows):
+        here = [r for r in rows if r.alpha == alpha]
+        common = sorted(here, key=lambda r: -r.starts)[:most]
+        lines += [
+            f"{r.alpha:7g} {r.energy:12.6f} {r.index:5d} {r.flat:4d} {r.active:6d} {r.gamma:9.3g} {r.starts:6d}  {r.label}"
+            for r in here
+            if r in common
+        ]
+        if len(here) > len(common):
+            rest = sum(r.starts for r in here if r not in common)
+            lines.append(f"{alpha:7g} {'':12} and {len(here) - len(common)} more, {rest} starts")
+    return "\n".join(lines)
+
+
+def answer(swept: Sweep, rows: Sequence[Found]) -> list[str]:
+    """The paper's question answered for these data, in plain sentences with counts."""
+    said = [f"{swept.ds.attrs['data']}; {swept.settings['optimizer']}; every end refined to a stationary point."]
+    for alpha in dict.fromkeys(r.alpha for r in rows):
+        here = [r for r in rows if r.alpha == alpha]
+        total = sum(r.starts for r in here)
+        collapsed = [r for r in here if r.collapsed]
+        count = sum(r.starts for r in collapsed)
+        sentence = f"At alpha = {alpha:g}, {count} of {total} starts collapse"
+        if collapsed:
+            sentence += f" (into a {collapsed[0].label}"
+            if collapsed[0].radius > 0:
+                sentence += f"; nothing near it is lower while the weight's rows are shorter than {collapsed[0].radius:.2g}"
+            sentence += ")"
+        best = min(here, key=lambda r: r.energy)
+        optimal = sum(r.starts for r in here if r.label.startswith("global optimum"))
+        if optimal:
+            sentence += f"; {optimal} reach the global optimum, energy {best.energy:.4f}"
+        elif collapsed and not best.collapsed:
+            gap = collapsed[0].energy - best.energy
+            sentence += f"; the best of {len(here)} points found lies {gap:.4g} lower, with {best.active} active latents"
+        elif not collapsed:
+            sentence += f"; {len(here)} points found, energies {here[0].energy:.4f} to {here[-1].energy:.4f}"
+        said.append(sentence + ".")
+    ds = swept.ds
+    ended = (ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)).isel(alpha=ds.alpha.values > 0)
+    if ended.sizes["alpha"] and ended.sizes["scale"] > 1:
+        share = ended.mean(("alpha", "seed")).values
+        each = ", ".join(f"{100 * s:.0f} % at {x:g}" for x, s in zip(ds.scale.values, share, strict=True))
+        said.append(f"Over all alpha > 0 the share of starts that collapse is, by initialization scale: {each}.")
+    return said
+
+
+def telling(rows: Sequence[Found]) -> float:
+    """The alpha at which collapsed and other ends are most evenly mixed; the largest where none mixes them."""
+
+    def mixed(alpha):
+        counts = [sum(r.starts for r in rows if r.alpha == alpha and r.collapsed == c) for c in (True, False)]
+        return min(counts), alpha
+
+    return max(dict.fromkeys(r.alpha for r in rows), key=mixed)
+
+
+def draw(swept: Sweep, rows: Sequence[Found], out: Path, alpha: float | None = None, kinds: Sequence[str] = ()) -> list[Path]:
+    """Figures into `out`: "phase", and at one alpha (the most telling one by default) "line", "plane", "spectrum".
+
+    Line and plane go through the collapsed point, the best point found and, for the plane, the next best.
+    """
+    from matplotlib import pyplot as plt
+
+    kinds = kinds or ("phase", "line", "plane", "spectrum")
+    alpha = telling(rows) if alpha is None else alpha
+    if alpha not in swept.ds.alpha.values:
+        raise ValueError(f"expected an alpha of the sweep, got {alpha:g}; choose from {list(swept.ds.alpha.values)}")
+    problem = swept.problem(alpha)
+    here = sorted((r for r in rows if r.alpha == alpha and np.isfinite(r.energy)), key=lambda r: r.energy)
+    others = [r for r in here if not r.collapsed]
+    at = lambda r: jax.tree.map(jnp.asarray, params(swept.ds.sel(alpha=alpha, scale=r.cell[0], seed=r.cell[1])))  # noqa: E731
+    collapsed = problem.collapsed()
+    far = problem.init(jax.random.key(0), 1.0)  # a random start stands in where too few points were found
+    best = at(others[0]) if others else far
+    third = at(others[1]) if len(others) > 1 else problem.init(jax.random.key(1), 1.0)
+    center = stationary.analyze(problem, collapsed)
+    names = [("collapsed", center.label, int(center.kind))]
+    names += [("best", r.label, r.kind) for r in others[:1]] + [("next", r.label, r.kind) for r in others[1:2]]
+    written = []
+
+    def save(name, axes):
+        path = out / f"{name}.png"
+        axes.figure.savefig(path, dpi=200)
+        plt.close(axes.figure)
+        written.append(path)
+
+    with plot.style():
+        if "phase" in kinds:
+            save("phase", plot.phase_diagram(swept.ds))
+        if "line" in kinds:
+            line = landscape.segment(problem.loss, collapsed, best)
+            ends = zip((0.0, float(line.length)), (collapsed, best), names, strict=False)
+            marks = [plot.Mark(x, float(problem.loss(p)), f"{n}: {label}", kind) for x, p, (n, label, kind) in ends]
+            save("line", plot.segment(line, marks=marks))
+        if "plane" in kinds:
+            plane = landscape.plane(problem.loss, collapsed, best, third)
+            marks = [
+                plot.Mark(*map(float, foot), f"{n}", kind)
+                for foot, (n, _, kind) in zip(plane.points, names, strict=False)
+            ]
+            lowest = float(problem.loss(best))
+            save("plane", plot.plane(plane, marks=marks, best=lowest if others else None))
+        if "spectrum" in kinds:
+            for name, point, label in [("collapsed", collapsed, center.label)] + [
+                ("best", best, others[0].label) for _ in others[:1]
+            ]:
+                judged = center if name == "collapsed" else stationary.analyze(problem, point)
+                values = curvature.spectrum(problem.loss, point)
+                title = f"{label}, α = {alpha:g}"
+                save(f"spectrum_{name}", plot.spectrum(values, inertia=judged.inertia, title=title))
+    return written
+
