@@ -69,9 +69,7 @@ def write(folder, name, content):
 
 def complaint(call, *arguments, **options):
     """The message of the ValueError that a call raises: one line that says expected, got and what to do."""
-    with pytest.raises(
-        ValueError, match=r"\Aexpected [^\n]+, got [^\n]+; [^\n]+\Z|: expected .+, got .+; .+"
-    ) as caught:
+    with pytest.raises(ValueError, match=r"\Aexpected [^\n]+, got [^\n]+; [^\n]+\Z|: expected .+, got .+; .+") as caught:
         call(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -304,9 +302,7 @@ def test_no_pickle_is_ever_loaded(tmp_path):
 
 @pytest.mark.parametrize("name", ["missing.npy", "no/such/folder", "~/no-such-file.csv", "x\0y.npy"])
 def test_a_missing_file_is_not_found(name):
-    with pytest.raises(
-        FileNotFoundError, match=r"expected a file or folder, got '.*' where none is; correct"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"expected a file or folder, got '.*' where none is; correct"):
         data.load(name)
 
 
@@ -322,9 +318,7 @@ def test_a_limit_below_two_is_refused(limit):
     assert "limit as an integer >= 2" in complaint(data.load, "digits", limit=limit)
 
 
-@pytest.mark.parametrize(
-    "X", [ROWS, ROWS.tolist(), ROWS.T.copy().T, ROWS.astype(">f8"), jnp.asarray(ROWS, jnp.float32)]
-)
+@pytest.mark.parametrize("X", [ROWS, ROWS.tolist(), ROWS.T.copy().T, ROWS.astype(">f8"), jnp.asarray(ROWS, jnp.float32)])
 def test_check_returns_the_same_values_as_contiguous_float64(X):
     checked = data.check(X)
     assert type(checked) is np.ndarray and checked.dtype == np.float64 and checked.flags.c_contiguous
@@ -426,11 +420,7 @@ def test_impossible_synthetic_data_are_refused(make, match):
 
 
 def test_a_digest_is_of_values_and_shape_and_never_changes():
-    assert (
-        data.digest(ROWS)
-        == data.digest(ROWS.astype(">f8").T.copy().T)
-        == data.digest(jnp.asarray(ROWS, jnp.float32))
-    )
+    assert data.digest(ROWS) == data.digest(ROWS.astype(">f8").T.copy().T) == data.digest(jnp.asarray(ROWS, jnp.float32))
     assert data.digest(ROWS) != data.digest(ROWS.reshape(3, 4))
     assert data.digest(ROWS) != data.digest(ROWS + 1e-15)
     assert data.digest(data.antipodal()) == "063b0e32fc01bec0e3c60b9067ed4a65067d400f77c15c9bf796fe1ef4dfcd5f"
@@ -438,6 +428,4 @@ def test_a_digest_is_of_values_and_shape_and_never_changes():
 
 def test_importing_the_module_loads_nothing_heavy():
     heavy = "{'sklearn', 'scipy', 'PIL', 'jax'} & set(sys.modules)"
-    subprocess.run(
-        [sys.executable, "-c", f"import sys, vaesurface.data; assert not {heavy}, {heavy}"], check=True
-    )
+    subprocess.run([sys.executable, "-c", f"import sys, vaesurface.data; assert not {heavy}, {heavy}"], check=True)

@@ -35,8 +35,17 @@ def reference_energy(X, params, alpha, gamma, beta):
     alpha, beta = mp.mpf(alpha), mp.mpf(beta)
     log_gamma = mp.log(mp.mpf(gamma)) if gamma is not None else mp.mpf(float(params.log_gamma))
     gamma = mp.exp(log_gamma)
-    sums = {name: [np.full(np.shape(leaf), mp.mpf(0), object) for _ in range(2)] for name, leaf in
-            (("energy", 0.0), ("weight", W), ("bias", b), ("log_gamma", 0.0), ("mean", mu), ("log_std", tau))}
+    sums = {
+        name: [np.full(np.shape(leaf), mp.mpf(0), object) for _ in range(2)]
+        for name, leaf in (
+            ("energy", 0.0),
+            ("weight", W),
+            ("bias", b),
+            ("log_gamma", 0.0),
+            ("mean", mu),
+            ("log_std", tau),
+        )
+    }
 
     def add(name, index, value):
         total, absolute = sums[name]
@@ -49,8 +58,12 @@ def reference_energy(X, params, alpha, gamma, beta):
         variances = [mp.exp(2 * t) for t in tau[i]]
         for j in range(k):
             for name, index, value in (
-                ("energy", (), variances[j]), ("energy", (), -2 * tau[i, j]), ("energy", (), mu[i, j] ** 2),
-                ("mean", (i, j), 2 * mu[i, j]), ("log_std", (i, j), 2 * variances[j]), ("log_std", (i, j), mp.mpf(-2)),
+                ("energy", (), variances[j]),
+                ("energy", (), -2 * tau[i, j]),
+                ("energy", (), mu[i, j] ** 2),
+                ("mean", (i, j), 2 * mu[i, j]),
+                ("log_std", (i, j), 2 * variances[j]),
+                ("log_std", (i, j), mp.mpf(-2)),
             ):
                 add(name, index, beta * value)
         for r in range(d):
@@ -87,7 +100,8 @@ def worst(got, total, absolute):
 
 @pytest.mark.parametrize("weight_size", [0.0, 1e-8, 1e-3, 1.0, 1e3])
 @pytest.mark.parametrize(
-    ("alpha", "gamma", "beta"), [(0.0, None, 1.0), (1e-3, None, 1.0), (0.5, 0.3, 1.0), (2.0, None, 4.0), (10.0, 2.0, 0.5)]
+    ("alpha", "gamma", "beta"),
+    [(0.0, None, 1.0), (1e-3, None, 1.0), (0.5, 0.3, 1.0), (2.0, None, 4.0), (10.0, 2.0, 0.5)],
 )
 def test_energy_and_gradient_agree_with_50_digits(weight_size, alpha, gamma, beta):
     rng = np.random.default_rng([int(1e3 * alpha), int(1e9 * weight_size)])
@@ -187,7 +201,9 @@ def test_derivative_in_alpha_is_that_of_the_energy():
     params = vae.threshold_vae(X, 1, 0.1).init(jax.random.key(0), 1.0)
     numeric = (energy(0.3 + 1e-6) - energy(0.3 - 1e-6)) / 2e-6
     assert jax.grad(energy)(0.3) == pytest.approx(float(numeric), rel=1e-8)
-    assert np.isfinite(jax.grad(lambda alpha: vae.threshold_vae(X, 1, alpha).loss(params._replace(weight=0 * params.weight)))(0.3))
+    assert np.isfinite(
+        jax.grad(lambda alpha: vae.threshold_vae(X, 1, alpha).loss(params._replace(weight=0 * params.weight)))(0.3)
+    )
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.2])
@@ -195,9 +211,7 @@ def test_energy_scales_with_the_data_and_ignores_signed_permutations_of_latents(
     X = np.random.default_rng(2).normal(size=(5, 4))
     problem, scaled = vae.threshold_vae(X, 3, alpha), vae.threshold_vae(10 * X, 3, 10 * alpha)
     params = problem.init(jax.random.key(3), 1.0)
-    larger = params._replace(
-        weight=10 * params.weight, bias=10 * params.bias, log_gamma=params.log_gamma + 2 * np.log(10)
-    )
+    larger = params._replace(weight=10 * params.weight, bias=10 * params.bias, log_gamma=params.log_gamma + 2 * np.log(10))
     assert scaled.loss(larger) == pytest.approx(float(problem.loss(params)) + 8 * np.log(10), abs=1e-12)
     order, signs = np.array([2, 0, 1]), np.array([[1.0, -1.0, -1.0]])
     mirrored = params._replace(

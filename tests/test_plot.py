@@ -19,9 +19,7 @@ DIMS = ("alpha", "scale", "seed")
 X = np.linspace(-1.0, 3.0, 41)
 LINE = SimpleNamespace(distance=X, energy=(X * (X - 2)) ** 2 - 7, length=2.0)
 Y = np.linspace(-1.0, 2.0, 31)
-PLANE = SimpleNamespace(
-    x=X, y=Y, energy=LINE.energy + Y[:, None] ** 2, points=np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]])
-)
+PLANE = SimpleNamespace(x=X, y=Y, energy=LINE.energy + Y[:, None] ** 2, points=np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]]))
 MARKS = [
     Mark(0, -7, "left", 1),
     Mark(2, -7, "right", 1),
@@ -44,9 +42,7 @@ def runs(**changes):
     kind[1, 1, 0] = 0
     variables = {"theory_collapsed": (DIMS, collapsed), "kind": (DIMS, kind)} | changes
     attrs = {"optimizer": "Adam, 10 steps", "data": "digits 4×4, n = 60, 2 latents"}
-    return xr.Dataset(
-        variables, coords={"alpha": [0.0, 0.25], "scale": [0.1, 1.0], "seed": range(4)}, attrs=attrs
-    )
+    return xr.Dataset(variables, coords={"alpha": [0.0, 0.25], "scale": [0.1, 1.0], "seed": range(4)}, attrs=attrs)
 
 
 def texts(ax):
@@ -111,17 +107,11 @@ def test_text_is_readable_on_every_color():
 def test_cells_without_runs_are_empty_and_partial_ones_say_so(how):
     computed = np.ones((2, 2, 4), dtype=bool)
     computed[0, 0], computed[0, 1, 2:] = False, False
-    ds = (
-        runs(computed=(DIMS, computed))
-        if how == "computed"
-        else runs().where(xr.DataArray(computed, dims=DIMS))
-    )
+    ds = runs(computed=(DIMS, computed)) if how == "computed" else runs().where(xr.DataArray(computed, dims=DIMS))
     ax = draw.phase_diagram(ds)
     assert cells(ax) == {(0, 1): "2/2", (1, 0): "0/4", (1, 1): "2/4\n1 ns"}
     assert ax.collections[0].get_array().mask.tolist() == [[True, False], [False, False]]
-    assert (
-        ax.patch.get_hatch() and "hatched: not computed" in ax.collections[0].colorbar.ax.texts[0].get_text()
-    )
+    assert ax.patch.get_hatch() and "hatched: not computed" in ax.collections[0].colorbar.ax.texts[0].get_text()
 
 
 def test_nothing_computed_at_all_draws_an_empty_grid():
@@ -135,9 +125,7 @@ def test_many_cells_keep_their_counts_apart():
     alpha, scale = np.geomspace(1e-3, 1, n).round(4), np.geomspace(0.01, 2, 3)
     kind = (DIMS, np.ones((n, 3, 16), dtype=int))
     collapsed = (DIMS, np.ones((n, 3, 16), dtype=bool))
-    ax = draw.phase_diagram(
-        xr.Dataset({"kind": kind, "theory_collapsed": collapsed}, {"alpha": alpha, "scale": scale})
-    )
+    ax = draw.phase_diagram(xr.Dataset({"kind": kind, "theory_collapsed": collapsed}, {"alpha": alpha, "scale": scale}))
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in [*ax.texts, *ax.get_xticklabels()]]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
@@ -195,9 +183,7 @@ def test_marks_differ_by_kind_and_say_how_far_off_they_are():
     marks = [Mark(0.5, 0, name, kind) for kind, (name, *_) in plot.KINDS.items()]
     ax = draw.plane(PLANE, marks=[*marks, Mark(1.5, 0.5, "far", 2, 0.2468)])
     *on, off = ax.lines[1:]  # after the three points
-    assert (
-        len({line.get_marker() for line in on}) == len({line.get_color() for line in on}) == len(plot.KINDS)
-    )
+    assert len({line.get_marker() for line in on}) == len({line.get_color() for line in on}) == len(plot.KINDS)
     assert off.get_marker() == on[2].get_marker()
     assert off.get_markerfacecolor() == "none" != on[2].get_markerfacecolor()
     assert texts(ax)[-1] == "far\n(0.25 off)"
@@ -212,9 +198,7 @@ def test_labels_overlap_no_mark_and_no_label():
     ax = draw.plane(PLANE, marks=[Mark(x, y, "local minimum", 1) for x, y in spots])
     ax.figure.canvas.draw()
     boxes = [mpl.text.Text.get_window_extent(text) for text in ax.texts]
-    boxes += [
-        mpl.transforms.Bbox([ax.transData.transform(at) - 5, ax.transData.transform(at) + 5]) for at in spots
-    ]
+    boxes += [mpl.transforms.Bbox([ax.transData.transform(at) - 5, ax.transData.transform(at) + 5]) for at in spots]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes[:6]) for b in boxes[i + 1 :])
 
 
@@ -231,9 +215,7 @@ def test_a_plane_may_have_holes_and_marks_outside_the_grid(holes):
         draw.plane(flawed)
 
 
-@pytest.mark.parametrize(
-    "height", [0.0 * X, np.where(X == X[0], 1.0, 0.0), 1e8 * (X - 0.5) ** 8, -1e-3 * X**2]
-)
+@pytest.mark.parametrize("height", [0.0 * X, np.where(X == X[0], 1.0, 0.0), 1e8 * (X - 0.5) ** 8, -1e-3 * X**2])
 def test_levels_ascend_on_any_surface(height):
     energy = height + 0 * Y[:, None]
     ax = draw.plane(SimpleNamespace(x=X, y=Y, energy=energy, points=PLANE.points))

@@ -4,7 +4,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from vaesurface import data, optimize, stationary, sweep, vae
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 ALPHAS, NUMBERS = [0.0, 0.5, 0.25, 1e-3], [3, 1]
+AXES: dict[str, Any] = {"alpha": ALPHAS, "number": NUMBERS, "key": KEYS}
 uniform = partial(jax.random.uniform, shape=(2,))  # a function that another process can import
 
 
@@ -31,7 +32,7 @@ def cheap(alpha, number, key):
 
 def descend(alpha, scale, key, steps=20):
     problem = vae.threshold_vae(data.gaussian(12, [3.0, 1.0, 0.1], seed=0), latent=2, alpha=alpha)
-    return optimize.adam(steps)(problem.loss, problem.init(key, scale))
+    return optimize.adam(steps)(problem.loss, problem.init(key, scale))  # type: ignore[misc]
 
 
 def find(alpha, scale, key):
@@ -40,7 +41,7 @@ def find(alpha, scale, key):
 
 
 def same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
+    assert jax.tree.all(jax.tree.map(lambda x, y: True, a, b))
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes())
 
@@ -70,7 +71,7 @@ class Bar:
 class Elsewhere(Executor):
     """Stands for a remote worker: all that it sees has been pickled, and its JAX is set to float32."""
 
-    def submit(self, work, /, *args):
+    def submit(self, work, /, *args):  # type: ignore[override]
         work, args = pickle.loads(pickle.dumps((work, args)))
         future: Future = Future()
         with jax.enable_x64(False):
@@ -83,18 +84,14 @@ class Failing(ThreadPoolExecutor):
 
     tasks = 0
 
-    def submit(self, work, /, *args):
+    def submit(self, work, /, *args):  # type: ignore[override]
         self.tasks += 1
         return super().submit((lambda *_: 1 // 0) if self.tasks == 2 else work, *args)
 
 
 def test_a_grid_is_a_loop_over_cells():
-    cells = sweep.grid(cheap, alpha=ALPHAS, number=NUMBERS, key=KEYS)
-    assert (
-        cells.energy.shape == (4, 2, 3)
-        and cells.inside["big"].shape == (4, 2, 3, 3)
-        and cells.nothing is None
-    )
+    cells = sweep.grid(cheap, **AXES)
+    assert cells.energy.shape == (4, 2, 3) and cells.inside["big"].shape == (4, 2, 3, 3) and cells.nothing is None
     assert cells.energy.dtype == np.float64 and cells.inside["number"].dtype == np.int64
     for i, j, k in np.ndindex(4, 2, 3):
         expected = cheap(ALPHAS[i], NUMBERS[j], KEYS[k])
@@ -107,7 +104,7 @@ def test_axes_lead_in_the_order_given():
     turned = sweep.grid(cheap, key=KEYS, number=NUMBERS, alpha=ALPHAS)
     same(
         turned.energy,
-        np.ascontiguousarray(sweep.grid(cheap, alpha=ALPHAS, number=NUMBERS, key=KEYS).energy.T),
+        np.ascontiguousarray(sweep.grid(cheap, **AXES).energy.T),
     )
 
 
@@ -123,8 +120,7 @@ def test_bits_do_not_depend_on_chunks_or_threads(fn):
 
 @pytest.mark.parametrize("mapper", [sweep.together, partial(jax.lax.map, batch_size=2)])
 def test_cells_may_run_side_by_side(mapper):
-    axes = {"alpha": ALPHAS, "number": NUMBERS, "key": KEYS}
-    vectorized, plain = sweep.grid(cheap, mapper=mapper, **axes), sweep.grid(cheap, **axes)
+    vectorized, plain = sweep.grid(cheap, mapper=mapper, **AXES), sweep.grid(cheap, **AXES)
     np.testing.assert_allclose(vectorized.energy, plain.energy, rtol=1e-14)
 
 
@@ -146,9 +142,9 @@ def test_spawned_processes_find_the_same_points(tmp_path, monkeypatch):
     lines += ["    return stationary.find(problem, key, scale=scale, optimizer=optimize.adam(30))"]
     (tmp_path / "someones_script.py").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(tmp_path)
-    import someones_script  # type: ignore[import-not-found]
+    import someones_script
 
-    axes = {"alpha": [0.0, 0.5], "scale": [0.1, 1.0], "key": KEYS[:2]}
+    axes: Any = {"alpha": [0.0, 0.5], "scale": [0.1, 1.0], "key": KEYS[:2]}
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as processes:
         same(
             sweep.grid(someones_script.find, executor=processes, batch_size=3, **axes),
@@ -171,7 +167,7 @@ def test_the_function_is_traced_once(threads):
 
 def test_progress_counts_cells():
     bar = Bar()
-    sweep.grid(cheap, alpha=ALPHAS, number=NUMBERS, key=KEYS, batch_size=10, progress=bar)
+    sweep.grid(cheap, **AXES, batch_size=10, progress=bar)
     assert (bar.total, bar.initial, bar.unit, bar.updates, bar.closed) == (24, 0, "cell", [10, 10, 4], True)
 
 
@@ -197,32 +193,31 @@ def test_a_larger_grid_reuses_the_cells_of_a_smaller_one(tmp_path):
 
 
 def test_a_finished_grid_is_read_and_not_even_compiled(tmp_path):
-    axes = {"alpha": ALPHAS, "number": NUMBERS, "key": KEYS}
-    first, bar = sweep.grid(cheap, store=str(tmp_path / "new"), **axes), Bar()
+    first, bar = sweep.grid(cheap, store=str(tmp_path / "new"), **AXES), Bar()
 
     def never(fn, cells):
         raise AssertionError("compiled")
 
-    same(sweep.grid(cheap, store=tmp_path / "new", progress=bar, mapper=never, **axes), first)
+    same(sweep.grid(cheap, store=tmp_path / "new", progress=bar, mapper=never, **AXES), first)
     assert bar.updates == [] and bar.initial == 24
 
 
 @pytest.mark.parametrize("threads", [0, 2])
 def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, threads):
     executor = ThreadPoolExecutor(threads) if threads else None
-    axes, bar = {"alpha": ALPHAS, "number": NUMBERS, "key": KEYS}, Bar()
+    bar = Bar()
     with pytest.raises(KeyboardInterrupt):
-        sweep.grid(cheap, store=tmp_path, batch_size=5, executor=executor, progress=Bar(patience=10), **axes)
-    same(sweep.grid(cheap, store=tmp_path, batch_size=7, progress=bar, **axes), sweep.grid(cheap, **axes))
+        sweep.grid(cheap, store=tmp_path, batch_size=5, executor=executor, progress=Bar(patience=10), **AXES)
+    same(sweep.grid(cheap, store=tmp_path, batch_size=7, progress=bar, **AXES), sweep.grid(cheap, **AXES))
     assert bar.initial == 10
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_in_one_chunk_keeps_those_under_way(tmp_path, threads):
-    axes, bar = {"alpha": ALPHAS, "number": NUMBERS, "key": KEYS}, Bar()
+    bar = Bar()
     with Failing(threads) as executor, pytest.raises(ZeroDivisionError):
-        sweep.grid(cheap, store=tmp_path, batch_size=5, executor=executor, **axes)
-    same(sweep.grid(cheap, store=tmp_path, progress=bar, **axes), sweep.grid(cheap, **axes))
+        sweep.grid(cheap, store=tmp_path, batch_size=5, executor=executor, **AXES)
+    same(sweep.grid(cheap, store=tmp_path, progress=bar, **AXES), sweep.grid(cheap, **AXES))
     assert 5 <= bar.initial <= 19
 
 
@@ -266,19 +261,14 @@ def test_a_pool_that_forks_is_refused():
             sweep.grid(uniform, key=KEYS, executor=forks)
 
 
-def test_a_function_that_workers_cannot_import_is_named(monkeypatch):
-    task = (sweep._Task(uniform, None, {}, 1), {})
-    lost = pickle.dumps(task).replace(b"uniform", b"unicorn")
-    with pytest.raises(
-        ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"
-    ):
+def test_a_function_that_workers_cannot_import_is_named():
+    lost = pickle.dumps((sweep._Task(uniform, None, {}, 1), {})).replace(b"uniform", b"unicorn")
+    with pytest.raises(ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"):
         sweep._work(lost, {}, np.array([True]))
 
 
 def test_a_function_must_return_numbers():
-    with pytest.raises(
-        ValueError, match="expected a function that returns numbers, got dtype key<fry>; return"
-    ):
+    with pytest.raises(ValueError, match="expected a function that returns numbers, got dtype key<fry>; return"):
         sweep.grid(lambda key: key, key=KEYS)
 
 

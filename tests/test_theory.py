@@ -77,7 +77,7 @@ def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
 
 def test_bordered_inertia_needs_structure():
     problem = vae.Problem(loss=lambda w: jnp.sum(w**2))
-    with pytest.raises(ValueError, match="use curvature.inertia"):
+    with pytest.raises(ValueError, match=r"use curvature\.inertia"):
         bordered.inertia(problem, jnp.zeros(2))
 
 

@@ -16,7 +16,9 @@ import typer
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-Data = Annotated[str, typer.Option("--data", help="digits, digits-4x4, antipodal, or a path: .npy .npz .csv IDX CIFAR SVHN folder")]
+Data = Annotated[
+    str, typer.Option("--data", help="digits, digits-4x4, antipodal, or a path: .npy .npz .csv IDX CIFAR SVHN folder")
+]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
 Latent = Annotated[int, typer.Option("--latent", help="latent dimensions")]
 Gamma = Annotated[float | None, typer.Option("--gamma", help="decoder variance; learned if not given")]
@@ -25,7 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object instea
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
 Moved = Annotated[str | None, typer.Option("--data", help="where the data are now; by default where they were")]
-DEMO = {  # about a minute on two cores
+DEMO: dict[str, Any] = {  # about a minute on two cores
     "alpha": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
     "scale": [0.03, 0.1, 0.3, 1.0, 3.0],
     "seeds": 6,
@@ -65,7 +67,9 @@ def demo(
     _report(swept, rows, out, as_json, figures=())
 
 
-@app.command(epilog="Example: vaesurface sweep --data digits --limit 300 --alpha 0,0.1,0.3 --scale 0.1,1 --seeds 4 --out results/s")
+@app.command(
+    epilog="Example: vaesurface sweep --data digits --limit 300 --alpha 0,0.1,0.3 --scale 0.1,1 --seeds 4 --out results/s"
+)
 def sweep(
     data: Annotated[str | None, typer.Option("--data", help="name or path; default digits-4x4")] = None,
     limit: Limit = None,
@@ -85,7 +89,7 @@ def sweep(
     """Sweep alpha x initialization scale x seed; run again with the same --out to go on where it stopped or to add cells."""
     flags = {k: v for k, v in locals().items() if v is not None and k not in ("config", "as_json")}
     flags |= {k: _numbers(k, flags[k]) for k in ("alpha", "scale") if k in flags}
-    settings = {"data": "digits-4x4", "latent": 2, "out": "results/sweep", "limit": None}
+    settings: dict[str, Any] = {"data": "digits-4x4", "latent": 2, "out": "results/sweep", "limit": None}
     settings |= {k: DEMO[k] for k in ("alpha", "scale", "seeds")} | (_toml(config) if config else {}) | flags
     source, limit, latent = (settings.pop(k) for k in ("data", "limit", "latent"))
     out = Path(settings.pop("out"))
@@ -101,7 +105,9 @@ def analyze(
     alpha: Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")] = 0.1,
     gamma: Gamma = None,
     beta: Beta = 1.0,
-    seed: Annotated[int | None, typer.Option("--seed", help="find from this random start; default: the collapsed point")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="find from this random start; default: the collapsed point")
+    ] = None,
     scale: Annotated[float, typer.Option("--scale", help="initialization scale of that start")] = 0.1,
     point: Annotated[Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")] = None,
     refine: Annotated[bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")] = False,
@@ -235,7 +241,7 @@ def _sweep(source: str, limit: int | None, latent: int, out: Path, optimizer: st
     from vaesurface import optimize
     from vaesurface.experiments import starts
 
-    makers = {"adam": optimize.adam, "gradient-descent": optimize.gradient_descent, "lbfgs": optimize.lbfgs}
+    makers: dict[str, Any] = {"adam": optimize.adam, "gradient-descent": optimize.gradient_descent, "lbfgs": optimize.lbfgs}
     if optimizer not in makers:
         raise ValueError(f"expected an optimizer out of {', '.join(makers)}, got {optimizer}; choose one of them")
     own = {k: settings.pop(k) for k in ("steps", "learning_rate") if k in settings}

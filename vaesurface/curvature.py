@@ -132,6 +132,4 @@ def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
     """1/lambda with 0 in the flat band, and 1/|lambda| with the band's width as a floor."""
     flat = jnp.abs(eigenvalues) <= width
     floor = jnp.maximum(width, jnp.finfo(eigenvalues.dtype).tiny)
-    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(
-        jnp.abs(eigenvalues), floor
-    )
+    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(jnp.abs(eigenvalues), floor)

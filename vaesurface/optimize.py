@@ -38,9 +38,7 @@ class Optimizer(NamedTuple):
         return self.run(loss, params)
 
 
-def descend(
-    transformation: optax.GradientTransformation, steps: int, name: str, record: int | None = None
-) -> Optimizer:
+def descend(transformation: optax.GradientTransformation, steps: int, name: str, record: int | None = None) -> Optimizer:
     """Optimizer from any optax transformation: `steps` full-gradient steps; with record=r every r-th point is kept.
 
     Raises ValueError unless steps >= 1 and record, where given, divides steps.
@@ -70,7 +68,7 @@ def descend(
 
 def adam(steps: int = 3000, learning_rate: float = 0.02, record: int | None = None) -> Optimizer:
     """Adam (Kingma & Ba 2015), what people train with; the learning rate falls to zero along a cosine."""
-    schedule = optax.cosine_decay_schedule(learning_rate, steps)
+    schedule = optax.cosine_decay_schedule(learning_rate, max(steps, 1))
     return descend(optax.adam(schedule), steps, f"Adam, {steps} steps, rate {learning_rate:g}", record)
 
 

@@ -203,9 +203,7 @@ def plane(
     return axes
 
 
-def spectrum(
-    eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Sequence[Any], title: str = ""
-) -> Axes:
+def spectrum(eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Sequence[Any], title: str = "") -> Axes:
     """Histogram of all Hessian eigenvalues, five bins a decade on both sides of zero, with a tick for each.
 
     inertia: numbers of negative, flat and positive eigenvalues; the flat ones share the bar at zero. Raises
@@ -337,9 +335,7 @@ def _annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
         label = axes.annotate(text, (m.x, m.y), (0, 0), arrowprops=leader, **look)
         size = np.array(label.get_window_extent().size) / point + 3
 
-        offsets = [
-            (size / 2 + r) * [np.cos(a), np.sin(a)] for r in (6, 10, 15, 22, 30, 40, 55) for a in angles
-        ]
+        offsets = [(size / 2 + r) * [np.cos(a), np.sin(a)] for r in (6, 10, 15, 22, 30, 40, 55) for a in angles]
         boxes = [around(at + offset, size) for offset in offsets]
         costs = [5 * (_overlap(box, taken) - _overlap(box, frame)) for box in boxes]
         choice = np.argmin(np.array(costs) + np.linalg.norm(offsets, axis=1))

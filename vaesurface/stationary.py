@@ -54,8 +54,9 @@ class Kind(IntEnum):
 class Refinement(NamedTuple):
     """What `refine` did.
 
-    params: the last point; converged: gradient norm <= 1e-10; grad_norm; steps taken; moved: Euclidean distance from the
-    start; rise: by how much the energy rose above the start's on the way (0: it stayed in the start's own basin).
+    params: the last point; converged: gradient norm <= 1e-10 and the Newton step from there negligible; grad_norm; steps
+    taken; moved: Euclidean distance from the start; rise: by how much the energy rose above the start's on the way (0: it
+    stayed in the start's own basin).
     """
 
     params: Params
@@ -138,6 +139,8 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
 
 
 class _State(NamedTuple):
+    """Of the loop in `refine`."""
+
     params: Params
     loss: Array
     norm: Array  # of the gradient
@@ -147,6 +150,7 @@ class _State(NamedTuple):
     steps: Array
     stuck: Array
     descended: Array  # whether a descent step has been taken
+    done: Array
 
 
 LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
@@ -172,6 +176,7 @@ def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement
         newton = fresh | last
         start = state.trial < 0
         reach = _reach(state.params, _where(newton, second.newton, second.descent))
+        done = fresh & (state.norm <= GRADIENT) & (reach <= NEAR)
         t = jnp.where(newton, 1.0, 0.5 ** (state.trial - 1.0) / jnp.maximum(1.0, reach))
         t = jnp.where(start, 0.0, t)
         step = _where(newton, second.newton, second.descent)
@@ -190,24 +195,24 @@ def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement
         falls &= jnp.max(heights) <= state.loss + slack
         good = start | (jnp.where(newton, contracts, falls) & jnp.isfinite(norm) & jnp.isfinite(heights[-1]))
         peak = jnp.maximum(state.peak, jnp.max(heights))
-        taken = _State(moved, heights[-1], norm, second, jnp.asarray(0), peak, state.steps + ~start, state.stuck, None)
-        taken = taken._replace(descended=state.descended | ~(newton | start))
-        refused = state._replace(second=second, trial=state.trial + 1, stuck=state.stuck | last)
-        return _where(good, taken, refused)
+        taken = state._replace(params=moved, loss=heights[-1], norm=norm, peak=peak, trial=jnp.asarray(0))
+        taken = taken._replace(steps=state.steps + ~start, descended=state.descended | ~(newton | start))
+        refused = state._replace(second=second, trial=state.trial + 1, stuck=last)
+        return _where(done, state._replace(done=done), _where(good, taken, refused))
 
     def unfinished(state):
-        return (state.trial < 0) | ((state.norm > GRADIENT) & (state.steps < max_steps) & ~state.stuck)
+        return ~state.done & ~state.stuck & (state.steps < max_steps)
 
     loss = problem.loss(params)
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _steps(problem, params)))
     infinite = jnp.full_like(loss, jnp.inf)
     zero = jnp.asarray(0)
-    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0)
+    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0, zero > 0)
     state = jax.lax.while_loop(unfinished, attempt, state)
     rise = state.peak - loss
     rise = jnp.where(rise > 1e-12 * jnp.maximum(1.0, jnp.abs(loss)), rise, 0.0)
     moved = _norm(jax.tree.map(jnp.subtract, state.params, params))
-    return Refinement(state.params, state.norm <= GRADIENT, state.norm, state.steps, moved, rise)
+    return Refinement(state.params, state.done, state.norm, state.steps, moved, rise)
 
 
 def find(
@@ -241,13 +246,15 @@ def find(
     return point
 
 
-def distinct(problem: Problem, points: StationaryPoint, tolerance: float = 1e-6) -> list[np.ndarray]:
-    """Group points (any leading axes, raveled) that are one: same energy, and same parameters up to a signed permutation of
-    the latents, relative to the parameters' norm. Returns arrays of indices, lowest energy first. Not for `jit`.
+def distinct(problem: Problem, loss: ArrayLike, params: Params, tolerance: float = 1e-6) -> list[np.ndarray]:
+    """Group points that are one: same energy, and same parameters up to a signed permutation of the latents.
+
+    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are raveled. Both are compared
+    relative to their size. Returns arrays of indices, lowest energy first. Not for `jit`.
     """
-    losses = np.ravel(points.loss)
-    flat = jax.tree.map(lambda x: np.reshape(x, (losses.size, *x.shape[np.ndim(points.loss) :])), points.params)
-    at = lambda i: jax.tree.map(lambda x: x[i], flat)  # noqa: E731
+    losses = np.ravel(loss)
+    leaves = jax.tree.map(lambda x: np.reshape(x, (losses.size, *np.shape(x)[np.ndim(loss) :])), params)
+    at = lambda i: jax.tree.map(lambda x: x[i], leaves)  # noqa: E731
     groups: list[list[int]] = []
     for i in np.argsort(losses, kind="stable"):
         for group in reversed(groups):
@@ -268,16 +275,12 @@ def distance(problem: Problem, a: Params, b: Params) -> float:
     The square is a sum over pairs of latents, so the best permutation is a linear assignment and the best signs are each
     pair's own.
     """
-    plain = float(_norm(jax.tree.map(jnp.subtract, a, b)))
     if problem.latents is None:
-        return plain
-    (odd_a, even_a), (odd_b, even_b) = problem.latents(a), problem.latents(b)
-    square = lambda x, y: np.sum((np.asarray(x)[:, None] - np.asarray(y)[None]) ** 2, axis=-1)  # noqa: E731
-    even = square(even_a, even_b)
-    pairs = even + np.minimum(square(odd_a, odd_b), square(odd_a, -odd_b))
-    best = pairs[linear_sum_assignment(pairs)].sum()
-    rest = plain**2 - np.trace(even + square(odd_a, odd_b))
-    return float(np.sqrt(max(rest, 0.0) + best))
+        return float(_norm(jax.tree.map(jnp.subtract, a, b)))
+    (odd_a, even_a, rest_a), (odd_b, even_b, rest_b) = (map(np.asarray, problem.latents(w)) for w in (a, b))
+    square = lambda x, y: np.sum((x[:, None] - y[None]) ** 2, axis=-1)  # noqa: E731
+    pairs = square(even_a, even_b) + np.minimum(square(odd_a, odd_b), square(odd_a, -odd_b))
+    return float(np.sqrt(pairs[linear_sum_assignment(pairs)].sum() + np.sum((rest_a - rest_b) ** 2)))
 
 
 def _downhill(problem: Problem, params: Params, key: Array) -> Params:
@@ -319,7 +322,10 @@ def _label(p: StationaryPoint) -> str:
         case Kind.MAXIMUM:
             return "maximum"
         case Kind.DEGENERATE:
-            return f"degenerate, {int(p.inertia.flat)} flat directions" + ", collapsed" * collapsed
+            dead = 0 if p.theory is None else int(p.theory.dead_rows)
+            by_rows = dead and p.active is not None and int(p.inertia.flat) == dead * p.active.size
+            flat = f"{dead} rows at zero" if by_rows else f"{int(p.inertia.flat)} flat directions"
+            return f"degenerate, {flat}" + ", collapsed" * collapsed
     if p.optimal:
         return "global optimum" + ", collapsed" * collapsed
     return "collapsed local minimum" if collapsed else "local minimum"
@@ -342,9 +348,7 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
     if p.theory.strict > 0 and p.kind == Kind.MINIMUM:
         said["flat"] = f"proved: the energy rises strictly along {int(p.theory.strict)} of the flat directions"
         if p.theory.radius > 0:
-            said["flat"] += (
-                f"; nothing is lower while every row of the weight is shorter than {float(p.theory.radius):.4g}"
-            )
+            said["flat"] += f"; nothing is lower while every row of the weight is shorter than {float(p.theory.radius):.4g}"
     elif flat and p.kind == Kind.DEGENERATE:
         said["flat"] = f"not explained: {int(p.theory.dead_rows)} rows of the weight are at zero or without effect"
     if np.isfinite(p.theory.minimum):

@@ -155,9 +155,7 @@ def dataset(points: Any, **axes: Any) -> Any:
     leaves = _layout(jax.tree.map(np.asarray, points), parsed)
     for name, leaf in leaves.items():
         if leaf.shape[: len(sizes)] != sizes:
-            raise _complaint(
-                f"leading axes {sizes}", f"shape {leaf.shape} of {name}", "give the grid's own axes"
-            )
+            raise _complaint(f"leading axes {sizes}", f"shape {leaf.shape} of {name}", "give the grid's own axes")
     flat = {name: leaf.reshape(-1, *leaf.shape[len(sizes) :]) for name, leaf in leaves.items()}
     return _labelled(columns(parsed), flat, {})
 
@@ -186,9 +184,7 @@ def _layout(tree: Any, axes: Mapping[str, Axis]) -> dict[str, Any]:
     names = [jax.tree_util.keystr(path, simple=True, separator="_") or "value" for path, _ in paths]
     taken = [*names, *axes, "computed", "label"]
     if twice := [name for name in taken if taken.count(name) > 1]:
-        raise _complaint(
-            "axes and results with distinct names", f"{twice[0]} twice", "rename that axis or field"
-        )
+        raise _complaint("axes and results with distinct names", f"{twice[0]} twice", "rename that axis or field")
     return dict(zip(names, (leaf for _, leaf in paths), strict=True))
 
 
@@ -199,9 +195,7 @@ def _labelled(cells: Columns, leaves: Columns, attrs: dict[str, Any]) -> Any:
     coords, index = {}, []
     for name, column in cells.items():
         values, inverse = np.unique(column, axis=0, return_inverse=True)
-        coords[name] = (
-            values if values.ndim == 1 else ["".join(f"{word:08x}" for word in key) for key in values]
-        )
+        coords[name] = values if values.ndim == 1 else ["".join(f"{word:08x}" for word in key) for key in values]
         index.append(inverse.reshape(-1))
     sizes = {name: len(values) for name, values in coords.items()}
     shape = tuple(sizes.values())
@@ -259,9 +253,7 @@ def _record(path: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError) as error:
         raise _complaint("a whole store.json", f"{file} damaged", f"restore it, or delete {path}") from error
     if found != FORMAT:
-        raise _complaint(
-            f"format {FORMAT}", f"{found} in {file}", "read it with the vaesurface that wrote it"
-        )
+        raise _complaint(f"format {FORMAT}", f"{found} in {file}", "read it with the vaesurface that wrote it")
     return record
 
 
@@ -310,9 +302,7 @@ def _chunk(file: Path, record: dict[str, Any]) -> tuple[Columns, Columns]:
         zipfile.BadZipFile,
         zlib.error,
     ) as e:
-        raise _complaint(
-            "a whole chunk", f"{file} damaged", "delete it to have its cells computed again"
-        ) from e
+        raise _complaint("a whole chunk", f"{file} damaged", "delete it to have its cells computed again") from e
     return cells, leaves
 
 

@@ -27,9 +27,7 @@ from vaesurface.problem import require_float64
 __all__ = ["Axis", "canonical", "columns", "grid", "identities", "together"]
 
 LARGEST = 32  # cells in a chunk by default
-CHUNKS = (
-    16  # at least, on a CPU and where cells allow: workers end together, and an interruption costs little
-)
+CHUNKS = 16  # at least, on a CPU and where cells allow: workers end together, and an interruption costs little
 Columns = dict[str, np.ndarray]  # one array per name, leading axis: cells
 Mapper = Callable[[Callable, Any], Any]
 
@@ -89,9 +87,7 @@ def grid(
     shapes = jax.eval_shape(one, {name: column[0] for name, column in cells.items()})
     leaves, treedef = jax.tree.flatten(shapes)
     if bad := [str(leaf.dtype) for leaf in leaves if getattr(leaf.dtype, "kind", "key") not in "biufc"]:
-        raise _complaint(
-            "a function that returns numbers", f"dtype {bad[0]}", "return a key's data for a key"
-        )
+        raise _complaint("a function that returns numbers", f"dtype {bad[0]}", "return a key's data for a key")
     results = [np.empty((total, *leaf.shape), leaf.dtype) for leaf in leaves]
     missing, keep = np.arange(total), None
     if store is not None:
@@ -150,9 +146,7 @@ def _axis(name: str, values: Any) -> Axis:
             got, remedy = type(values).__name__, "give a list of numbers, or one array of typed JAX keys"
             raise _complaint(f"numbers along {name}", f"an irregular {got}", remedy) from error
         if given.dtype.kind not in "iuf":
-            raise _complaint(
-                f"numbers along {name}", f"dtype {given.dtype}", "give numbers or typed JAX keys"
-            )
+            raise _complaint(f"numbers along {name}", f"dtype {given.dtype}", "give numbers or typed JAX keys")
         array = given.astype(np.float64 if given.dtype.kind == "f" else np.int64) + 0  # -0.0 becomes 0.0
         shape = given.shape
     if len(shape) != 1:
@@ -180,9 +174,7 @@ class _Task(NamedTuple):
         wrap = jax.random.wrap_key_data
 
         def one(cell):
-            return self.fn(
-                **{k: cell[k] if i is None else wrap(cell[k], impl=i) for k, i in self.impls.items()}
-            )
+            return self.fn(**{k: cell[k] if i is None else wrap(cell[k], impl=i) for k, i in self.impls.items()})
 
         return jax.jit(one)
 
@@ -210,9 +202,7 @@ def _finished(
 
     def submit(call, chunk):
         rows = np.resize(chunk, size)
-        return call(
-            work, {name: column[rows] for name, column in cells.items()}, np.arange(size) < len(chunk)
-        )
+        return call(work, {name: column[rows] for name, column in cells.items()}, np.arange(size) < len(chunk))
 
     chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
     if executor is None:
@@ -258,9 +248,7 @@ def _program(payload: bytes) -> Callable:
         task, cells = pickle.loads(payload)
     except (AttributeError, ImportError) as error:
         remedy = "define it at the top of a module that they find"
-        raise _complaint(
-            "a function that workers can import", f"one they cannot ({error})", remedy
-        ) from error
+        raise _complaint("a function that workers can import", f"one they cannot ({error})", remedy) from error
     return task.compiled(task.one(), cells)
 
 

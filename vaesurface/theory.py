@@ -77,9 +77,7 @@ def _energy(values: np.ndarray, retained: Sequence[int], latent: int, gamma: flo
     return float(len(values) * math.log(gamma) + rest / gamma + beta * (len(retained) + latent + gain))
 
 
-def stationary_points(
-    X: np.ndarray, latent: int, gamma: float | None = None, beta: float = 1.0
-) -> Iterator[Expected]:
+def stationary_points(X: np.ndarray, latent: int, gamma: float | None = None, beta: float = 1.0) -> Iterator[Expected]:
     """Stationary points of the affine model whose weight columns are principal directions, fewest columns first.
 
     One for every set of at most `latent` directions with lambda > beta gamma; gamma=None is learned. Rotations within
@@ -103,21 +101,25 @@ def stationary_points(
             others = np.delete(values, list(retained))
             negative = sum(int((others > values[j]).sum()) for j in retained)
             negative += (latent - size) * int((others > threshold).sum())
-            log_gamma = jnp.asarray(math.log(g)) if gamma is None else None
-            params = VAEParams(*map(jnp.asarray, (weight, center)), log_gamma, *map(jnp.asarray, (mean, log_std)))
+            params = VAEParams(
+                weight=jnp.asarray(weight),
+                bias=jnp.asarray(center),
+                log_gamma=jnp.asarray(math.log(g)) if gamma is None else None,
+                mean=jnp.asarray(mean),
+                log_std=jnp.asarray(log_std),
+            )
             yield Expected(retained, params, _energy(values, retained, latent, g, beta), negative)
 
 
-def global_minimum(
-    X: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0
-) -> Array:
+def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Array:
     """Energy of the affine model's global minimum; -inf where the latents span the data and gamma is learned.
 
     It keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X, gamma and
     beta may be traced.
     """
-    xp = jnp if isinstance(X, jax.core.Tracer) else np
-    values = jnp.asarray(xp.linalg.eigvalsh(xp.cov(X.T, bias=True).reshape(X.shape[1], -1))[::-1])
+    # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that is being traced.
+    xp, Z = (jnp, X) if isinstance(X, jax.core.Tracer) else (np, np.asarray(X, np.float64))
+    values = jnp.asarray(xp.linalg.eigvalsh(xp.atleast_2d(xp.cov(Z.T, bias=True)))[::-1])
     values = jnp.where(values > len(values) * jnp.finfo(values.dtype).eps * values[0], values, 0.0)
     d = len(values)
     energies = []

@@ -9,6 +9,8 @@ a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang & Wipf,
 3.000
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,12 +46,12 @@ def threshold_vae(
     if gamma is not None:
         _require("gamma", gamma, "gamma > 0, or None to learn it", lambda g: np.isfinite(g) & (g > 0))
 
-    given, X = X, jnp.asarray(X, jnp.float64)
-    center = X.mean(axis=0)
-    gammabar = jnp.mean((X - center[None]) ** 2)
-    beta = jnp.asarray(beta, X.dtype)
-    alpha = jnp.asarray(alpha, X.dtype)
-    fixed = None if gamma is None else jnp.log(jnp.asarray(gamma, X.dtype))
+    Z = jnp.asarray(X, jnp.float64)
+    center = Z.mean(axis=0)
+    gammabar = jnp.mean((Z - center[None]) ** 2)
+    beta = jnp.asarray(beta, Z.dtype)
+    alpha = jnp.asarray(alpha, Z.dtype)
+    fixed = None if gamma is None else jnp.log(jnp.asarray(gamma, Z.dtype))
 
     def reconstruction(weight: Array, mean: Array, log_std: Array) -> moments.Moments:
         """Of one output coordinate, less its bias: weight, mean, log_std (k,)."""
@@ -68,14 +70,15 @@ def threshold_vae(
         return Parts((params.weight, params.bias), params.log_gamma, (params.mean, params.log_std))
 
     def join(parts: Parts) -> VAEParams:
-        return VAEParams(*parts.rows, parts.shared, *parts.local)
+        (weight, bias), (mean, log_std) = parts.rows, parts.local
+        return VAEParams(weight, bias, parts.shared, mean, log_std)
 
-    structure = Structure(X, term, penalty, split, join)
+    structure = Structure(Z, term, penalty, split, join)
 
     def collapsed() -> VAEParams:
-        posterior = jnp.zeros((n, latent), X.dtype)
+        posterior = jnp.zeros((n, latent), Z.dtype)
         log_gamma = jnp.log(gammabar) if fixed is None else None
-        return VAEParams(jnp.zeros((d, latent), X.dtype), center, log_gamma, posterior, posterior)
+        return VAEParams(jnp.zeros((d, latent), Z.dtype), center, log_gamma, posterior, posterior)
 
     def init(key: Array, scale: ArrayLike = 0.1) -> VAEParams:
         """A random linear decoder and a random linear encoder: entries of W are scale sqrt(gammabar) times standard normal,
@@ -83,17 +86,20 @@ def threshold_vae(
         """
         decoder, encoder = jax.random.split(key)
         unit = jnp.sqrt(gammabar)
-        weight = scale * unit * jax.random.normal(decoder, (d, latent), X.dtype)
-        projection = jax.random.normal(encoder, (d, latent), X.dtype) / jnp.sqrt(1.0 * d)
-        return collapsed()._replace(weight=weight, mean=scale * ((X - center[None]) / unit) @ projection)
+        weight = jnp.asarray(scale) * unit * jax.random.normal(decoder, (d, latent), Z.dtype)
+        projection = jax.random.normal(encoder, (d, latent), Z.dtype) / jnp.sqrt(1.0 * d)
+        return collapsed()._replace(weight=weight, mean=jnp.asarray(scale) * ((Z - center[None]) / unit) @ projection)
+
+    def gamma_of(params: VAEParams) -> Array:
+        log_gamma = params.log_gamma if fixed is None else fixed
+        return jnp.exp(jnp.asarray(log_gamma))
 
     def dead_rows(params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel them."""
         rows = jax.vmap(reconstruction, in_axes=(0, None, None))
         y = jax.vmap(rows, in_axes=(None, 0, 0))(params.weight, params.mean, params.log_std)
-        effect = 2.0 * jnp.abs((X - params.bias[None]) * y.mean) + y.mean**2 + y.variance
-        log_gamma = params.log_gamma if fixed is None else fixed
-        silent = jnp.mean(effect, axis=0) * jnp.exp(-log_gamma) < NEGLIGIBLE
+        effect = 2.0 * jnp.abs((Z - params.bias[None]) * y.mean) + y.mean**2 + y.variance
+        silent = jnp.mean(effect, axis=0) / gamma_of(params) < NEGLIGIBLE
         return jnp.all(params.weight == 0, axis=1) | ((alpha > 0) & silent)
 
     def settle(params: VAEParams) -> VAEParams:
@@ -104,27 +110,28 @@ def threshold_vae(
 
     def known(params: VAEParams) -> Theory:
         dead = dead_rows(params)
-        region = theory.collapse_radius(X, alpha, gamma, beta)
+        region = theory.collapse_radius(Z, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, dead)
         # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
-        constant = jnp.max(jnp.abs(X - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
+        constant = jnp.max(jnp.abs(Z - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
         strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
-        affine = theory.global_minimum(given, latent, gamma, beta)
+        affine = theory.global_minimum(X, latent, gamma, beta)
         return Theory(
             dead_rows=jnp.sum(dead),
             collapsed=trivial | (jnp.all(dead) & (jnp.max(information(params)) < 1e-10)),
             strict=jnp.where(alpha > 0, strict, 0),
             radius=jnp.where(trivial, region.radius, 0.0),
             minimum=jnp.where(alpha == 0, affine, jnp.nan),
-            runaway=jnp.asarray(False) if fixed is not None else jnp.exp(params.log_gamma) < VANISHING * gammabar,
+            runaway=(gamma_of(params) < VANISHING * gammabar) & (fixed is None),
         )
 
-    def latents(params: VAEParams) -> tuple[Array, Array]:
-        return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T
+    def latents(params: VAEParams) -> tuple[Array, Array, Array]:
+        rest = params.bias if params.log_gamma is None else jnp.append(params.bias, params.log_gamma)
+        return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
 
     return Problem(structure.loss, init, collapsed, structure, information, settle, known, latents)
 
 
-def _require(name: str, value: ArrayLike, expected: str, allowed) -> None:
+def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:
     if not isinstance(value, jax.core.Tracer) and not np.all(allowed(np.asarray(value))):
         raise ValueError(f"expected {expected}, got {name} = {value}; choose another value")

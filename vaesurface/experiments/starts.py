@@ -44,7 +44,7 @@ class Found(NamedTuple):
     label: str
     kind: int
     energy: float
-    index: int
+    negative: int
     flat: int
     active: int
     gamma: float
@@ -54,7 +54,16 @@ class Found(NamedTuple):
     cell: tuple[float, int]
 
 
-def run(X, latent, gamma, beta, make_optimizer, alpha, scale, seed) -> StationaryPoint:
+def run(
+    X: np.ndarray,
+    latent: int,
+    gamma: float | None,
+    beta: float,
+    make_optimizer: Callable[[], optimize.Optimizer],
+    alpha: Any,
+    scale: Any,
+    seed: Any,
+) -> StationaryPoint:
     """One cell: find a stationary point from one random start. The same seed is the same start at every alpha, up to scale."""
     problem = vae.threshold_vae(X, latent, alpha, gamma, beta)
     return stationary.find(problem, jax.random.key(seed), scale, make_optimizer())
@@ -90,9 +99,7 @@ def compute(
     results = store.create(out, X, **settings)
     cell = partial(run, X, latent, gamma, beta, make_optimizer)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sweep.grid(
-            cell, executor=pool, store=results, progress=progress, alpha=alpha, scale=scale, seed=np.arange(seeds)
-        )
+        sweep.grid(cell, executor=pool, store=results, progress=progress, alpha=alpha, scale=scale, seed=np.arange(seeds))
     ds = store.open(out).sel(alpha=sorted(alpha), scale=sorted(scale), seed=np.arange(seeds))
     return Sweep(_described(ds, settings), X, settings)
 
@@ -119,10 +126,10 @@ def _described(ds, settings):
     return ds.assign_attrs(optimizer=settings["optimizer"], data=about, digest=ds.attrs["data"])
 
 
-def params(ds) -> VAEParams:
+def params(ds: Any) -> VAEParams:
     """Parameters of a dataset's cells, leading axes first."""
-    get = lambda name: ds[f"params_{name}"].values if f"params_{name}" in ds else None  # noqa: E731
-    return VAEParams(*(get(name) for name in VAEParams._fields))
+    fields: dict[str, Any] = {k: ds[f"params_{k}"].values if f"params_{k}" in ds else None for k in VAEParams._fields}
+    return VAEParams(**fields)
 
 
 def found(swept: Sweep) -> list[Found]:
@@ -133,7 +140,7 @@ def found(swept: Sweep) -> list[Found]:
         cells = cells.isel(run=cells.computed.values)
         reached = cells.kind.values != Kind.NOT_STATIONARY
         good = cells.isel(run=reached)
-        here = [np.flatnonzero(reached)[g] for g in _groups(swept.problem(alpha), good)]
+        here = [np.flatnonzero(reached)[g] for g in stationary.distinct(swept.problem(alpha), good.loss.values, params(good))]
         here += [np.flatnonzero(~reached)] * bool((~reached).any())
         for group in here:
             one = cells.isel(run=group[0])
@@ -144,7 +151,7 @@ def found(swept: Sweep) -> list[Found]:
                     label=str(one.label.values),
                     kind=int(one.kind),
                     energy=float(one.loss),
-                    index=int(one.inertia_negative),
+                    negative=int(one.inertia_negative),
                     flat=int(one.inertia_flat),
                     active=int(one.active.sum()),
                     gamma=float(np.exp(one.params_log_gamma)) if gamma is None else gamma,
@@ -157,14 +164,6 @@ def found(swept: Sweep) -> list[Found]:
     return rows
 
 
-def _groups(problem, cells):
-    class Points(NamedTuple):
-        loss: np.ndarray
-        params: VAEParams
-
-    return stationary.distinct(problem, Points(cells.loss.values, params(cells)))
-
-
 def table(rows: Sequence[Found], most: int | None = None) -> str:
     """The distinct points as text, the `most` commonest of each alpha where that is given, in order of energy."""
     lines = [f"{'alpha':>7} {'energy':>12} {'index':>5} {'flat':>4} {'active':>6} {'gamma':>9} {'starts':>6}  label"]
@@ -172,7 +171,7 @@ def table(rows: Sequence[Found], most: int | None = None) -> str:
         here = [r for r in rows if r.alpha == alpha]
         common = sorted(here, key=lambda r: -r.starts)[:most]
         lines += [
-            f"{r.alpha:7g} {r.energy:12.6f} {r.index:5d} {r.flat:4d} {r.active:6d} {r.gamma:9.3g} {r.starts:6d}  {r.label}"
+            f"{r.alpha:7g} {r.energy:12.6f} {r.negative:5d} {r.flat:4d} {r.active:6d} {r.gamma:9.3g} {r.starts:6d}  {r.label}"
             for r in here
             if r in common
         ]
@@ -236,7 +235,7 @@ def draw(swept: Sweep, rows: Sequence[Found], out: Path, alpha: float | None = N
     alpha = telling(rows) if alpha is None else alpha
     if alpha not in swept.ds.alpha.values:
         raise ValueError(f"expected an alpha of the sweep, got {alpha:g}; choose from {list(swept.ds.alpha.values)}")
-    problem = swept.problem(alpha)
+    problem: Any = swept.problem(alpha)
     here = sorted((r for r in rows if r.alpha == alpha and np.isfinite(r.energy)), key=lambda r: r.energy)
     others = [r for r in here if not r.collapsed]
     at = lambda r: jax.tree.map(jnp.asarray, params(swept.ds.sel(alpha=alpha, scale=r.cell[0], seed=r.cell[1])))  # noqa: E731
@@ -266,7 +265,7 @@ def draw(swept: Sweep, rows: Sequence[Found], out: Path, alpha: float | None = N
         if "plane" in kinds:
             plane = landscape.plane(problem.loss, collapsed, best, third)
             marks = [
-                plot.Mark(*map(float, foot), f"{n}", kind)
+                plot.Mark(float(foot[0]), float(foot[1]), n, kind)
                 for foot, (n, _, kind) in zip(plane.points, names, strict=False)
             ]
             lowest = float(problem.loss(best))
@@ -280,4 +279,3 @@ def draw(swept: Sweep, rows: Sequence[Found], out: Path, alpha: float | None = N
                 title = f"{label}, α = {alpha:g}"
                 save(f"spectrum_{name}", plot.spectrum(values, inertia=judged.inertia, title=title))
     return written
-

@@ -1,0 +1,116 @@
+"""Hessians, inertia, Lanczos; optimizers' runs; slices: against NumPy and closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vaesurface import curvature, data, landscape, optimize, vae
+
+RNG = np.random.default_rng(0)
+M = RNG.normal(size=(30, 30))
+M = M + M.T
+
+
+def quadratic(params):
+    w = jnp.concatenate([params["a"], params["b"].ravel()])
+    return 0.5 * w @ M @ w + jnp.sum(w)
+
+
+POINT = {"a": jnp.asarray(RNG.normal(size=10)), "b": jnp.asarray(RNG.normal(size=(4, 5)))}
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 7, 64])
+def test_dense_hessian_is_the_matrix_whatever_the_batch(batch_size):
+    np.testing.assert_allclose(curvature.hessian(quadratic, POINT, batch_size), M, atol=1e-12)
+
+
+def test_product_spectrum_inertia_and_newton_step_of_a_quadratic():
+    vector = jax.tree.map(lambda x: x + 1.0, POINT)
+    flat = lambda tree: np.concatenate([tree["a"], tree["b"].ravel()])  # noqa: E731
+    np.testing.assert_allclose(flat(curvature.hvp(quadratic, POINT, vector)), M @ flat(vector), atol=1e-12)
+    eigenvalues = np.linalg.eigvalsh(M)
+    np.testing.assert_allclose(curvature.spectrum(quadratic, POINT), eigenvalues, atol=1e-12)
+    negative = int((eigenvalues < 0).sum())
+    assert tuple(curvature.inertia(quadratic, POINT)) == (negative, 0, 30 - negative)
+    newton = curvature.steps(quadratic, POINT).newton
+    np.testing.assert_allclose(flat(POINT) + flat(newton), -np.linalg.solve(M, np.ones(30)), atol=1e-10)
+
+
+def test_lanczos_finds_both_ends_with_a_bound_that_holds():
+    eigenvalues = np.linalg.eigvalsh(M)
+    for num_matvecs in (12, 30, 100):
+        values, bounds, vectors = curvature.extremes(quadratic, POINT, jax.random.key(0), num_matvecs)
+        assert vectors["b"].shape == (2, 4, 5)
+        for value, bound in zip(values, bounds, strict=True):
+            assert abs(eigenvalues - value).min() <= bound + 1e-12
+    np.testing.assert_allclose(values, eigenvalues[[0, -1]], atol=1e-10)
+
+
+def test_ends_of_a_vaes_spectrum_without_its_hessian():
+    problem = vae.threshold_vae(data.clusters(20, 4, centers=3, noise=0.3, seed=0), 2, 0.1)
+    params = problem.init(jax.random.key(0), 1.0)
+    dense = curvature.spectrum(problem.loss, params)
+    values, bounds, _ = curvature.extremes(problem.loss, params, jax.random.key(1), 60)
+    np.testing.assert_allclose(values, dense[jnp.array([0, -1])], atol=1e-8)
+    assert (bounds < 1e-3).all()
+
+
+def test_flat_band_scales_with_the_hessian():
+    for scale in (1e-6, 1.0, 1e6):
+
+        def loss(w, scale=scale):
+            return scale * (w[0] ** 2 - 1e-3 * w[1] ** 2 + 1e-17 * w[2] ** 2)
+
+        assert tuple(curvature.inertia(loss, jnp.zeros(3))) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        optimize.adam(500, 0.1),
+        optimize.gradient_descent(500, 0.1),
+        optimize.lbfgs(20),
+        optimize.descend(optax.sgd(0.1, momentum=0.5), 200, "momentum"),
+    ],
+    ids=lambda o: o.name,
+)
+def test_every_optimizer_reaches_the_minimum_of_a_bowl(optimizer):
+    run = jax.jit(lambda w: optimizer(lambda v: jnp.sum((v - 2.0) ** 2), w))(jnp.zeros(3))
+    np.testing.assert_allclose(run.params, 2.0, atol=1e-4)
+    assert run.loss < 1e-7
+    assert run.path is None
+
+
+def test_the_path_of_a_run_is_recorded_from_start_to_end():
+    loss = lambda w: jnp.sum(w**2)  # noqa: E731
+    run = optimize.gradient_descent(20, 0.1, record=5)(loss, jnp.ones(2))
+    np.testing.assert_allclose(run.path[:, 0], 0.8 ** np.array([0, 5, 10, 15, 20]))
+    np.testing.assert_array_equal(run.path[-1], run.params)
+
+
+@pytest.mark.parametrize(("steps", "record"), [(0, None), (10, 3), (10, 0)])
+def test_impossible_runs_are_refused(steps, record):
+    with pytest.raises(ValueError, match="expected steps >= 1 and record a divisor"):
+        optimize.adam(steps, record=record)
+
+
+def test_slices_have_true_distances_and_the_energies_of_their_points():
+    loss = lambda w: jnp.sum(w**2)  # noqa: E731
+    a, b, c = jnp.zeros(3), jnp.array([3.0, 0.0, 4.0]), jnp.array([0.0, 2.0, 0.0])
+    line = landscape.segment(loss, a, b, num=11, margin=0.5)
+    assert line.length == pytest.approx(5.0)
+    np.testing.assert_allclose(line.energy, line.distance**2, atol=1e-12)
+    plane = landscape.plane(loss, a, b, c, num=9, margin=0.1)
+    x, y = np.meshgrid(plane.x, plane.y)
+    np.testing.assert_allclose(plane.energy, x**2 + y**2, atol=1e-12)
+    np.testing.assert_allclose(plane.points, [[0, 0], [5, 0], [0, 2]], atol=1e-12)
+    foot, residual = landscape.project(plane, jnp.array([3.0, 1.0, 4.0]) + jnp.array([4.0, 0.0, -3.0]))
+    np.testing.assert_allclose(foot, [5.0, 1.0], atol=1e-12)
+    assert residual == pytest.approx(5.0)
+
+
+def test_three_points_on_a_line_span_no_plane():
+    with pytest.raises(ValueError, match="got three on a line"):
+        landscape.plane(jnp.sum, jnp.zeros(2), jnp.ones(2), 2 * jnp.ones(2))

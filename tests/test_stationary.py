@@ -1,0 +1,215 @@
+"""Refinement reaches stationary points and says when not; verdicts are right, and silent where nothing is known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from vaesurface import data, optimize, stationary, theory, vae
+from vaesurface.problem import Problem
+from vaesurface.stationary import Kind
+
+X = data.gaussian(14, [3.0, 1.5, 0.6, 0.3], seed=3)
+AFFINE = list(theory.stationary_points(X, 2))
+
+
+@pytest.fixture(scope="module")
+def find():
+    """find with Adam on X, compiled once for all alphas, scales and seeds."""
+
+    def run(alpha, scale, seed):
+        problem = vae.threshold_vae(X, 2, alpha)
+        return stationary.find(problem, jax.random.key(seed), scale, optimize.adam(1500))
+
+    return jax.jit(run)
+
+
+@pytest.fixture(scope="module")
+def refine_and_analyze():
+    def run(alpha, params):
+        problem = vae.threshold_vae(X, 2, alpha)
+        refined = stationary.refine(problem, params)
+        return refined, stationary.analyze(problem, refined.params)
+
+    return jax.jit(run)
+
+
+def shifted(params, size, seed):
+    leaves, treedef = jax.tree.flatten(params)
+    rng = np.random.default_rng(seed)
+    return jax.tree.unflatten(treedef, [x + size * rng.normal(size=x.shape) for x in leaves])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
+def test_random_starts_reach_the_global_minimum_of_the_affine_model(find, seed, scale):
+    point = find(0.0, scale, seed)
+    assert point.label == "global optimum"
+    assert point.loss == pytest.approx(float(theory.global_minimum(X, 2)), abs=1e-9)
+    assert point.refinement.converged
+    assert not point.refinement.left
+    assert "exact" in point.evidence["global"]
+
+
+def test_small_starts_collapse_at_every_positive_alpha_and_none_without(find):
+    points = jax.vmap(lambda alpha: find(alpha, 0.01, 0))(jnp.array([0.0, 0.3, 1.0]))
+    assert list(points.label) == ["global optimum", "collapsed local minimum", "collapsed local minimum"]
+    assert not points.active[1:].any()
+    assert not np.any(points.params.weight[1:])
+
+
+@pytest.mark.parametrize("expected", AFFINE, ids=lambda e: str(e.retained))
+def test_a_start_near_a_saddle_is_refined_into_that_saddle(refine_and_analyze, expected):
+    refined, point = refine_and_analyze(0.0, shifted(expected.params, 1e-3, 0))
+    assert refined.converged
+    assert refined.grad_norm <= 1e-10
+    assert point.inertia.negative == expected.negative
+    assert point.loss == pytest.approx(expected.loss, abs=1e-10)
+    assert 0 < refined.moved < 0.1
+
+
+def test_refinement_says_when_it_climbed_out_of_the_starts_basin(refine_and_analyze):
+    saddle = AFFINE[0].params  # collapsed: an index 2 saddle; nudge the weight so that the energy is below its
+    lower = saddle._replace(weight=saddle.weight.at[:, 0].add(1e-3 * AFFINE[1].params.weight[:, 0]))
+    lower = lower._replace(mean=lower.mean.at[:, 0].add(1e-3 * AFFINE[1].params.mean[:, 0]))
+    refined, point = refine_and_analyze(0.0, lower)
+    assert point.label.startswith("saddle")
+    assert refined.left
+    assert 0 < refined.rise < 1e-5
+
+
+def test_at_a_stationary_point_refinement_does_not_move(refine_and_analyze):
+    for expected in AFFINE:
+        refined, _ = refine_and_analyze(0.0, expected.params)
+        assert refined.moved == 0
+        assert refined.steps == 0
+
+
+def test_the_collapsed_point_is_a_certified_minimum_with_its_radius_for_every_positive_alpha(refine_and_analyze):
+    for alpha in (1e-3, 0.1, 1.0, 10.0):
+        _, point = refine_and_analyze(alpha, AFFINE[0].params)
+        assert point.label == "collapsed local minimum"
+        assert tuple(point.inertia)[:2] == (0, 8)
+        assert point.theory.radius == pytest.approx(float(theory.collapse_radius(X, alpha).radius))
+        assert "proved" in point.evidence["flat"]
+
+
+def test_gamma_running_to_zero_along_an_unbounded_ray_is_not_called_stationary():
+    problem = vae.threshold_vae(data.antipodal(2), 1, 0.2)
+    start = problem.init(jax.random.key(0), 2.0)
+    start = start._replace(weight=jnp.full((2, 1), 1.2), mean=jnp.array([[1.0], [-1.0]]), log_std=jnp.full((2, 1), -2.0))
+    point = stationary.analyze(problem, optimize.adam(3000, 0.05)(problem.loss, start).params)
+    assert point.kind == Kind.NOT_STATIONARY
+    refined = stationary.refine(problem, start)
+    assert not refined.converged
+    assert stationary.analyze(problem, refined.params).kind == Kind.NOT_STATIONARY
+
+
+@pytest.mark.parametrize(
+    ("loss", "start"),
+    [
+        (lambda w: jnp.sum(1.0 / (1.0 + jnp.abs(w))), [1e5]),  # flattens out like 1/w, to |w| ~ 1e8 and beyond
+        (lambda w: jnp.sum(jnp.exp(-w)), [24.0]),  # a gradient below 1e-10, and no minimum anywhere
+        (lambda w: jnp.sum(w), [0.0]),  # no curvature at all
+        (lambda w: jnp.sum(w + w**3), [0.1]),  # least gradient where H g vanishes and g does not
+    ],
+)
+def test_runaways_and_places_of_least_gradient_are_no_stationary_points(loss, start):
+    problem = Problem(loss=loss)
+    refined = stationary.refine(problem, jnp.array(start))
+    assert stationary.analyze(problem, jnp.array(start)).kind == Kind.NOT_STATIONARY
+    assert not refined.converged
+    assert stationary.analyze(problem, refined.params).label.startswith("not stationary")
+
+
+def test_a_failed_step_never_moves_the_point():
+    cliff = Problem(loss=lambda w: jnp.where(w[0] == 1.0, 0.0, jnp.nan) + w[0] ** 2)
+    refined = stationary.refine(cliff, jnp.array([1.0]))
+    assert not refined.converged
+    assert refined.params[0] == 1.0
+    assert refined.moved == 0
+    broken = stationary.refine(cliff, jnp.array([2.0]))
+    assert broken.params[0] == 2.0
+    assert stationary.analyze(cliff, broken.params).label == "not stationary"
+
+
+@pytest.mark.parametrize(
+    ("loss", "label"),
+    [
+        (lambda w: w[0] ** 2 + w[1] ** 2, "local minimum"),
+        (lambda w: w[0] ** 2 + w[1] ** 4, "degenerate, 1 flat directions"),
+        (lambda w: w[0] ** 2 - w[1] ** 4, "degenerate, 1 flat directions"),
+        (lambda w: w[0] ** 2 - w[1] ** 2, "saddle of index 1"),
+        (lambda w: -(w[0] ** 2) + w[1] ** 4, "saddle of index 1"),
+        (lambda w: -(w[0] ** 2) - w[1] ** 2, "maximum"),
+        (lambda w: w[0] ** 2 + w[1], "not stationary"),
+        (lambda w: 0.0 * w[0], "degenerate, 2 flat directions"),
+    ],
+)
+def test_verdicts_on_functions_anyone_can_judge(loss, label):
+    assert stationary.analyze(Problem(loss=loss), jnp.zeros(2)).label == label
+
+
+def test_a_pixel_that_never_varies_keeps_the_verdict_and_a_varying_dead_one_does_not(refine_and_analyze):
+    # A third column that is constant: its row at zero is a strict minimum of its own. Otherwise nothing is claimed.
+    varied = data.gaussian(14, [3.0, 1.5], seed=3)
+    constant = np.column_stack([varied, np.full(14, 0.7)])
+    faint = np.column_stack([varied, np.where(np.arange(14) % 2, 0.7, 0.7001)])
+    labels = []
+    for matrix in (constant, faint):
+        problem = vae.threshold_vae(matrix, 1, 0.05, gamma=0.3)
+        start = problem.init(jax.random.key(0), 1.0)
+        start = start._replace(weight=start.weight.at[2].set(0.0))
+        point = stationary.analyze(problem, stationary.refine(problem, start).params)
+        assert tuple(point.inertia)[:2] == (0, 1)
+        labels.append(point.label)
+    assert labels == ["local minimum", "degenerate, 1 rows at zero"]
+
+
+def test_verdicts_are_the_same_under_vmap_and_read_as_an_array_of_words():
+    problem = vae.threshold_vae(X, 2, 0.0)
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(e.params for e in AFFINE))
+    points = jax.jit(jax.vmap(lambda p: stationary.analyze(problem, p)))(batch)
+    alone = [stationary.analyze(problem, e.params) for e in AFFINE]
+    assert list(points.label) == [p.label for p in alone]
+    assert points.inertia.negative.tolist() == [e.negative for e in AFFINE]
+    assert points.evidence.shape == (len(AFFINE),)
+
+
+def test_points_that_differ_by_a_signed_permutation_of_the_latents_are_one(find):
+    problem = vae.threshold_vae(X, 2, 0.0)
+    points = jax.vmap(lambda seed: find(0.0, 0.5, seed))(jnp.arange(6))
+    groups = stationary.distinct(problem, points.loss, points.params)
+    assert [len(g) for g in groups] == [6]
+    best = next(e for e in AFFINE if e.retained == (0, 1)).params
+    mirrored = best._replace(weight=-best.weight[:, ::-1], mean=-best.mean[:, ::-1], log_std=best.log_std[:, ::-1])
+    assert stationary.distance(problem, best, mirrored) < 1e-12
+    half = best._replace(weight=-best.weight)
+    assert stationary.distance(problem, best, half) > 0.1
+    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(e.params for e in AFFINE))
+    census = jax.vmap(lambda p: stationary.analyze(problem, p))(batch)
+    assert len(stationary.distinct(problem, census.loss, census.params)) == len(AFFINE)
+
+
+def test_find_goes_on_from_a_saddle_when_asked_to():
+    # Gradient descent from the axis of a saddle stays on it; an escape leaves it.
+    def loss(w):
+        return w[0] ** 2 + (w[1] ** 2 - 1.0) ** 2
+
+    problem = Problem(loss=loss, init=lambda key, scale: jnp.array([1.0, 0.0]))
+    descent = optimize.gradient_descent(200, 0.1)
+    stay = stationary.find(problem, jax.random.key(0), optimizer=descent)
+    leave = stationary.find(problem, jax.random.key(0), optimizer=descent, escapes=2)
+    assert stay.label == "saddle of index 1"
+    assert leave.label == "local minimum"
+    assert abs(leave.params[1]) == pytest.approx(1.0)
+
+
+def test_find_needs_a_start():
+    with pytest.raises(ValueError, match="expected a problem with init"):
+        stationary.find(Problem(loss=lambda w: w**2), jax.random.key(0))
+
+
+def test_analysis_in_float32_is_refused():
+    with jax.enable_x64(False), pytest.raises(RuntimeError, match="jax_enable_x64"):
+        stationary.analyze(Problem(loss=lambda w: jnp.sum(w**2)), jnp.zeros(2))
