@@ -137,8 +137,8 @@ def test_a_failed_step_never_moves_the_point():
     ("loss", "label"),
     [
         (lambda w: w[0] ** 2 + w[1] ** 2, "local minimum"),
-        (lambda w: w[0] ** 2 + w[1] ** 4, "degenerate, 1 flat directions"),
-        (lambda w: w[0] ** 2 - w[1] ** 4, "degenerate, 1 flat directions"),
+        (lambda w: w[0] ** 2 + w[1] ** 4, "degenerate, 1 flat direction"),
+        (lambda w: w[0] ** 2 - w[1] ** 4, "degenerate, 1 flat direction"),
         (lambda w: w[0] ** 2 - w[1] ** 2, "saddle of index 1"),
         (lambda w: -(w[0] ** 2) + w[1] ** 4, "saddle of index 1"),
         (lambda w: -(w[0] ** 2) - w[1] ** 2, "maximum"),
@@ -163,7 +163,7 @@ def test_a_pixel_that_never_varies_keeps_the_verdict_and_a_varying_dead_one_does
         point = stationary.analyze(problem, stationary.refine(problem, start).params)
         assert tuple(point.inertia)[:2] == (0, 1)
         labels.append(point.label)
-    assert labels == ["local minimum", "degenerate, 1 rows at zero"]
+    assert labels == ["local minimum", "degenerate, 1 row at zero"]
 
 
 def test_verdicts_are_the_same_under_vmap_and_read_as_an_array_of_words():

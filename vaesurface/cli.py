@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Data = Annotated[
     str, typer.Option("--data", help="digits, digits-4x4, antipodal, or a path: .npy .npz .csv IDX CIFAR SVHN folder")
@@ -31,13 +31,15 @@ DEMO: dict[str, Any] = {  # about a minute on two cores
     "alpha": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
     "scale": [0.03, 0.1, 0.3, 1.0, 3.0],
     "seeds": 6,
-    "limit": 200,
+    "limit": 300,
     "steps": 1500,
 }
 
 
 def main() -> None:
     """Run a verb; every error is one line on stderr and exit code 2."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):

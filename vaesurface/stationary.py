@@ -324,8 +324,9 @@ def _label(p: StationaryPoint) -> str:
         case Kind.DEGENERATE:
             dead = 0 if p.theory is None else int(p.theory.dead_rows)
             by_rows = dead and p.active is not None and int(p.inertia.flat) == dead * p.active.size
-            flat = f"{dead} rows at zero" if by_rows else f"{int(p.inertia.flat)} flat directions"
-            return f"degenerate, {flat}" + ", collapsed" * collapsed
+            flat = int(p.inertia.flat)
+            what = f"{dead} row{'s' * (dead > 1)} at zero" if by_rows else f"{flat} flat direction{'s' * (flat > 1)}"
+            return f"degenerate, {what}" + ", collapsed" * collapsed
     if p.optimal:
         return "global optimum" + ", collapsed" * collapsed
     return "collapsed local minimum" if collapsed else "local minimum"

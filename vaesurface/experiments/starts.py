@@ -156,7 +156,7 @@ def found(swept: Sweep) -> list[Found]:
                     active=int(one.active.sum()),
                     gamma=float(np.exp(one.params_log_gamma)) if gamma is None else gamma,
                     starts=len(group),
-                    collapsed=bool(one.theory_collapsed) and one.kind != Kind.NOT_STATIONARY,
+                    collapsed=bool(one.theory_collapsed) and int(one.kind) != Kind.NOT_STATIONARY,
                     radius=float(one.theory_radius),
                     cell=(float(one.scale), int(one.seed)),
                 )
@@ -206,6 +206,16 @@ def answer(swept: Sweep, rows: Sequence[Found]) -> list[str]:
             sentence += f"; {len(here)} points found, energies {here[0].energy:.4f} to {here[-1].energy:.4f}"
         said.append(sentence + ".")
     ds = swept.ds
+    left = int((ds.computed & (ds.refinement_rise > 0)).sum())
+    kept = (
+        "stayed in the run's own basin every time" if not left else f"climbed over a rise, out of the run's basin, {left} times"
+    )
+    said.append(f"Refinement {kept}; it moved the end by {float(ds.refinement_moved.median()):.2g} in the median.")
+    if any(r.kind == Kind.DEGENERATE for r in rows):
+        said.append(
+            "A point is called degenerate where rows of the weight sit at exactly zero: along them the energy is flat to all "
+            "orders, so no eigenvalue says whether it is a minimum."
+        )
     ended = (ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)).isel(alpha=ds.alpha.values > 0)
     if ended.sizes["alpha"] and ended.sizes["scale"] > 1:
         share = ended.mean(("alpha", "seed")).values

@@ -1,0 +1,231 @@
+"""The command line as a user meets it: results, JSON, exit codes, one line per error, nothing lost."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from vaesurface import cli, data, store
+
+SMALL = {"alpha": [0.0, 0.4], "scale": [0.05, 1.0], "seeds": 2, "limit": 12, "steps": 300}
+SWEEP = "sweep --data digits-4x4 --limit 12 --latent 1 --alpha 0,0.4 --scale 0.05,1 --seeds 2 --steps 300 --json --out"
+
+
+@pytest.fixture
+def vaesurface(capsys, monkeypatch):
+    """Run the command in this process: (exit code, stdout, stderr)."""
+
+    def call(line):
+        monkeypatch.setattr(sys, "argv", ["vaesurface", *line.split()])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A small finished sweep."""
+    out = tmp_path_factory.mktemp("sweep") / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["vaesurface", *SWEEP.split(), str(out)])
+        with pytest.raises(SystemExit, match="0"):
+            cli.main()
+    return out
+
+
+@pytest.mark.parametrize("verb", ["demo", "sweep", "analyze", "census", "slice", "plot"])
+def test_every_verb_has_help_with_an_example_and_the_common_options(vaesurface, verb):
+    code, out, _ = vaesurface(f"{verb} --help")
+    assert code == 0
+    assert f"Example: vaesurface {verb}" in out
+    assert all(option in out for option in ("--data", "--json", "--out"))
+
+
+def test_help_and_the_package_load_nothing_heavy():
+    probe = "import sys, vaesurface, vaesurface.cli; print([m for m in ('jax', 'xarray', 'matplotlib') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "DEMO", SMALL)
+    code, out, err = vaesurface(f"demo --json --out {tmp_path}")
+    assert code == 0
+    assert "8/8" in err  # the progress bar
+    result = json.loads(out)
+    labelled = xr.open_dataset(tmp_path / "points.nc")
+    assert labelled.sizes["alpha"] == 2
+    for name in ("phase", "line", "plane", "spectrum_collapsed", "spectrum_best"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    for alpha in SMALL["alpha"]:
+        here = labelled.sel(alpha=alpha)
+        count = int((here.theory_collapsed & (here.kind != 0)).sum())
+        assert any(f"At alpha = {alpha:g}, {count} of 4 starts collapse" in line for line in result["answer"])
+        assert count == sum(p["starts"] for p in result["points"] if p["alpha"] == alpha and p["collapsed"])
+    assert (tmp_path / "table.txt").read_text().count("\n") == 1 + len(result["points"])
+    assert store.open(tmp_path / "sweep").computed.all()
+
+
+def test_sweep_reads_toml_resumes_and_adds_cells(vaesurface, tmp_path, swept):
+    config = tmp_path / "sweep.toml"
+    config.write_text(
+        'data = "digits-4x4"\nlimit = 12\nlatent = 1\nalpha = [0.0, 0.4]\nscale = [0.05, 1]\nseeds = 2\nsteps = 300\n'
+    )
+    before = {p: p.stat().st_mtime_ns for p in swept.glob("chunks/*")}
+    code, out, _ = vaesurface(f"sweep --config {config} --json --out {swept}")
+    assert code == 0
+    assert {p: p.stat().st_mtime_ns for p in swept.glob("chunks/*")} == before
+    first = json.loads(out)
+    code, out, err = vaesurface(f"sweep --config {config} --scale 0.05,0.3,1 --json --out {swept}")
+    assert code == 0
+    assert "12/12" in err
+    assert {p: p.stat().st_mtime_ns for p in swept.glob("chunks/*") if p in before} == before
+    assert sum(p["starts"] for p in json.loads(out)["points"]) == 12
+    assert sum(p["starts"] for p in first["points"]) == 8
+
+
+def test_sweep_refuses_a_store_of_other_settings_and_leaves_it_alone(vaesurface, swept):
+    before = {p: p.stat().st_mtime_ns for p in swept.rglob("*") if p.is_file() and p.suffix}
+    for change in ("--steps 400", "--latent 2", "--limit 13", "--gamma 0.1", "--optimizer lbfgs"):
+        line = SWEEP.replace("--steps 300", "") if "lbfgs" in change else SWEEP
+        code, out, err = vaesurface(f"{line} {swept} {change}")
+        assert (code, out) == (2, "")
+        assert "expected the sweep that" in err
+    assert {p: p.stat().st_mtime_ns for p in swept.rglob("*") if p.is_file() and p.suffix} == before
+
+
+def test_slice_and_plot_draw_from_a_store(vaesurface, swept, tmp_path):
+    code, out, _ = vaesurface(f"slice {swept} --alpha 0.4 --json --out {tmp_path}")
+    assert code == 0
+    code, _, _ = vaesurface(f"plot {swept} --json --out {tmp_path}")
+    assert code == 0
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names >= {"line.png", "plane.png", "phase.png", "spectrum_collapsed.png"}
+    assert len(json.loads(out)["files"]) == 2
+    code, _, err = vaesurface(f"slice {swept} --alpha 0.123 --out {tmp_path}")
+    assert code == 2
+    assert "expected an alpha of the sweep, got 0.123" in err
+    code, _, err = vaesurface(f"plot {swept} --data antipodal --out {tmp_path}")
+    assert code == 2
+    assert "name them with --data" in err
+
+
+def test_analyze_says_what_the_collapsed_point_is_and_why(vaesurface):
+    code, out, _ = vaesurface("analyze --data antipodal --latent 1 --alpha 0.5 --json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["label"] == "collapsed local minimum"
+    assert result["inertia"] == {"negative": 0, "flat": 2, "positive": 7}
+    assert result["evidence"]["flat"].startswith("proved")
+    code, out, _ = vaesurface("analyze --data antipodal --latent 1 --alpha 0")
+    assert code == 0
+    assert out.startswith("saddle of index 1, collapsed\n")
+
+
+def test_a_point_travels_through_a_file_and_is_refined(vaesurface, tmp_path):
+    file, other = tmp_path / "point.npz", tmp_path / "refined.npz"
+    common = "analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0 --json"
+    code, out, _ = vaesurface(f"{common} --seed 1 --scale 0.5 --out {file}")
+    assert code == 0
+    assert json.loads(out)["label"] == "global optimum"
+    arrays = dict(np.load(file))
+    arrays["weight"] = arrays["weight"] + 1e-3
+    np.savez(file, **arrays)
+    code, out, _ = vaesurface(f"{common} --point {file}")
+    assert code == 1
+    assert json.loads(out)["kind"] == "NOT_STATIONARY"
+    code, out, _ = vaesurface(f"{common} --point {file} --refine --out {other}")
+    assert code == 0
+    assert json.loads(out)["label"] == "global optimum"
+    assert other.exists()
+
+
+def test_census_agrees_with_theory_on_real_data(vaesurface, tmp_path):
+    code, out, _ = vaesurface(f"census --data digits-4x4 --limit 30 --latent 2 --json --out {tmp_path / 'census.csv'}")
+    assert code == 0
+    result = json.loads(out)
+    assert result["wrong"] == 0
+    assert len(result["points"]) == len((tmp_path / "census.csv").read_text().splitlines()) - 1 > 5
+
+
+def write(path, name):
+    file = path / name
+    match name:
+        case "nan.csv":
+            file.write_text("1,2\n3,nan\n")
+        case "one.csv":
+            file.write_text("1,2\n")
+        case "constant.csv":
+            file.write_text("1,2\n1,2\n")
+        case "object.npy":
+            np.save(file, np.array([{}, []], dtype=object), allow_pickle=True)
+        case "complex.npy":
+            np.save(file, np.ones((2, 2)) * 1j)
+        case "short.npy":
+            np.save(file, data.antipodal(2))
+            file.write_bytes(file.read_bytes()[:-8])
+        case "bad.toml":
+            file.write_text("alpha = [")
+        case "odd.toml":
+            file.write_text("alhpa = [0.1]")
+        case "typed.toml":
+            file.write_text('seeds = "three"')
+        case "point.npz":
+            np.savez(file, weight=np.ones((2, 1)))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("analyze --data {nan.csv}", "NaN or infinite"),
+        ("analyze --data {one.csv}", "at least 2 rows"),
+        ("analyze --data {constant.csv}", "data that vary"),
+        ("analyze --data {object.npy}", "expected"),
+        ("analyze --data {complex.npy}", "real numbers"),
+        ("analyze --data {short.npy}", "expected"),
+        ("analyze --data {missing.npy}", "missing.npy"),
+        ("analyze --data antipodal --latent 0", "1 <= latent <= 2"),
+        ("analyze --data antipodal --latent 3", "1 <= latent <= 2"),
+        ("analyze --data antipodal --latent 1 --alpha -1", "alpha >= 0"),
+        ("analyze --data antipodal --latent 1 --gamma 0", "gamma > 0"),
+        ("analyze --data antipodal --latent 1 --beta 0", "beta > 0"),
+        ("analyze --data antipodal --latent 1 --point {point.npz}", "bias"),
+        ("analyze --data antipodal --latent 1 --seed 1 --point {point.npz}", "drop one"),
+        ("analyze --data antipodal --latent 1 --out point.txt", "end in .npz"),
+        ("analyze --latent many", "integer"),
+        ("census --data antipodal --latent 5", "1 <= latent <= 2"),
+        ("sweep --out {new} --alpha ,", "at least one value along alpha"),
+        ("sweep --out {new} --alpha 0,x", "numbers with commas"),
+        ("sweep --out {new} --alpha -0.1", "alpha >= 0"),
+        ("sweep --out {new} --alpha inf", "alpha >= 0"),
+        ("sweep --out {new} --scale -1", "scales >= 0"),
+        ("sweep --out {new} --seeds 0", "at least one seed"),
+        ("sweep --out {new} --optimizer magic", "an optimizer out of"),
+        ("sweep --out {new} --optimizer lbfgs --learning-rate 1", "no learning rate"),
+        ("sweep --out {new} --steps 0", "steps >= 1"),
+        ("sweep --out {new} --config {bad.toml}", "TOML"),
+        ("sweep --out {new} --config {odd.toml}", "alhpa"),
+        ("sweep --out {new} --config {typed.toml}", "another type for seeds"),
+        ("sweep --out {new} --config {none.toml}", "none.toml"),
+        ("sweep --out {nan.csv} --data antipodal --latent 1", "expected a directory"),
+        ("slice {new}", "expected a store"),
+        ("plot {new}", "expected a store"),
+        ("dance", "dance"),
+        ("demo --loud", "--loud"),
+    ],
+)
+def test_bad_input_is_one_line_on_stderr_and_exit_code_2(vaesurface, tmp_path, line, message):
+    for part in line.split():
+        if part.startswith("{"):
+            line = line.replace(part, str(write(tmp_path, part[1:-1])))
+    code, out, err = vaesurface(line)
+    assert (code, out) == (2, "")
+    assert err.startswith("vaesurface: ")
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "new").exists()
