@@ -215,6 +215,7 @@ def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement
     return Refinement(state.params, state.done, state.norm, state.steps, moved, rise)
 
 
+@partial(jax.jit, static_argnames=("problem", "optimizer", "escapes"))
 def find(
     problem: Problem,
     key: Array,

@@ -1,0 +1,57 @@
+"""The tree keeps its promises: who imports whom, and that the README prints what it says."""
+
+import ast
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {
+    "data": "",
+    "moments": "",
+    "losses": "",
+    "problem": "",
+    "theory": "moments problem",
+    "vae": "data losses moments problem theory",
+    "optimize": "problem",
+    "curvature": "problem",
+    "bordered": "curvature problem",
+    "stationary": "bordered curvature optimize problem",
+    "landscape": "problem",
+    "sweep": "problem store",  # store inside a function: only a sweep that keeps its results needs it
+    "store": "curvature data problem stationary sweep",
+    "plot": "",
+}
+
+
+def imported(path):
+    """Modules of the package that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "vaesurface":
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vaesurface."):
+            yield node.module.split(".")[1]
+
+
+@pytest.mark.parametrize("module", MAY_IMPORT)
+def test_modules_import_no_more_than_they_may(module):
+    assert set(imported(ROOT / "vaesurface" / f"{module}.py")) <= set(MAY_IMPORT[module].split())
+
+
+def test_every_module_is_in_the_table_but_those_that_may_import_all():
+    modules = {path.stem for path in (ROOT / "vaesurface").glob("*.py")}
+    assert modules == MAY_IMPORT.keys() | {"__init__", "cli"}
+
+
+def test_the_readme_prints_what_it_says():
+    blocks = re.findall(r"```python\n(.*?)```\n\n((?: {4}[^\n]*\n)+)", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    names: dict = {}
+    for code, promised in blocks:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            exec(code, names)
+        assert said.getvalue().split() == promised.split()
