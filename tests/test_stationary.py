@@ -44,6 +44,7 @@ def shifted(params, size, seed):
 @pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
 def test_random_starts_reach_the_global_minimum_of_the_affine_model(find, seed, scale):
     point = find(0.0, scale, seed)
+    print("gap:", float(point.loss - theory.global_minimum(X, 2)), "gradient:", float(point.grad_norm))
     assert point.label == "global optimum"
     assert point.loss == pytest.approx(float(theory.global_minimum(X, 2)), abs=1e-9)
     assert point.refinement.converged

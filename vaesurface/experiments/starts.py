@@ -183,45 +183,46 @@ def table(rows: Sequence[Found], most: int | None = None) -> str:
 
 def answer(swept: Sweep, rows: Sequence[Found]) -> list[str]:
     """The paper's question answered for these data, in plain sentences with counts."""
-    said = [f"{swept.ds.attrs['data']}; {swept.settings['optimizer']}; every end refined to a stationary point."]
-    for alpha in dict.fromkeys(r.alpha for r in rows):
-        here = [r for r in rows if r.alpha == alpha]
-        total = sum(r.starts for r in here)
-        collapsed = [r for r in here if r.collapsed]
-        count = sum(r.starts for r in collapsed)
-        sentence = f"At alpha = {alpha:g}, {count} of {total} starts collapse"
-        if collapsed:
-            sentence += f" (into a {collapsed[0].label}"
-            if collapsed[0].radius > 0:
-                sentence += f"; nothing near it is lower while the weight's rows are shorter than {collapsed[0].radius:.2g}"
-            sentence += ")"
-        best = min(here, key=lambda r: r.energy)
-        optimal = sum(r.starts for r in here if r.label.startswith("global optimum"))
-        if optimal:
-            sentence += f"; {optimal} reach the global optimum, energy {best.energy:.4f}"
-        elif collapsed and not best.collapsed:
-            gap = collapsed[0].energy - best.energy
-            sentence += f"; the best of {len(here)} points found lies {gap:.4g} lower, with {best.active} active latents"
-        elif not collapsed:
-            sentence += f"; {len(here)} points found, energies {here[0].energy:.4f} to {here[-1].energy:.4f}"
-        said.append(sentence + ".")
     ds = swept.ds
+    said = [f"{ds.attrs['data']}; {ds.attrs['optimizer']}; every end refined to a stationary point and judged by its Hessian."]
+    said += [_at_one_alpha([r for r in rows if r.alpha == alpha]) for alpha in dict.fromkeys(r.alpha for r in rows)]
+    ended = (ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)).isel(alpha=ds.alpha.values > 0)
+    if ended.sizes["alpha"] and ended.sizes["scale"] > 1:
+        share = ended.mean(("alpha", "seed")).values
+        each = ", ".join(f"{100 * s:.0f} % at {x:g}" for x, s in zip(ds.scale.values, share, strict=True))
+        said.append(f"Over all alpha > 0 the share of starts that collapse is, by initialization scale: {each}.")
     left = int((ds.computed & (ds.refinement_rise > 0)).sum())
-    kept = (
-        "stayed in the run's own basin every time" if not left else f"climbed over a rise, out of the run's basin, {left} times"
-    )
+    kept = f"climbed over a rise, out of the run's own basin, {left} times" if left else "never left the run's own basin"
     said.append(f"Refinement {kept}; it moved the end by {float(ds.refinement_moved.median()):.2g} in the median.")
     if any(r.kind == Kind.DEGENERATE for r in rows):
         said.append(
             "A point is called degenerate where rows of the weight sit at exactly zero: along them the energy is flat to all "
             "orders, so no eigenvalue says whether it is a minimum."
         )
-    ended = (ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)).isel(alpha=ds.alpha.values > 0)
-    if ended.sizes["alpha"] and ended.sizes["scale"] > 1:
-        share = ended.mean(("alpha", "seed")).values
-        each = ", ".join(f"{100 * s:.0f} % at {x:g}" for x, s in zip(ds.scale.values, share, strict=True))
-        said.append(f"Over all alpha > 0 the share of starts that collapse is, by initialization scale: {each}.")
     return said
+
+
+def _at_one_alpha(here: Sequence[Found]) -> str:
+    points = [r for r in here if r.kind != Kind.NOT_STATIONARY]
+    collapsed = [r for r in points if r.collapsed]
+    total, count = sum(r.starts for r in here), sum(r.starts for r in collapsed)
+    said = f"At alpha = {here[0].alpha:g}, {count} of {total} starts collapse"
+    if collapsed:
+        said += f" (into a {collapsed[0].label}"
+        if collapsed[0].radius > 0:
+            said += f"; nothing near it is lower while the weight's rows are shorter than {collapsed[0].radius:.2g}"
+        said += ")"
+    best = min(points, key=lambda r: r.energy, default=None)
+    if best is not None and best.label.startswith("global optimum"):
+        said += f"; {best.starts} reach the global optimum, energy {best.energy:.4f}"
+    elif collapsed and best is not None and not best.collapsed:
+        gap = collapsed[0].energy - best.energy
+        said += f"; the best of {len(points)} points found lies {gap:.4g} lower, with {best.active} active latents"
+    elif best is not None:
+        said += f"; distinct points found: {len(points)}, the lowest with energy {best.energy:.4f}"
+    if lost := total - sum(r.starts for r in points):
+        said += f"; {lost} end at no stationary point ({here[-1].label})"
+    return said + "."
 
 
 def telling(rows: Sequence[Found]) -> float:
@@ -234,58 +235,61 @@ def telling(rows: Sequence[Found]) -> float:
     return max(dict.fromkeys(r.alpha for r in rows), key=mixed)
 
 
-def draw(swept: Sweep, rows: Sequence[Found], out: Path, alpha: float | None = None, kinds: Sequence[str] = ()) -> list[Path]:
+def draw(
+    swept: Sweep,
+    rows: Sequence[Found],
+    out: Path,
+    alpha: float | None = None,
+    kinds: Sequence[str] = ("phase", "line", "plane", "spectrum"),
+    note: str = "",
+) -> list[Path]:
     """Figures into `out`: "phase", and at one alpha (the most telling one by default) "line", "plane", "spectrum".
 
-    Line and plane go through the collapsed point, the best point found and, for the plane, the next best.
+    Line and plane go through the collapsed point, the best other point found and, for the plane, the next best; random
+    starts stand in where fewer were found. note: for the phase diagram's caption. Returns the files.
     """
     from matplotlib import pyplot as plt
 
-    kinds = kinds or ("phase", "line", "plane", "spectrum")
     alpha = telling(rows) if alpha is None else alpha
     if alpha not in swept.ds.alpha.values:
-        raise ValueError(f"expected an alpha of the sweep, got {alpha:g}; choose from {list(swept.ds.alpha.values)}")
+        raise ValueError(f"expected an alpha of the sweep, got {alpha:g}; choose from {swept.ds.alpha.values.tolist()}")
     problem: Any = swept.problem(alpha)
-    here = sorted((r for r in rows if r.alpha == alpha and np.isfinite(r.energy)), key=lambda r: r.energy)
-    others = [r for r in here if not r.collapsed]
-    at = lambda r: jax.tree.map(jnp.asarray, params(swept.ds.sel(alpha=alpha, scale=r.cell[0], seed=r.cell[1])))  # noqa: E731
-    collapsed = problem.collapsed()
-    far = problem.init(jax.random.key(0), 1.0)  # a random start stands in where too few points were found
-    best = at(others[0]) if others else far
-    third = at(others[1]) if len(others) > 1 else problem.init(jax.random.key(1), 1.0)
-    center = stationary.analyze(problem, collapsed)
-    names = [("collapsed", center.label, int(center.kind))]
-    names += [("best", r.label, r.kind) for r in others[:1]] + [("next", r.label, r.kind) for r in others[1:2]]
-    written = []
-
-    def save(name, axes):
-        path = out / f"{name}.png"
-        axes.figure.savefig(path, dpi=200)
-        plt.close(axes.figure)
-        written.append(path)
-
+    cast = _cast(swept, rows, alpha)
+    (_, collapsed), (_, best), (_, third) = cast
+    known = [(point, p) for point, p in cast if point is not None]
+    lowest = min(float(problem.loss(p)) for _, p in known)
+    drawn: dict[str, Any] = {}
     with plot.style():
         if "phase" in kinds:
-            save("phase", plot.phase_diagram(swept.ds))
+            drawn["phase"] = plot.phase_diagram(swept.ds, note=note)
         if "line" in kinds:
             line = landscape.segment(problem.loss, collapsed, best)
-            ends = zip((0.0, float(line.length)), (collapsed, best), names, strict=False)
-            marks = [plot.Mark(x, float(problem.loss(p)), f"{n}: {label}", kind) for x, p, (n, label, kind) in ends]
-            save("line", plot.segment(line, marks=marks))
+            ends = zip((0.0, float(line.length)), cast, strict=False)
+            marks = [plot.Mark(x, float(problem.loss(p)), j.label, int(j.kind)) for x, (j, p) in ends if j is not None]
+            drawn["line"] = plot.segment(line, marks=marks)
         if "plane" in kinds:
             plane = landscape.plane(problem.loss, collapsed, best, third)
-            marks = [
-                plot.Mark(float(foot[0]), float(foot[1]), n, kind)
-                for foot, (n, _, kind) in zip(plane.points, names, strict=False)
-            ]
-            lowest = float(problem.loss(best))
-            save("plane", plot.plane(plane, marks=marks, best=lowest if others else None))
+            feet = zip(plane.points.tolist(), cast, ("collapsed", "best found", "next best"), strict=True)
+            marks = [plot.Mark(x, y, name, int(j.kind)) for (x, y), (j, _), name in feet if j is not None]
+            drawn["plane"] = plot.plane(plane, marks=marks, best=lowest)
         if "spectrum" in kinds:
-            for name, point, label in [("collapsed", collapsed, center.label)] + [
-                ("best", best, others[0].label) for _ in others[:1]
-            ]:
-                judged = center if name == "collapsed" else stationary.analyze(problem, point)
-                values = curvature.spectrum(problem.loss, point)
-                title = f"{label}, α = {alpha:g}"
-                save(f"spectrum_{name}", plot.spectrum(values, inertia=judged.inertia, title=title))
-    return written
+            for name, (judged, p) in zip(("collapsed", "best"), cast, strict=False):
+                if judged is not None:
+                    values = curvature.spectrum(problem.loss, p)
+                    title = f"{judged.label}, α = {alpha:g}"
+                    drawn[f"spectrum_{name}"] = plot.spectrum(values, inertia=judged.inertia, title=title)
+        for name, axes in drawn.items():
+            axes.figure.savefig(out / f"{name}.png", dpi=200)
+            plt.close(axes.figure)
+    return [out / f"{name}.png" for name in drawn]
+
+
+def _cast(swept: Sweep, rows: Sequence[Found], alpha: float) -> list[tuple[StationaryPoint | None, VAEParams]]:
+    """The collapsed point and the two best others of one alpha with their verdicts; random starts, without, stand in."""
+    problem: Any = swept.problem(alpha)
+    points = [r for r in rows if r.alpha == alpha and r.kind != Kind.NOT_STATIONARY and not r.collapsed]
+    chosen = [problem.collapsed()]
+    for r in sorted(points, key=lambda r: r.energy)[:2]:
+        chosen.append(jax.tree.map(jnp.asarray, params(swept.ds.sel(alpha=alpha, scale=r.cell[0], seed=r.cell[1]))))
+    judged: list = [(stationary.analyze(problem, p), p) for p in chosen]
+    return judged + [(None, problem.init(jax.random.key(i), 1.0)) for i in range(3 - len(judged))]
