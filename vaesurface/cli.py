@@ -31,7 +31,7 @@ DEMO: dict[str, Any] = {  # about a minute on two cores
     "alpha": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
     "scale": [0.03, 0.1, 0.3, 1.0, 3.0],
     "seeds": 6,
-    "limit": 300,
+    "limit": 200,
     "steps": 1500,
 }
 

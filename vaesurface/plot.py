@@ -128,7 +128,7 @@ def phase_diagram(ds: xr.Dataset, ax: Axes | None = None, *, note: str = "") -> 
     return axes
 
 
-def segment(line: Any, ax: Axes | None = None, *, marks: Sequence[Mark] = (), scale: str = "linear") -> Axes:
+def segment(line: Any, ax: Axes | None = None, *, marks: Sequence[Mark] = (), scale: str = "linear", title: str = "") -> Axes:
     """Energy along a `landscape.Segment`, above the lowest of line and marks; dotted lines are the two ends.
 
     A mark without a residual is a point of the curve, however narrow its basin. scale: "linear", which cuts
@@ -150,7 +150,7 @@ def segment(line: Any, ax: Axes | None = None, *, marks: Sequence[Mark] = (), sc
     highest = np.nanmax([*y, top])
     xs = [*x, *(m.x for m in marks)]
 
-    with _canvas(ax, 2.4) as axes:
+    with _canvas(ax, 2.4 + 0.2 * bool(title)) as axes:
         for end in ends:
             axes.axvline(end, color="0.6", linewidth=0.6, linestyle=":", zorder=1)
         axes.plot(*curve.T, color="0.15", zorder=2)
@@ -162,7 +162,7 @@ def segment(line: Any, ax: Axes | None = None, *, marks: Sequence[Mark] = (), sc
             threshold = 10.0 ** (math.floor(math.log10(top)) - 2)
             axes.set_yscale("symlog", linthresh=threshold, linscale=0.5)
             axes.set_ylim(-0.5 * threshold, 2 * highest)
-        _draw(axes, marks, "line", curve)
+        _draw(axes, marks, "line", curve, title)
     return axes
 
 
@@ -174,6 +174,7 @@ def plane(
     best: float | None = None,
     xlabel: str = "distance along the line of the first two points",
     ylabel: str = "distance from that line",
+    title: str = "",
 ) -> Axes:
     """Energy over a `landscape.Plane`: filled contours up to the highest between its three points (crosses).
 
@@ -189,7 +190,7 @@ def plane(
         low, high = np.minimum(low, [m.x, m.y]), np.maximum(high, [m.x, m.y])
 
     shape = (high - low)[1] / (high - low)[0]
-    with _canvas(ax, 1.5 + 2.7 * min(max(shape, 0.4), 1.5)) as axes:
+    with _canvas(ax, 1.5 + 0.3 * bool(title) + 2.7 * min(max(shape, 0.4), 1.5)) as axes:
         axes.patch.set(**EMPTY)
         levels = _levels(x, y, height, points)
         norm = BoundaryNorm(levels, mpl.colormaps[COLORS].N, extend="max")
@@ -199,7 +200,7 @@ def plane(
         axes.plot(*points.T, "+", color="w", markersize=5, markeredgewidth=0.8)
         axes.set(xlabel=xlabel, ylabel=ylabel, aspect="equal")
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-        _draw(axes, marks, "plane", np.empty((0, 2)))
+        _draw(axes, marks, "plane", np.empty((0, 2)), title)
     return axes
 
 
@@ -224,7 +225,7 @@ def spectrum(eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Seq
     colors = KINDS[2][2], "0.55", KINDS[1][2]
     floor, rug = 0.7, 0.55  # on the logarithmic axis of counts: the foot of the bars, and the ticks below it
 
-    with _canvas(ax, 2.2) as axes:
+    with _canvas(ax, 2.2 + 0.15 * title.count("\n")) as axes:
         axes.set_xscale("symlog", linthresh=edges[0], linscale=max(0.3, 0.06 * (high - low)))
         axes.set_yscale("log")
         tallest = 1
@@ -293,9 +294,10 @@ def _levels(x: np.ndarray, y: np.ndarray, height: np.ma.MaskedArray, points: np.
     return np.asarray(even) ** power
 
 
-def _draw(axes: Axes, marks: Sequence[Mark], name: str, curve: np.ndarray) -> None:
+def _draw(axes: Axes, marks: Sequence[Mark], name: str, curve: np.ndarray, title: str) -> None:
     """Markers by kind, their labels, and a legend above the axes, where it hides nothing."""
     if not marks:
+        axes.set_title(title)
         return
     look: Any = {"linestyle": "", "markersize": 6, "markeredgewidth": 1.2, "path_effects": HALO}
     for m in marks:
@@ -308,7 +310,7 @@ def _draw(axes: Axes, marks: Sequence[Mark], name: str, curve: np.ndarray) -> No
     handles = [Line2D([], [], label=e[0], marker=e[1], color=e[2], fillstyle=e[3], **look) for e in entries]
     columns = len(handles) if len(handles) <= 3 else (len(handles) + 1) // 2
     axes.legend(
-        handles=handles, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.01), frameon=False,
+        handles=handles, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.01), frameon=False, title=title or None,
         handletextpad=0.1, columnspacing=1.0, borderaxespad=0.2,
     )  # fmt: skip
     _annotate(axes, marks, curve)

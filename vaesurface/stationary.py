@@ -157,7 +157,7 @@ LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 
 
 @partial(jax.jit, static_argnums=(0, 2))
-def refine(problem: Problem, params: Params, max_steps: int = 100) -> Refinement:
+def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 
     A start from which Newton's method contracts (every step halves the gradient norm) ends where that leads: a start close

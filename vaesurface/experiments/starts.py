@@ -258,6 +258,7 @@ def draw(
     (_, collapsed), (_, best), (_, third) = cast
     known = [(point, p) for point, p in cast if point is not None]
     lowest = min(float(problem.loss(p)) for _, p in known)
+    title = f"{swept.ds.attrs['data']}, α = {alpha:g}"
     drawn: dict[str, Any] = {}
     with plot.style():
         if "phase" in kinds:
@@ -266,18 +267,18 @@ def draw(
             line = landscape.segment(problem.loss, collapsed, best)
             ends = zip((0.0, float(line.length)), cast, strict=False)
             marks = [plot.Mark(x, float(problem.loss(p)), j.label, int(j.kind)) for x, (j, p) in ends if j is not None]
-            drawn["line"] = plot.segment(line, marks=marks)
+            drawn["line"] = plot.segment(line, marks=marks, title=title)
         if "plane" in kinds:
             plane = landscape.plane(problem.loss, collapsed, best, third)
             feet = zip(plane.points.tolist(), cast, ("collapsed", "best found", "next best"), strict=True)
             marks = [plot.Mark(x, y, name, int(j.kind)) for (x, y), (j, _), name in feet if j is not None]
-            drawn["plane"] = plot.plane(plane, marks=marks, best=lowest)
+            drawn["plane"] = plot.plane(plane, marks=marks, best=lowest, title=title)
         if "spectrum" in kinds:
             for name, (judged, p) in zip(("collapsed", "best"), cast, strict=False):
                 if judged is not None:
                     values = curvature.spectrum(problem.loss, p)
-                    title = f"{judged.label}, α = {alpha:g}"
-                    drawn[f"spectrum_{name}"] = plot.spectrum(values, inertia=judged.inertia, title=title)
+                    said = f"{title}\n{judged.label}"
+                    drawn[f"spectrum_{name}"] = plot.spectrum(values, inertia=judged.inertia, title=said)
         for name, axes in drawn.items():
             axes.figure.savefig(out / f"{name}.png", dpi=200)
             plt.close(axes.figure)
