@@ -137,5 +137,10 @@ def test_radius_grows_without_bound_where_the_prior_outweighs_the_data_and_is_ze
     assert theory.collapse_radius(X, 0.0).radius == 0
 
 
-def test_latents_that_span_the_data_have_no_lowest_energy():
-    assert theory.global_minimum(data.gaussian(6, [2.0, 1.0, 0.0], seed=0), 2) == -np.inf
+def test_latents_that_span_the_data_have_no_lowest_energy_and_no_global_optimum():
+    X = data.gaussian(6, [2.0, 1.0, 0.0], seed=0)
+    assert theory.global_minimum(X, 2) == -np.inf
+    for expected in theory.stationary_points(X, 2):
+        point = stationary.analyze(vae.threshold_vae(X, 2, 0.0), expected.params)
+        assert not point.optimal
+        assert "global" not in point.label

@@ -131,7 +131,7 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
     optimal = jnp.asarray(False)
     if known is not None:
         tolerance = 1e-9 * jnp.maximum(1.0, jnp.abs(known.minimum))
-        optimal = (kind == Kind.MINIMUM) & (jnp.abs(loss - known.minimum) <= tolerance)
+        optimal = (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & (jnp.abs(loss - known.minimum) <= tolerance)
     active = None if problem.information is None else problem.information(params) > ACTIVE
     return StationaryPoint(
         params, loss, grad_norm, scaled_grad, newton_step, second.inertia, kind, active, known, reliable, optimal
@@ -315,7 +315,7 @@ def _label(p: StationaryPoint) -> str:
         case Kind.NOT_STATIONARY if p.theory is not None and p.theory.runaway:
             return "not stationary: gamma runs to zero"
         case Kind.NOT_STATIONARY if p.grad_norm <= STATIONARY:
-            return "not stationary: parameters run away"
+            return "not stationary, though the gradient is small"
         case Kind.NOT_STATIONARY:
             return "not stationary"
         case Kind.SADDLE:

@@ -114,7 +114,8 @@ def threshold_vae(
         trivial = theory.is_trivial(params, region, center, dead)
         # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
         constant = jnp.max(jnp.abs(Z - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
-        strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
+        zero = jnp.all(params.weight == 0, axis=1)
+        strict = jnp.where(trivial, d, jnp.sum(zero & constant)) * latent
         affine = theory.global_minimum(X, latent, gamma, beta)
         return Theory(
             dead_rows=jnp.sum(dead),
