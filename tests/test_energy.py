@@ -200,6 +200,14 @@ def test_hessian_at_collapse_is_finite_and_flat_in_the_weight_above_threshold_ze
         assert not np.any(hessian[:3])  # the weight comes first
 
 
+def test_derivatives_are_finite_for_every_size_of_the_weight():
+    for size in (1e-200, 1e-120, 1e-80, 1e-55, 1e-40, 1e-8):
+        for alpha in (0.0, 1e-30, 0.1):
+            problem = vae.threshold_vae(data.antipodal(2), 1, alpha)
+            params = problem.collapsed()._replace(weight=jnp.full((2, 1), size))
+            assert np.isfinite(curvature.hessian(problem.loss, params)).all()
+
+
 def test_derivative_in_alpha_is_that_of_the_energy():
     X = np.random.default_rng(1).normal(size=(4, 3))
     energy = lambda alpha: vae.threshold_vae(X, 1, alpha).loss(params)  # noqa: E731

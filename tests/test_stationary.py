@@ -123,6 +123,52 @@ def test_runaways_and_places_of_least_gradient_are_no_stationary_points(loss, st
     assert stationary.analyze(problem, refined.params).label.startswith("not stationary")
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda w: w[0] ** 3 + w[1] ** 2,  # an inflection: lower points on one side
+        lambda w: w[0] ** 3 / 3 + 1e-11 * w[0] + w[1] ** 2,  # no stationary point at all
+        lambda w: w[0] ** 4 + w[1] ** 2,
+        lambda w: -(w[0] ** 4) + w[1] ** 2,
+        lambda w: w[0] ** 3 - 3 * w[0] * w[1] ** 2,  # monkey saddle
+    ],
+)
+def test_near_a_degenerate_point_the_count_of_eigenvalues_is_no_verdict(loss):
+    for start in ([1.0, 0.5], [1e-3, 1e-4], [1e-6, 0.0], [1e-8, 1e-9]):
+        refined = stationary.refine(Problem(loss=loss), jnp.array(start))
+        for params in (refined.params, jnp.array(start)):
+            point = stationary.analyze(Problem(loss=loss), params)
+            assert point.kind in (Kind.DEGENERATE, Kind.NOT_STATIONARY)
+
+
+def test_gamma_equal_to_an_eigenvalue_is_degenerate_from_every_start():
+    problem = vae.threshold_vae(np.array([[1.0], [-1.0]]), 1, 0.0, gamma=1.0)
+    for seed in range(3):
+        assert stationary.find(problem, jax.random.key(seed), 0.7).kind != Kind.MINIMUM
+
+
+def test_a_dead_row_is_judged_as_the_zero_it_amounts_to():
+    rng = np.random.default_rng(1)
+    t, z = rng.normal(size=8), 0.3 * rng.normal(size=8)
+    problem = vae.threshold_vae(np.stack([z, 3 * t], axis=1), 1, 0.2)
+    start = problem.collapsed()._replace(
+        weight=jnp.array([[0.0], [3.0]]), log_gamma=jnp.log(0.1), mean=t[:, None], log_std=jnp.full((8, 1), -2.0)
+    )
+    params = stationary.refine(problem, start).params
+    faint = params._replace(weight=params.weight.at[0, 0].set(0.2 / 2.6))
+    assert stationary.analyze(problem, faint).label == "degenerate, 1 row at zero"
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(0.0, 1.0), (1e5, 1.0), (0.0, 1e-3), (0.0, 1e3), (-30.0, 10.0)])
+def test_verdicts_do_not_depend_on_the_datas_origin_and_unit(offset, unit):
+    moved = offset + unit * X
+    for alpha, label in ((0.3, "collapsed local minimum"), (0.0, "saddle of index 4, collapsed")):
+        problem = vae.threshold_vae(moved, 2, unit * alpha)
+        point = stationary.analyze(problem, problem.collapsed())
+        assert point.label == label
+        assert point.theory.radius == pytest.approx(unit * float(theory.collapse_radius(X, alpha).radius), rel=1e-6)
+
+
 def test_a_failed_step_never_moves_the_point():
     cliff = Problem(loss=lambda w: jnp.where(w[0] == 1.0, 0.0, jnp.nan) + w[0] ** 2)
     refined = stationary.refine(cliff, jnp.array([1.0]))
@@ -212,5 +258,7 @@ def test_find_needs_a_start():
 
 
 def test_analysis_in_float32_is_refused():
+    with pytest.raises(ValueError, match="expected float64 parameters for analysis, got float32"):
+        stationary.analyze(Problem(loss=lambda w: jnp.sum(w**2)), jnp.zeros(2, jnp.float32))
     with jax.enable_x64(False), pytest.raises(RuntimeError, match="jax_enable_x64"):
         stationary.analyze(Problem(loss=lambda w: jnp.sum(w**2)), jnp.zeros(2))

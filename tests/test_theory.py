@@ -9,6 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from vaesurface import bordered, curvature, data, stationary, theory, vae
+from vaesurface.problem import Parts, Problem, Structure
 from vaesurface.stationary import Kind
 
 N, D, K = 9, 5, 3
@@ -77,8 +78,34 @@ def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
             assert slope < 0
 
 
+@pytest.mark.parametrize("corner", [1e-8, -1e-8, 0.0])
+@pytest.mark.parametrize("block", [1e-4, 1e-8, 1e-12])
+def test_a_nearly_singular_block_gives_the_dense_count_or_none(block, corner):
+    # H = [corner I, b; b^T, block]: the Schur complement is of size |b|^2 / block, and its rounding with it.
+    b = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3)))
+
+    def term(row, _, local, x):
+        return x * row[0] * local[0] + 0.5 * corner * row[0] ** 2
+
+    structure = Structure(
+        b, term, lambda _, local: 0.5 * block * local[0] ** 2,
+        split=lambda w: Parts((w[0],), jnp.zeros(0), (w[1],)), join=lambda parts: (parts.rows[0], parts.local[0]),
+    )  # fmt: skip
+    point = stationary.analyze(Problem(structure.loss, structure=structure), (jnp.zeros(3), jnp.zeros(1)))
+    dense = curvature.inertia(structure.loss, (jnp.zeros(3), jnp.zeros(1)))
+    assert tuple(point.inertia) == tuple(dense) or not point.reliable
+
+
+def test_a_large_beta_leaves_a_finite_minimum_where_the_latents_span_the_data():
+    X = data.gaussian(12, [1.5, 0.7], seed=0)
+    for beta in (1.5, 2.5):
+        found = stationary.find(vae.threshold_vae(X, 2, 0.0, beta=beta), jax.random.key(0), 0.7)
+        assert found.loss == pytest.approx(float(theory.global_minimum(X, 2, beta=beta)), abs=1e-9)
+        assert found.label.startswith("global optimum")
+
+
 def test_bordered_inertia_needs_structure():
-    problem = vae.Problem(loss=lambda w: jnp.sum(w**2))
+    problem = Problem(loss=lambda w: jnp.sum(w**2))
     with pytest.raises(ValueError, match=r"use curvature\.inertia"):
         bordered.inertia(problem, jnp.zeros(2))
 

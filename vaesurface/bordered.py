@@ -23,6 +23,9 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Problem, Structure, require_float64
 
+SEPARATED = 1e-10  # smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be counted
+AMPLIFIED = 100.0  # how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
+
 
 class Blocks(NamedTuple):
     """Gradient and Hessian in blocks, in units where every datum weighs one.
@@ -84,15 +87,18 @@ def steps(structure: Structure, params: Params) -> curvature.Steps:
     n, s, q = b.border.shape
     d_values, d_vectors = jnp.linalg.eigh(b.local)
     scale = jnp.maximum(jnp.max(jnp.abs(d_values)), jnp.max(jnp.abs(jnp.diagonal(b.shared))))
-    width = curvature.band(scale, s + n * q)
-    # A datum's flat direction is kept at the band's edge: its count is reported as flat, and `separation` as doubtful.
-    safe = jnp.where(jnp.abs(d_values) > width, d_values, jnp.where(d_values < 0, -1.0, 1.0) * width)
+    width_d = curvature.band(scale, s + n * q)
+    # A datum's flat direction is kept at the band's edge, so that the rest can be solved; the count is then not reliable.
+    safe = jnp.where(jnp.abs(d_values) > width_d, d_values, jnp.where(d_values < 0, -1.0, 1.0) * width_d)
     rotated = jnp.einsum("nsq,nqm->nsm", b.border, d_vectors)
     gradient_local = jnp.einsum("nq,nqm->nm", b.gradient_local, d_vectors)
 
     weighted = rotated / safe[:, None]
     schur = b.shared - jnp.einsum("nsm,ntm->st", weighted, rotated) / n
     values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
+    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular block makes large.
+    summed = jnp.max(jnp.einsum("nsm,nsm->s", jnp.abs(weighted), jnp.abs(rotated))) / n
+    width_s = curvature.band(jnp.maximum(scale, summed), s + n * q)
     right = vectors.T @ (jnp.einsum("nsm,nm->s", weighted, gradient_local) / n - b.gradient_shared)
 
     def solve(inverse_schur, inverse_local):
@@ -100,14 +106,19 @@ def steps(structure: Structure, params: Params) -> curvature.Steps:
         local = -inverse_local * gradient_local - jnp.einsum("nsm,s->nm", weighted, shared)
         return _join(structure, params, shared, jnp.einsum("nqm,nm->nq", d_vectors, local))
 
-    exact, absolute = curvature.inverses(values, width)
-    inertia_d, inertia_s = curvature.count(d_values, width), curvature.count(values, width)
+    exact, absolute = curvature.inverses(values, width_s)
+    split = jnp.min(jnp.abs(d_values), axis=1) > SEPARATED * jnp.max(jnp.abs(d_values), axis=1)
+    clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width_s)
+    eigenvalues = jnp.concatenate([values, d_values.ravel()])
+    width = jnp.concatenate([jnp.full(s, width_s), jnp.full(n * q, width_d)])
     return curvature.Steps(
         gradient=_join(structure, params, b.gradient_shared, b.gradient_local / n),
         newton=solve(exact, 1.0 / safe),
         descent=solve(absolute, 1.0 / jnp.abs(safe)),
-        inertia=curvature.Inertia(*(x + y for x, y in zip(inertia_d, inertia_s, strict=True))),
-        separation=jnp.min(jnp.abs(d_values)) / scale,
+        inertia=curvature.count(eigenvalues, width),
+        eigenvalues=eigenvalues,
+        width=width,
+        reliable=jnp.all(split) & jnp.all(jnp.abs(d_values) > width_d) & clear,
     )
 
 
@@ -116,7 +127,7 @@ def inertia(problem: Problem, params: Params) -> curvature.Inertia:
 
     Raises ValueError where the problem has no such structure (use `curvature.inertia(problem.loss, params)` there).
     """
-    require_float64("inertia")
+    require_float64("inertia", params)
     if problem.structure is None:
         raise ValueError(
             "expected a problem with per-datum structure, got one without; use curvature.inertia(problem.loss, params)"

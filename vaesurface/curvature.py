@@ -39,15 +39,17 @@ class Steps(NamedTuple):
     """Second-order model at a point. Steps are pytrees like the parameters.
 
     newton solves H s = -g, without the flat directions; descent is the same with |eigenvalues|, so the loss falls along
-    it. separation: the smallest |eigenvalue| that had to be divided by in order to count the others, relative to the
-    largest (1 for a dense Hessian): near zero the count cannot be trusted.
+    it. eigenvalues and width: the numbers that inertia counts and their flat bands, of one shape. reliable: whether
+    rounding leaves the count as it is.
     """
 
     gradient: Params
     newton: Params
     descent: Params
     inertia: Inertia
-    separation: Array
+    eigenvalues: Array
+    width: Array
+    reliable: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -85,7 +87,7 @@ def count(eigenvalues: Array, width: Array) -> Inertia:
 @partial(jax.jit, static_argnums=0)
 def spectrum(loss: Loss, params: Params) -> Array:
     """All p eigenvalues of the dense Hessian, ascending."""
-    require_float64("a Hessian spectrum")
+    require_float64("a Hessian spectrum", params)
     return jnp.linalg.eigvalsh(hessian(loss, params))
 
 
@@ -104,7 +106,7 @@ def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> 
     each the residual ||H v - theta v||; an eigenvalue lies within it of theta. Whether a lower eigenvalue was missed, the
     residual cannot say. num_matvecs is cut to p.
     """
-    require_float64("extreme eigenvalues")
+    require_float64("extreme eigenvalues", params)
     flat, unravel = ravel_pytree(params)
     _, product = jax.linearize(jax.grad(lambda w: loss(unravel(w))), flat)
     lanczos = eig.eigh_partial(decomp.tridiag_sym(min(num_matvecs, flat.size), reortho="full"))
@@ -125,7 +127,9 @@ def steps(loss: Loss, params: Params) -> Steps:
     eigenvalues, vectors = jnp.linalg.eigh(hessian(loss, params))
     width = band(jnp.max(jnp.abs(eigenvalues)), flat.size)
     newton, descent = (unravel(vectors @ (f * (vectors.T @ -gradient))) for f in inverses(eigenvalues, width))
-    return Steps(unravel(gradient), newton, descent, count(eigenvalues, width), jnp.ones_like(width))
+    inertia = count(eigenvalues, width)
+    width = jnp.full_like(eigenvalues, width)
+    return Steps(unravel(gradient), newton, descent, inertia, eigenvalues, width, jnp.asarray(True))
 
 
 def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:

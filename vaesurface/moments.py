@@ -118,7 +118,7 @@ def _(primals, tangents):
 
 def _density_at_zero(u: Array, v: Array) -> Array:
     """Density of x at 0; 0 where it underflows, and by convention at v = 0."""
-    near = jnp.abs(u) < _FAR * jnp.sqrt(v)
+    near = (jnp.abs(u) < _FAR * jnp.sqrt(v)) & (v > 1e-100)  # below, derivatives would overflow
     u, v = jnp.where(near, u, 0.0), jnp.where(near, v, 1.0)
     return jnp.where(near, jnp.exp(-0.5 * u * u / v) / jnp.sqrt(2 * math.pi * v), 0.0)
 

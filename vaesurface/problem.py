@@ -105,13 +105,18 @@ class Problem(NamedTuple):
     information: Callable[[Params], Array] | None = None  # (k,) twice the KL in nats per latent: active dimensions
     settle: Callable[[Params], Params] | None = None  # sets what has no effect on the energy to exactly zero
     theory: Callable[[Params], Theory] | None = None  # what is known in closed form about a point
+    # natural sizes of the parameters, like params: makes "near" and "small" independent of units; default max(1, |theta|)
+    size: Callable[[Params], Params] | None = None
     # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to symmetry are one
     latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
 
 
-def require_float64(what: str) -> None:
-    """Refuse analysis in float32: signs of small eigenvalues would be noise. Raises RuntimeError."""
+def require_float64(what: str, params: Params = None) -> None:
+    """Refuse analysis in float32: signs of small eigenvalues would be noise. Raises RuntimeError or, for params, ValueError."""
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise RuntimeError(
             f'expected float64 for {what}, got float32; call jax.config.update("jax_enable_x64", True) at start-up'
         )
+    for leaf in jax.tree.leaves(params):
+        if jnp.result_type(leaf) != jnp.float64:
+            raise ValueError(f"expected float64 parameters for {what}, got {jnp.result_type(leaf)}; convert them")

@@ -31,14 +31,16 @@ from vaesurface.problem import Params, Problem, Theory, require_float64
 
 GRADIENT = 1e-10  # gradient norm `refine` aims at: some hundred roundings of an energy of order one
 STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationary
-# max |theta_i g_i| up to which it does: moving a parameter by its own size changes the energy by no more. A runaway to
-# |W| ~ 1e8 has a tiny gradient and fails this by orders of magnitude.
+# Two criteria in units of each parameter's natural size (`Problem.size`, by default max(1, |theta|)). Moving one by its size
+# changes the energy by at most SCALED: a runaway to |W| ~ 1e8 has a tiny gradient and fails this by orders of magnitude. The
+# Newton step is at most NEAR: where the loss decays for ever (like exp(-w) or 1/w) it does not shrink with the gradient.
 SCALED = 1e-7
-# Size of the Newton step, each parameter relative to its own size where that is above one: a stationary point is this near.
-# Where the loss decays for ever (like exp(-w) or 1/w) the step does not shrink with the gradient.
 NEAR = 1e-3
+POLISHED = 1e-8  # Newton step at which `refine` is content before rounding stops it
+# Fraction by which no eigenvalue may change over the Newton step to the stationary point. Towards a degenerate point they
+# shrink: by a half where the loss is cubic, by 5/9 where it is quartic.
+FIRM = 0.25
 ACTIVE = 1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
-SEPARATED = 1e-10  # smallest relative |eigenvalue| of a datum's block at which the exact inertia can be trusted
 
 
 class Kind(IntEnum):
@@ -75,10 +77,11 @@ class Refinement(NamedTuple):
 class StationaryPoint(NamedTuple):
     """A judged point; all fields survive `vmap`.
 
-    params; loss; grad_norm; scaled_grad: max |theta_i g_i|; newton_step: size of the Newton step relative to the
-    parameters; inertia; kind: a `Kind`; active (k,) bool, or None where the problem has no latents; theory: what is known
-    in closed form, or None; reliable: whether the count of eigenvalues can be trusted; optimal: at the global minimum;
-    refinement: what `refine` did, without its params, or None.
+    params: what has no effect on the energy set to zero; loss; grad_norm; scaled_grad: max |size_i g_i|; newton_step: largest
+    change of a parameter in the Newton step, in units of its size; inertia; kind: a `Kind`; active (k,) bool, or None
+    where the problem has no latents; theory: what is known in closed form, or None; reliable: whether neither rounding nor
+    the distance to the stationary point could change the count; optimal: at the global minimum; refinement: what `refine`
+    did, without its params, or None.
     """
 
     params: Params
@@ -112,15 +115,23 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
     Raises RuntimeError without float64. A flat direction that theory does not explain makes a point DEGENERATE, never a
     minimum.
     """
-    require_float64("analysis")
-    second = _steps(problem, params)
-    loss, grad_norm = problem.loss(params), _norm(second.gradient)
-    scaled_grad = jnp.max(jnp.abs(ravel_pytree(params)[0] * ravel_pytree(second.gradient)[0]))
+    require_float64("analysis", params)
+    params = _settle(problem, params)
+
+    def judge(w, _):
+        second = _steps(problem, w)
+        return _add(w, second.newton, 1.0), second
+
+    # Here, and where the Newton step leads: the count stands if the eigenvalues are the same there.
+    both = jax.lax.scan(judge, params, length=2)[1]
+    here, there = jax.tree.map(lambda x: x[0], both), jax.tree.map(lambda x: x[1], both)
+    change = jnp.abs(there.eigenvalues - here.eigenvalues) > FIRM * jnp.abs(here.eigenvalues)
+    reliable = here.reliable & ~jnp.any(change & (jnp.abs(here.eigenvalues) > here.width))
+    loss, grad_norm = problem.loss(params), _norm(here.gradient)
+    scaled_grad, newton_step = _nearness(problem, params, here)
     known = None if problem.theory is None else problem.theory(params)
 
-    negative, flat, positive = second.inertia
-    reliable = second.separation > SEPARATED
-    newton_step = _reach(params, second.newton)
+    negative, flat, positive = here.inertia
     stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED) & (newton_step <= NEAR) & jnp.isfinite(loss)
     if known is not None:
         stationary &= ~known.runaway
@@ -134,7 +145,7 @@ def analyze(problem: Problem, params: Params) -> StationaryPoint:
         optimal = (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & (jnp.abs(loss - known.minimum) <= tolerance)
     active = None if problem.information is None else problem.information(params) > ACTIVE
     return StationaryPoint(
-        params, loss, grad_norm, scaled_grad, newton_step, second.inertia, kind, active, known, reliable, optimal
+        params, loss, grad_norm, scaled_grad, newton_step, here.inertia, kind, active, known, reliable, optimal
     )
 
 
@@ -148,9 +159,8 @@ class _State(NamedTuple):
     trial: Array  # -1 settles the start, 0 tries the Newton step, j >= 1 the descent step halved j - 1 times
     peak: Array  # highest energy met
     steps: Array
-    stuck: Array
+    stuck: Array  # no trial is left, or none is needed
     descended: Array  # whether a descent step has been taken
-    done: Array
 
 
 LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
@@ -165,8 +175,7 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
     do not leave the start's basin, lead to where no eigenvalue is negative, and Newton's method on from there. A step that
     does neither is not taken. What has no effect on the energy is set to exactly zero.
     """
-    require_float64("refinement")
-    settle = problem.settle or (lambda w: w)
+    require_float64("refinement", params)
 
     def attempt(state):
         # One trial step per turn, and one place for each evaluation: the program compiles in a third of the time.
@@ -175,8 +184,9 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
         last = state.trial == LAST_TRIAL
         newton = fresh | last
         start = state.trial < 0
-        reach = _reach(state.params, _where(newton, second.newton, second.descent))
-        done = fresh & (state.norm <= GRADIENT) & (reach <= NEAR)
+        reach = _reach(problem, state.params, _where(newton, second.newton, second.descent))
+        there = state.norm <= GRADIENT
+        done = fresh & there & (reach <= POLISHED)
         t = jnp.where(newton, 1.0, 0.5 ** (state.trial - 1.0) / jnp.maximum(1.0, reach))
         t = jnp.where(start, 0.0, t)
         step = _where(newton, second.newton, second.descent)
@@ -184,7 +194,7 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
         fractions = t * jnp.array([0.25, 0.5, 0.75, 1.0])
         heights = jax.lax.map(lambda f: problem.loss(_add(state.params, step, f)), fractions)
         heights = jnp.where(jnp.isfinite(heights), heights, jnp.inf)
-        moved = settle(_add(state.params, step, t))
+        moved = _settle(problem, _add(state.params, step, t))
         norm = _norm(jax.grad(problem.loss)(moved))
 
         # Where the energy is down to its rounding, any Newton step that lowers the gradient is progress.
@@ -197,22 +207,24 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
         peak = jnp.maximum(state.peak, jnp.max(heights))
         taken = state._replace(params=moved, loss=heights[-1], norm=norm, peak=peak, trial=jnp.asarray(0))
         taken = taken._replace(steps=state.steps + ~start, descended=state.descended | ~(newton | start))
-        refused = state._replace(second=second, trial=state.trial + 1, stuck=last)
-        return _where(done, state._replace(done=done), _where(good, taken, refused))
+        refused = state._replace(second=second, trial=state.trial + 1, stuck=last | there)
+        return _where(done, state._replace(second=second, stuck=done), _where(good, taken, refused))
 
     def unfinished(state):
-        return ~state.done & ~state.stuck & (state.steps < max_steps)
+        return ~state.stuck & (state.steps < max_steps)
 
     loss = problem.loss(params)
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _steps(problem, params)))
     infinite = jnp.full_like(loss, jnp.inf)
     zero = jnp.asarray(0)
-    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0, zero > 0)
+    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0)
     state = jax.lax.while_loop(unfinished, attempt, state)
     rise = state.peak - loss
     rise = jnp.where(rise > 1e-12 * jnp.maximum(1.0, jnp.abs(loss)), rise, 0.0)
     moved = _norm(jax.tree.map(jnp.subtract, state.params, params))
-    return Refinement(state.params, state.done, state.norm, state.steps, moved, rise)
+    scaled_grad, newton_step = _nearness(problem, state.params, state.second)
+    converged = state.stuck & (state.norm <= GRADIENT) & (scaled_grad <= SCALED) & (newton_step <= NEAR)
+    return Refinement(state.params, converged, state.norm, state.steps, moved, rise)
 
 
 @partial(jax.jit, static_argnames=("problem", "optimizer", "escapes"))
@@ -262,7 +274,7 @@ def distinct(problem: Problem, loss: ArrayLike, params: Params, tolerance: float
             gap = abs(losses[i] - losses[group[0]])
             if not gap <= tolerance * max(1.0, abs(losses[i])):
                 continue
-            if distance(problem, at(i), at(group[0])) <= tolerance * max(1.0, float(_norm(at(i)))):
+            if distance(problem, at(i), at(group[0])) <= tolerance * max(1.0, _extent(problem, at(i))):
                 group.append(int(i))
                 break
         else:
@@ -284,6 +296,11 @@ def distance(problem: Problem, a: Params, b: Params) -> float:
     return float(np.sqrt(pairs[linear_sum_assignment(pairs)].sum() + np.sum((rest_a - rest_b) ** 2)))
 
 
+def _extent(problem: Problem, params: Params) -> float:
+    """Norm of a point, in the coordinates that its distance to others is taken in."""
+    return float(_norm(params if problem.latents is None else problem.latents(params)))
+
+
 def _downhill(problem: Problem, params: Params, key: Array) -> Params:
     """A point below a saddle: along its lowest Lanczos vector, as far as the energy falls by doubling."""
     _, _, vectors = curvature.extremes(problem.loss, params, key)
@@ -291,6 +308,16 @@ def _downhill(problem: Problem, params: Params, key: Array) -> Params:
     distances = jnp.concatenate([s * 0.5 ** jnp.arange(20.0) for s in (1.0, -1.0)])
     values = jax.lax.map(lambda t: problem.loss(_add(params, direction, t)), distances)
     return _add(params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))])
+
+
+def _settle(problem: Problem, params: Params) -> Params:
+    return params if problem.settle is None else problem.settle(params)
+
+
+def _nearness(problem: Problem, params: Params, second: Steps) -> tuple[Array, Array]:
+    """Largest gradient times size, and largest Newton step over size, of a parameter."""
+    scaled = jax.tree.map(lambda g, s: g * s, second.gradient, _size(problem, params))
+    return jnp.max(jnp.abs(ravel_pytree(scaled)[0])), _reach(problem, params, second.newton)
 
 
 def _steps(problem: Problem, params: Params) -> Steps:
@@ -338,13 +365,16 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
     reached = p.kind != Kind.NOT_STATIONARY
     said = {
         "stationary": f"{'yes' if reached else 'no'}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
-        f"max |theta_i g_i| {float(p.scaled_grad):.1e} (at most {SCALED:g}), relative Newton step "
-        f"{float(p.newton_step):.1e} (at most {NEAR:g})",
+        f"in units of the parameters' sizes at most {float(p.scaled_grad):.1e} ({SCALED:g}), Newton step "
+        f"{float(p.newton_step):.1e} ({NEAR:g})",
         "inertia": f"exact in float64: {negative} negative, {flat} flat, {positive} positive eigenvalues over all "
         "parameters; flat means |lambda| <= 16 p eps max|lambda|",
     }
     if not p.reliable:
-        said["inertia"] = "undecided: a datum's own Hessian block is singular to rounding, so the count cannot be trusted"
+        said["inertia"] = (
+            "undecided: rounding, or the distance to the stationary point, could change the count of "
+            f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
+        )
     if p.theory is None:
         return said
     if p.theory.strict > 0 and p.kind == Kind.MINIMUM:
@@ -375,10 +405,16 @@ def _add(params: Params, step: Params, t: ArrayLike) -> Params:
     return jax.tree.map(lambda x, s: x + t * s, params, step)
 
 
-def _reach(params: Params, step: Params) -> Array:
-    """Largest change of a parameter, in units of its size where that is above one."""
-    w, s = ravel_pytree(params)[0], ravel_pytree(step)[0]
-    return jnp.max(jnp.abs(s) / jnp.maximum(1.0, jnp.abs(w)))
+def _size(problem: Problem, params: Params) -> Params:
+    if problem.size is not None:
+        return problem.size(params)
+    return jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
+
+
+def _reach(problem: Problem, params: Params, step: Params) -> Array:
+    """Largest change of a parameter, in units of its size."""
+    relative = jax.tree.map(lambda s, size: jnp.abs(s) / size, step, _size(problem, params))
+    return jnp.max(ravel_pytree(relative)[0])
 
 
 def _where(condition: Array, a: Params, b: Params) -> Params:

@@ -121,16 +121,19 @@ def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, be
     xp, Z = (jnp, X) if isinstance(X, jax.core.Tracer) else (np, np.asarray(X, np.float64))
     values = jnp.asarray(xp.linalg.eigvalsh(xp.atleast_2d(xp.cov(Z.T, bias=True)))[::-1])
     values = jnp.where(values > len(values) * jnp.finfo(values.dtype).eps * values[0], values, 0.0)
-    d = len(values)
+    d, beta = len(values), jnp.asarray(beta, values.dtype)
     energies = []
     for size in range(min(latent, d) + 1):
         kept, rest = values[:size], jnp.sum(values[size:])
-        g = rest / (d - beta * size) if gamma is None else jnp.asarray(gamma, values.dtype)
+        free = d - beta * size  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
+        positive = jnp.where(free > 0, free, 1.0)
+        g = jnp.where(free > 0, rest / positive, 0.0) if gamma is None else jnp.asarray(gamma, values.dtype)
         safe = jnp.where(g > 0, g, 1.0)
         gain = jnp.sum(jnp.log(jnp.where(kept > 0, kept, 1.0) / (beta * safe)))
         energy = d * jnp.log(safe) + rest / safe + beta * (size + latent + gain)
         admissible = (g > 0) & jnp.all(kept > beta * g)
-        energies.append(jnp.where(g == 0, -jnp.inf, jnp.where(admissible, energy, jnp.inf)))
+        unbounded = (rest == 0) & (free > 0) & (gamma is None)
+        energies.append(jnp.where(unbounded, -jnp.inf, jnp.where(admissible, energy, jnp.inf)))
     return jnp.min(jnp.stack(energies))
 
 
@@ -173,7 +176,8 @@ def collapse_radius(
         # At 30 standard deviations the tails allow every R below e^400. Where R < 1 (large gamma or beta) every a is
         # allowed and the lower bound comes back. 100 halvings take log a to rounding.
         bracket = jnp.asarray(1e-6, X.dtype), jnp.asarray(30.0, X.dtype)
-        return jax.lax.fori_loop(0, 100, halve, bracket)[1]
+        root = jax.lax.fori_loop(0, 100, halve, bracket)[1]
+        return jnp.where(holds(bracket[1]), root, jnp.inf)  # then the certified radius is zero
 
     zero = jnp.zeros((), X.dtype)
     limit = alpha / threshold(square.max() / (beta * base), zero, zero)

@@ -109,13 +109,12 @@ def threshold_vae(
         return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
 
     def known(params: VAEParams) -> Theory:
-        dead = dead_rows(params)
+        dead = jnp.all(params.weight == 0, axis=1)
         region = theory.collapse_radius(Z, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, dead)
         # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
         constant = jnp.max(jnp.abs(Z - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
-        zero = jnp.all(params.weight == 0, axis=1)
-        strict = jnp.where(trivial, d, jnp.sum(zero & constant)) * latent
+        strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
         affine = theory.global_minimum(X, latent, gamma, beta)
         return Theory(
             dead_rows=jnp.sum(dead),
@@ -126,11 +125,19 @@ def threshold_vae(
             runaway=(gamma_of(params) < VANISHING * gammabar) & (fixed is None),
         )
 
+    def size(params: VAEParams) -> VAEParams:
+        sizes = jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
+        unit = jnp.sqrt(gammabar)
+        return sizes._replace(
+            weight=jnp.maximum(unit, jnp.abs(params.weight)), bias=jnp.maximum(unit, jnp.abs(params.bias - center))
+        )
+
     def latents(params: VAEParams) -> tuple[Array, Array, Array]:
-        rest = params.bias if params.log_gamma is None else jnp.append(params.bias, params.log_gamma)
+        rest = params.bias - center
+        rest = rest if params.log_gamma is None else jnp.append(rest, params.log_gamma)
         return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
 
-    return Problem(structure.loss, init, collapsed, structure, information, settle, known, latents)
+    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents)
 
 
 def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:
