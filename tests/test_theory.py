@@ -64,13 +64,16 @@ def test_a_fixed_gamma_above_all_eigenvalues_makes_collapse_the_global_optimum(j
 
 def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
     X = data.gaussian(N, np.linspace(0.3, 3.0, D), seed=5)
+
+    @jax.jit
+    def both(alpha, beta, params):
+        problem = vae.threshold_vae(X, 2, alpha, 0.4 if params.log_gamma is None else None, beta)
+        return bordered.steps(problem.structure, params), curvature.steps(problem.loss, params)
+
     for alpha, gamma, beta in ((0.0, None, 1.0), (0.3, None, 2.0), (0.3, 0.4, 1.0)):
-        problem = vae.threshold_vae(X, 2, alpha, gamma, beta)
-        ours = jax.jit(lambda w, problem=problem: bordered.steps(problem.structure, w))
-        dense = jax.jit(lambda w, problem=problem: curvature.steps(problem.loss, w))
         for seed in range(4):
-            params = problem.init(jax.random.key(seed), 0.8)
-            a, b = ours(params), dense(params)
+            params = vae.threshold_vae(X, 2, alpha, gamma, beta).init(jax.random.key(seed), 0.8)
+            a, b = both(alpha, beta, params)
             assert tuple(a.inertia) == tuple(b.inertia)
             for x, y in zip(jax.tree.leaves((a.gradient, a.newton)), jax.tree.leaves((b.gradient, b.newton)), strict=True):
                 np.testing.assert_allclose(x, y, atol=1e-9 * max(1.0, float(abs(y).max())))
@@ -167,7 +170,8 @@ def test_radius_grows_without_bound_where_the_prior_outweighs_the_data_and_is_ze
 def test_latents_that_span_the_data_have_no_lowest_energy_and_no_global_optimum():
     X = data.gaussian(6, [2.0, 1.0, 0.0], seed=0)
     assert theory.global_minimum(X, 2) == -np.inf
+    problem = vae.threshold_vae(X, 2, 0.0)
     for expected in theory.stationary_points(X, 2):
-        point = stationary.analyze(vae.threshold_vae(X, 2, 0.0), expected.params)
+        point = stationary.analyze(problem, expected.params)
         assert not point.optimal
         assert "global" not in point.label
