@@ -98,6 +98,16 @@ def test_sweep_refuses_a_store_of_other_settings_and_leaves_it_alone(vaesurface,
     assert {p: p.stat().st_mtime_ns for p in swept.rglob("*") if p.is_file() and p.suffix} == before
 
 
+def test_an_interruption_says_how_to_go_on(vaesurface, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_sweep", interrupted)
+    code, out, err = vaesurface(f"sweep --out {tmp_path}")
+    assert (code, out) == (130, "")
+    assert "run again to go on" in err
+
+
 def test_slice_and_plot_draw_from_a_store(vaesurface, swept, tmp_path):
     code, out, _ = vaesurface(f"slice {swept} --alpha 0.4 --json --out {tmp_path}")
     assert code == 0

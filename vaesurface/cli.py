@@ -37,13 +37,13 @@ DEMO: dict[str, Any] = {  # about a minute on two cores
 
 
 def main() -> None:
-    """Run a verb; every error is one line on stderr and exit code 2."""
+    """Run a verb; every error is one line on stderr and exit code 2, Ctrl-C one line and 130."""
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        sys.exit("vaesurface: interrupted; finished chunks are kept, run again to go on")
+        if code == 130:  # typer's word for Ctrl-C
+            print("vaesurface: interrupted; finished chunks are kept, run again to go on", file=sys.stderr)
     except (ValueError, OSError, RuntimeError) as error:
         print("vaesurface:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
