@@ -167,12 +167,16 @@ def test_a_dead_row_is_judged_as_the_zero_it_amounts_to():
     assert stationary.analyze(problem, faint).label == "degenerate, 1 row at zero"
 
 
-@pytest.mark.parametrize(("offset", "unit"), [(0.0, 1.0), (1e5, 1.0), (0.0, 1e-3), (0.0, 1e3), (-30.0, 10.0)])
+@pytest.mark.parametrize(("offset", "unit"), [(0.0, 1.0), (1e5, 1.0), (0.0, 1e-4), (0.0, 1e4), (-30.0, 10.0)])
 def test_verdicts_do_not_depend_on_the_datas_origin_and_unit(analyze_collapsed, offset, unit):
     for alpha, label in ((0.3, "collapsed local minimum"), (0.0, "saddle of index 4, collapsed")):
         point = analyze_collapsed(offset + unit * X, unit * alpha)
         assert point.label == label
         assert point.theory.radius == pytest.approx(unit * float(theory.collapse_radius(X, alpha).radius), rel=1e-6)
+
+
+def test_an_index_that_the_datas_unit_hides_is_a_lower_bound(analyze_collapsed):
+    assert analyze_collapsed(1e6 * X, 0.0).label == "saddle of index 2 or more, collapsed"  # of 4
 
 
 def test_a_failed_step_never_moves_the_point():
@@ -193,7 +197,7 @@ def test_a_failed_step_never_moves_the_point():
         (lambda w: w[0] ** 2 + w[1] ** 4, "degenerate, 1 flat direction"),
         (lambda w: w[0] ** 2 - w[1] ** 4, "degenerate, 1 flat direction"),
         (lambda w: w[0] ** 2 - w[1] ** 2, "saddle of index 1"),
-        (lambda w: -(w[0] ** 2) + w[1] ** 4, "saddle of index 1"),
+        (lambda w: -(w[0] ** 2) + w[1] ** 4, "saddle of index 1 or more"),
         (lambda w: -(w[0] ** 2) - w[1] ** 2, "maximum"),
         (lambda w: w[0] ** 2 + w[1], "not stationary"),
         (lambda w: 0.0 * w[0], "degenerate, 2 flat directions"),

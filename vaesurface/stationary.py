@@ -346,7 +346,10 @@ def _label(p: StationaryPoint) -> str:
         case Kind.NOT_STATIONARY:
             return "not stationary"
         case Kind.SADDLE:
-            return f"saddle of index {int(p.inertia.negative)}" + ", collapsed" * collapsed
+            # A flat direction that nothing explains may hide a descent direction too small for float64.
+            strict = 0 if p.theory is None else int(p.theory.strict)
+            more = " or more" * (int(p.inertia.flat) > strict)
+            return f"saddle of index {int(p.inertia.negative)}{more}" + ", collapsed" * collapsed
         case Kind.MAXIMUM:
             return "maximum"
         case Kind.DEGENERATE:
