@@ -26,6 +26,7 @@ Beta = Annotated[float, typer.Option("--beta", help="weight of the KL part")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
+Chosen = Annotated[float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")]
 Moved = Annotated[str | None, typer.Option("--data", help="where the data are now; by default where they were")]
 DEMO: dict[str, Any] = {  # about a minute on two cores
     "alpha": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
@@ -199,7 +200,7 @@ def census(
 @app.command("slice", epilog="Example: vaesurface slice results/demo/sweep --alpha 0.1 --out figures")
 def slice_(
     results: Results,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")] = None,
+    alpha: Chosen = None,
     data: Moved = None,
     out: Out = Path("results/figures"),
     as_json: Json = False,
@@ -211,7 +212,7 @@ def slice_(
 @app.command(epilog="Example: vaesurface plot results/demo/sweep --out figures")
 def plot(
     results: Results,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="of the spectra; default: the most telling")] = None,
+    alpha: Chosen = None,
     data: Moved = None,
     out: Out = Path("results/figures"),
     as_json: Json = False,

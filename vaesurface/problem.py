@@ -37,7 +37,7 @@ class VAEParams(NamedTuple):
 class Theory(NamedTuple):
     """What is known in closed form about one point: scalars, so that it survives `vmap`.
 
-    dead_rows: rows of the decoder without effect on the energy. collapsed: all of them are, and the posterior is the
+    dead_rows: rows of the decoder at zero. collapsed: all of them are, and the posterior is the
     prior. strict: number of flat directions along which the energy is known to increase strictly. radius: row norm up
     to which the collapsed point is known to be the lowest (0: nothing known). minimum: the global minimum, NaN where
     unknown. runaway: some parameter has left every sensible scale.

@@ -385,7 +385,7 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
         if p.theory.radius > 0:
             said["flat"] += f"; nothing is lower while every row of the weight is shorter than {float(p.theory.radius):.4g}"
     elif flat and p.kind == Kind.DEGENERATE:
-        said["flat"] = f"not explained: {int(p.theory.dead_rows)} rows of the weight are at zero or without effect"
+        said["flat"] = f"not explained: {int(p.theory.dead_rows)} rows of the weight are at zero"
     if np.isfinite(p.theory.minimum):
         gap = float(p.loss - p.theory.minimum)
         said["global"] = f"exact: energy {gap:.1e} above the affine model's global minimum"
