@@ -114,8 +114,9 @@ def stationary_points(X: np.ndarray, latent: int, gamma: float | None = None, be
 def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Array:
     """Energy of the affine model's global minimum.
 
-    It is -inf where gamma is learned and r <= latent directions, with beta r < d, span the data. Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X, gamma and
-    beta may be traced.
+    It is -inf where gamma is learned and r <= latent directions, with beta r < d, span the data. Otherwise it keeps the
+    leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X, gamma and beta may be
+    traced.
     """
     # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that is being traced.
     xp, Z = (jnp, X) if isinstance(X, jax.core.Tracer) else (np, np.asarray(X, np.float64))
