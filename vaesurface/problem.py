@@ -109,6 +109,7 @@ class Problem(NamedTuple):
     size: Callable[[Params], Params] | None = None
     # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to symmetry are one
     latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
+    settings: Callable[[], dict[str, Any]] | None = None  # arguments that made a threshold_vae: what a certificate is about
 
 
 def require_float64(what: str, params: Params = None) -> None:

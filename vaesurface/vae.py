@@ -10,6 +10,7 @@ a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang & Wipf,
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -137,7 +138,10 @@ def threshold_vae(
         rest = rest if params.log_gamma is None else jnp.append(rest, params.log_gamma)
         return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
 
-    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents)
+    def settings() -> dict[str, Any]:
+        return {"X": Z, "latent": latent, "alpha": alpha, "gamma": gamma, "beta": beta}
+
+    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents, settings)
 
 
 def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:
