@@ -1,9 +1,10 @@
 """How does a loss with a few parameters per datum curve, at a cost linear in the number of data?
 
 For losses of the form `problem.Structure` the Hessian is [A B; B^T D] with D block diagonal, one q x q block per datum.
-By Haynsworth's formula In(H) = In(D) + In(A - B D^-1 B^T), so the inertia of a large surface and its Newton steps come
-from n small eigenproblems and one of the size of the shared parameters (s = d r + t: d rows of r numbers, t shared by
-all). In A and B an output row couples to no other row. Memory: n d (r + t + q)^2 numbers.
+By Haynsworth's formula In(H) = In(D) + In(S), S = A - B D^-1 B^T, so the inertia of a large surface and its Newton steps
+come from n small eigenproblems and one of the size of the shared parameters (s = d r + t: d rows of r numbers, t shared by
+all). In A and B an output row couples to no other row, so derivatives are taken term by term, in r + t + q variables. Data
+are streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import data, vae
@@ -21,34 +22,52 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
-from vaesurface.problem import Params, Problem, Structure, require_float64
+from vaesurface.problem import Params, Parts, Problem, Structure, require_float64
 
 SEPARATED = 1e-10  # smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be counted
 AMPLIFIED = 100.0  # how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
+BATCH = 2**20  # second derivatives held at a time: 8 MiB, which a core's cache nearly holds
 
 
-class Blocks(NamedTuple):
-    """Gradient and Hessian in blocks, in units where every datum weighs one.
+class Factors(NamedTuple):
+    """The Hessian, taken apart, in units where every datum weighs one (a local block is n times that of the loss).
 
-    shared (s, s) is A, border (n, s, q) is B, local (n, q, q) is D, each local derivative times n (so that the
-    eigenvalues of D are those of one datum's energy); gradient_shared (s,), gradient_local (n, q).
+    gradient: of the loss, like params; eigenvalues (s + n q,): those of S, then those of the blocks of D; width: their flat
+    bands; shared (s, s): eigenvectors of S; local (n, q, q): of D; safe (n, q): eigenvalues of D kept away from zero;
+    reliable: whether rounding leaves the count as it is.
     """
 
-    gradient_shared: Array
-    gradient_local: Array
+    gradient: Params
+    eigenvalues: Array
+    width: Array
     shared: Array
-    border: Array
     local: Array
+    safe: Array
+    reliable: Array
 
 
-def blocks(structure: Structure, params: Params) -> Blocks:
-    """Differentiate term by term; every term sees r + t + q numbers only."""
+class _Sums(NamedTuple):
+    """Over the data seen so far; the first five divided by n give the gradient and A."""
+
+    row_gradient: Array  # (d, r)
+    shared_gradient: Array  # (t,)
+    rows: Array  # (d, r, r)
+    edge: Array  # (d, r, t)
+    corner: Array  # (t, t)
+    subtracted: Array  # (s, s) B D^-1 B^T
+    summed: Array  # (s,) its diagonal, summed without cancellation
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def factor(structure: Structure, params: Params, batch_size: int | None = None) -> Factors:
+    """Differentiate and eliminate batch_size data at a time (by default as many as `BATCH` allows)."""
     parts = structure.split(params)
     rows, unravel_row = _ravel_leading(parts.rows)
     shared, unravel_shared = ravel_pytree(parts.shared)
     local, unravel_local = _ravel_leading(parts.local)
     (d, r), t, (n, q) = rows.shape, shared.size, local.shape
-    shared = shared.astype(rows.dtype)
+    s, shared = d * r + t, shared.astype(rows.dtype)
+    row, both = slice(0, r), slice(r, None)
 
     def term(z, x):
         return structure.term(unravel_row(z[:r]), unravel_shared(z[r : r + t]), unravel_local(z[r + t :]), x)
@@ -62,64 +81,103 @@ def blocks(structure: Structure, params: Params) -> Blocks:
     def per_datum(local_i, x):
         return jax.vmap(per_row, in_axes=(None, 0, 0))(local_i, rows, x)
 
-    g, h = jax.vmap(per_datum)(local, structure.data)  # (n, d, r+t+q), (n, d, r+t+q, r+t+q)
-    z = jnp.concatenate([jnp.broadcast_to(shared, (n, t)), local], axis=1)
-    gp, hp = jax.vmap(lambda z: _second(penalty, z))(z)
+    def eliminate(sums, batch):
+        local, x, weight = batch
+        g, h = jax.vmap(per_datum)(local, x)  # (m, d, r+t+q), (m, d, r+t+q, r+t+q)
+        gp, hp = jax.vmap(lambda z: _second(penalty, z))(jnp.concatenate([jnp.tile(shared, (len(x), 1)), local], axis=1))
+        rest_g, rest_h = g[:, :, both].sum(1) + gp, h[:, :, both, both].sum(1) + hp  # of shared and local
+        values, vectors = jnp.linalg.eigh(rest_h[:, t:, t:])
+        floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
+        # A datum's flat direction is kept at its band's edge, so that the rest can be solved; the count is then not reliable.
+        safe = jnp.where(jnp.abs(values) > floor, values, jnp.where(values < 0, -1.0, 1.0) * floor)
+        border = jnp.concatenate([h[:, :, row, r + t :].reshape(-1, d * r, q), rest_h[:, :t, t:]], axis=1)
+        border = jnp.einsum("msq,mqe->sme", border, vectors)
+        eliminated = border * (weight[:, None] / safe)[None]
+        weigh = lambda x: jnp.tensordot(weight, x, axes=1)  # noqa: E731
+        added = _Sums(
+            row_gradient=weigh(g[:, :, row]),
+            shared_gradient=weigh(rest_g[:, :t]),
+            rows=weigh(h[:, :, row, row]),
+            edge=weigh(h[:, :, row, r : r + t]),
+            corner=weigh(rest_h[:, :t, :t]),
+            subtracted=eliminated.reshape(s, -1) @ border.reshape(s, -1).T,
+            summed=jnp.sum(jnp.abs(eliminated * border), axis=(1, 2)),
+        )
+        return jax.tree.map(jnp.add, sums, added), (rest_g[:, t:], values, vectors, safe)
 
-    row, both = slice(0, r), slice(r, None)
-    over_rows_g, over_rows_h = g[:, :, both].sum(1) + gp, h[:, :, both, both].sum(1) + hp  # shared and local
-    a = jnp.zeros((d, r, d, r), rows.dtype).at[jnp.arange(d), :, jnp.arange(d), :].set(h[:, :, row, row].mean(0))
-    edge = h[:, :, row, r : r + t].mean(0).reshape(d * r, t)
-    corner = over_rows_h[:, :t, :t].mean(0)
-    return Blocks(
-        gradient_shared=jnp.concatenate([g[:, :, row].mean(0).ravel(), over_rows_g[:, :t].mean(0)]),
-        gradient_local=over_rows_g[:, t:],
-        shared=jnp.block([[a.reshape(d * r, d * r), edge], [edge.T, corner]]),
-        border=jnp.concatenate([h[:, :, row, r + t :].reshape(n, d * r, q), over_rows_h[:, :t, t:]], axis=1),
-        local=over_rows_h[:, t:, t:],
+    m = min(n, batch_size or max(1, BATCH // (d * (r + t + q) ** 2)))
+    count = -(-n // m)
+    m = -(-n // count)
+    missing = count * m - n  # the last batch is filled up with data of no weight
+    split = lambda x: jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])  # noqa: E731
+    batches = split(local), split(structure.data), (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m)
+    shapes = (d, r), (t,), (d, r, r), (d, r, t), (t, t), (s, s), (s,)
+    zero = _Sums(*(jnp.zeros(shape, rows.dtype) for shape in shapes))
+    sums, per_batch = jax.lax.scan(eliminate, zero, batches)
+    local_gradient, local_values, local_vectors, safe = (x.reshape(count * m, *x.shape[2:])[:n] for x in per_batch)
+    sums = jax.tree.map(lambda x: x / n, sums)
+
+    a = jnp.zeros((d, r, d, r), rows.dtype).at[jnp.arange(d), :, jnp.arange(d), :].set(sums.rows)
+    edge = sums.edge.reshape(d * r, t)
+    a = jnp.block([[a.reshape(d * r, d * r), edge], [edge.T, sums.corner]])
+    schur = a - sums.subtracted
+    values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
+    scale = jnp.maximum(jnp.max(jnp.abs(local_values)), jnp.max(jnp.abs(jnp.diagonal(a))))
+    local_width = curvature.band(scale, s + n * q)
+    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular block makes large.
+    summed = jnp.max(sums.summed)
+    width = curvature.band(jnp.maximum(scale, summed), s + n * q)
+    size = jnp.abs(local_values)
+    separated = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1)) & jnp.all(size > local_width)
+    clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width)
+    gradient = jnp.concatenate([sums.row_gradient.ravel(), sums.shared_gradient])
+    return Factors(
+        gradient=_join(structure, params, gradient, local_gradient / n),
+        eigenvalues=jnp.concatenate([values, local_values.ravel()]),
+        width=jnp.concatenate([jnp.full(s, width), jnp.full(n * q, local_width)]),
+        shared=vectors,
+        local=local_vectors,
+        safe=safe,
+        reliable=separated & clear,
     )
+
+
+def solve(structure: Structure, params: Params, factors: Factors, right: Params, inverse: Array) -> Params:
+    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 / eigenvalues| goes downhill.
+
+    B is applied by Hessian-vector products. right and x are pytrees like params; inverse is like factors.eigenvalues.
+    """
+    s = len(factors.shared)
+    shared, local = _parts(structure, right)
+    n, q = local.shape
+    rotate = lambda x: jnp.einsum("nqe,nq->ne", factors.local, x)  # noqa: E731
+    rotate_back = lambda x: jnp.einsum("nqe,ne->nq", factors.local, x)  # noqa: E731
+    local = rotate(n * local)
+    times_border, border_times = _border(structure, params)
+    reduced = shared - border_times(rotate_back(local / factors.safe))
+    shared = factors.shared @ (inverse[:s] * (factors.shared.T @ reduced))
+    local = inverse[s:].reshape(n, q) * local - rotate(times_border(shared)) / factors.safe
+    return _join(structure, params, shared, rotate_back(local))
 
 
 @partial(jax.jit, static_argnums=0)
 def steps(structure: Structure, params: Params) -> curvature.Steps:
-    """Gradient, Newton and descent step and inertia at params."""
-    b = blocks(structure, params)
-    n, s, q = b.border.shape
-    d_values, d_vectors = jnp.linalg.eigh(b.local)
-    scale = jnp.maximum(jnp.max(jnp.abs(d_values)), jnp.max(jnp.abs(jnp.diagonal(b.shared))))
-    width_d = curvature.band(scale, s + n * q)
-    # A datum's flat direction is kept at the band's edge, so that the rest can be solved; the count is then not reliable.
-    safe = jnp.where(jnp.abs(d_values) > width_d, d_values, jnp.where(d_values < 0, -1.0, 1.0) * width_d)
-    rotated = jnp.einsum("nsq,nqm->nsm", b.border, d_vectors)
-    gradient_local = jnp.einsum("nq,nqm->nm", b.gradient_local, d_vectors)
+    """Newton's step and descent."""
+    factors = factor(structure, params)
+    return curvature.steps_from(factors, partial(solve, structure, params, factors))
 
-    weighted = rotated / safe[:, None]
-    schur = b.shared - jnp.einsum("nsm,ntm->st", weighted, rotated) / n
-    values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
-    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular block makes large.
-    summed = jnp.max(jnp.einsum("nsm,nsm->s", jnp.abs(weighted), jnp.abs(rotated))) / n
-    width_s = curvature.band(jnp.maximum(scale, summed), s + n * q)
-    right = vectors.T @ (jnp.einsum("nsm,nm->s", weighted, gradient_local) / n - b.gradient_shared)
 
-    def solve(inverse_schur, inverse_local):
-        shared = vectors @ (inverse_schur * right)
-        local = -inverse_local * gradient_local - jnp.einsum("nsm,s->nm", weighted, shared)
-        return _join(structure, params, shared, jnp.einsum("nqm,nm->nq", d_vectors, local))
-
-    exact, absolute = curvature.inverses(values, width_s)
-    split = jnp.min(jnp.abs(d_values), axis=1) > SEPARATED * jnp.max(jnp.abs(d_values), axis=1)
-    clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width_s)
-    eigenvalues = jnp.concatenate([values, d_values.ravel()])
-    width = jnp.concatenate([jnp.full(s, width_s), jnp.full(n * q, width_d)])
-    return curvature.Steps(
-        gradient=_join(structure, params, b.gradient_shared, b.gradient_local / n),
-        newton=solve(exact, 1.0 / safe),
-        descent=solve(absolute, 1.0 / jnp.abs(safe)),
-        inertia=curvature.count(eigenvalues, width),
-        eigenvalues=eigenvalues,
-        width=width,
-        reliable=jnp.all(split) & jnp.all(jnp.abs(d_values) > width_d) & clear,
-    )
+def downhill(structure: Structure, params: Params, factors: Factors) -> Params:
+    """Unit vector of negative curvature where there is one: from the lowest eigenvalue of S, or else of D."""
+    s, (n, q) = len(factors.shared), factors.safe.shape
+    shared = factors.shared[:, 0]
+    local = jnp.einsum("nqe,nq->ne", factors.local, _border(structure, params)[0](shared))
+    local = -jnp.einsum("nqe,ne->nq", factors.local, local / factors.safe)
+    worst = jnp.argmin(factors.eigenvalues[s:])
+    own = jnp.zeros((n, q)).at[worst // q].set(factors.local[worst // q, :, worst % q])
+    by_shared = factors.eigenvalues[0] < -factors.width[0]
+    shared, local = jnp.where(by_shared, shared, 0.0), jnp.where(by_shared, local, own)
+    return curvature.unit(_join(structure, params, shared, local))
 
 
 def inertia(problem: Problem, params: Params) -> curvature.Inertia:
@@ -132,7 +190,25 @@ def inertia(problem: Problem, params: Params) -> curvature.Inertia:
         raise ValueError(
             "expected a problem with per-datum structure, got one without; use curvature.inertia(problem.loss, params)"
         )
-    return steps(problem.structure, params).inertia
+    factors = factor(problem.structure, params)
+    return curvature.count(factors.eigenvalues, factors.width)
+
+
+def _border(structure, params):
+    """x -> B^T x and y -> B y / n, for x (s,) and y (n, q)."""
+    product = lambda v: jax.jvp(jax.grad(structure.loss), (params,), (v,))[1]  # noqa: E731
+    shared, local = _parts(structure, params)
+    return (
+        lambda x: len(local) * _parts(structure, product(_join(structure, params, x, jnp.zeros_like(local))))[1],
+        lambda y: _parts(structure, product(_join(structure, params, jnp.zeros_like(shared), y)))[0],
+    )
+
+
+def _parts(structure, params):
+    """Shared parameters (s,) and local ones (n, q)."""
+    parts = structure.split(params)
+    shared = jnp.concatenate([_ravel_leading(parts.rows)[0].ravel(), ravel_pytree(parts.shared)[0]])
+    return shared, _ravel_leading(parts.local)[0]
 
 
 def _second(f, z):
@@ -158,4 +234,4 @@ def _join(structure: Structure, params: Params, shared: Array, local: Array) -> 
     unravel_shared, unravel_local = ravel_pytree(parts.shared)[1], _ravel_leading(parts.local)[1]
     row_part = jax.vmap(unravel_row)(shared[: rows.size].reshape(rows.shape))
     tail = unravel_shared(shared[rows.size :])
-    return structure.join(type(parts)(row_part, tail, jax.vmap(unravel_local)(local)))
+    return structure.join(Parts(row_part, tail, jax.vmap(unravel_local)(local)))

@@ -1,30 +1,35 @@
 """How does any loss curve at a point: which way, how much, and in how many directions not at all?
 
 Everything here takes `loss, params` with params any pytree of p float64 numbers; eigenvalues ascend. Dense functions
-cost p Hessian-vector products and p^3 operations; `extremes` needs products only.
+cost p Hessian-vector products and p^3 operations: to several thousand parameters. `extremes`, `descent` and `density` need
+products only; the Hessian is linearized once and the product applied often.
 
 >>> import jax.numpy as jnp
 >>> print(*inertia(lambda w: w[0] ** 2 - w[1] ** 2 + w[2] ** 4, jnp.zeros(3)))
 1 1 1
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from matfree import decomp, eig
+from matfree import decomp
 
-from vaesurface.problem import Params, require_float64
+from vaesurface.problem import Params, Symmetry, require_float64
 
 Loss = Callable[[Params], Array]
 
 # An eigenvalue is flat when |lambda| <= FLAT p eps max|lambda|: the error of a symmetric eigensolver is a modest multiple
 # of eps ||H|| (Demmel, Applied Numerical Linear Algebra, 1997, section 5.2), that of summing p-term products p eps ||H||.
 FLAT = 16.0
+KEPT = 2**27  # numbers in a Lanczos basis: 1 GiB
+STAGES = 6  # runs of `descent` at most
+LOWEST = 16  # Ritz vectors that `descent` looks at
 
 
 class Inertia(NamedTuple):
@@ -35,21 +40,55 @@ class Inertia(NamedTuple):
     positive: Array
 
 
+class Factors(NamedTuple):
+    """A dense Hessian, taken apart.
+
+    gradient: like params; eigenvalues (p,) and vectors (p, p); width (p,): half-width of the flat band for each eigenvalue;
+    reliable: whether rounding leaves the count as it is.
+    """
+
+    gradient: Params
+    eigenvalues: Array
+    width: Array
+    vectors: Array
+    reliable: Array
+
+
 class Steps(NamedTuple):
     """Second-order model at a point. Steps are pytrees like the parameters.
 
     newton solves H s = -g, without the flat directions; descent is the same with |eigenvalues|, so the loss falls along
-    it. eigenvalues and width: the numbers that inertia counts and their flat bands, of one shape. reliable: whether
-    rounding leaves the count as it is.
+    it. inertia: of the eigenvalues that the steps know of.
     """
 
     gradient: Params
     newton: Params
     descent: Params
     inertia: Inertia
+
+
+class Descent(NamedTuple):
+    """What a matrix-free search for negative curvature found in p parameters.
+
+    eigenvalues and residuals (j,): Rayleigh quotients of orthonormal vectors, ascending, and ||H v - theta v||: within it
+    of theta lies an eigenvalue, and at least as many eigenvalues are negative as quotients. direction: the lowest one's
+    vector. highest, highest_residual: the same at the upper end. width: half-width of the flat band. lower: no eigenvalue
+    lies below it with probability 1 - delta over the random starts (Kuczynski & Wozniakowski 1992, Theorem 4.2).
+    symmetries: dimension of the loss's continuous symmetry at this point, projected out. products: spent. settled: a
+    negative curvature was found, or `lower` is as close to zero as asked.
+    """
+
     eigenvalues: Array
+    residuals: Array
+    direction: Params
+    highest: Array
+    highest_residual: Array
     width: Array
-    reliable: Array
+    lower: Array
+    delta: Array
+    symmetries: Array
+    products: Array
+    settled: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -65,8 +104,7 @@ def hessian(loss: Loss, params: Params, batch_size: int | None = None) -> Array:
     One linearization, applied to the columns of the identity: batch_size of them at a time, by default one on CPU, where
     small products stay in cache, and 256 elsewhere.
     """
-    flat, unravel = ravel_pytree(params)
-    _, product = jax.linearize(jax.grad(lambda w: loss(unravel(w))), flat)
+    flat, _, product = _linearized(loss, params)
     if batch_size is None and jax.default_backend() != "cpu":
         batch_size = 256
     columns = jax.lax.map(product, jnp.eye(flat.size, dtype=flat.dtype), batch_size=batch_size)
@@ -93,9 +131,63 @@ def spectrum(loss: Loss, params: Params) -> Array:
 
 @partial(jax.jit, static_argnums=0)
 def inertia(loss: Loss, params: Params) -> Inertia:
-    """Numbers of negative, flat and positive eigenvalues of the dense Hessian."""
+    """Numbers of negative, flat and positive eigenvalues of the dense Hessian.
+
+    From all eigenvalues, which cost less here than the two factorizations H ± width I that Sylvester's law asks for
+    (`scripts/bench`), and count at any other width too.
+    """
     eigenvalues = spectrum(loss, params)
     return count(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), eigenvalues.size))
+
+
+@partial(jax.jit, static_argnums=0)
+def factor(loss: Loss, params: Params) -> Factors:
+    """Eigenvalues and eigenvectors of the dense Hessian."""
+    flat, unravel = ravel_pytree(params)
+    gradient = jax.grad(lambda w: loss(unravel(w)))(flat)
+    eigenvalues, vectors = jnp.linalg.eigh(hessian(loss, params))
+    width = jnp.full_like(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), flat.size))
+    return Factors(unravel(gradient), eigenvalues, width, vectors, jnp.asarray(True))
+
+
+def solve(params: Params, factors: Factors, right: Params, inverse: Array) -> Params:
+    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 / eigenvalues| goes downhill."""
+    unravel = ravel_pytree(params)[1]
+    return unravel(factors.vectors @ (inverse * (factors.vectors.T @ ravel_pytree(right)[0])))
+
+
+def downhill(params: Params, factors: Factors) -> Params:
+    """Unit eigenvector of the lowest eigenvalue."""
+    return ravel_pytree(params)[1](factors.vectors[:, 0])
+
+
+@partial(jax.jit, static_argnums=0)
+def steps(loss: Loss, params: Params) -> Steps:
+    """Newton's step and descent from the dense Hessian."""
+    factors = factor(loss, params)
+    return steps_from(factors, partial(solve, params, factors))
+
+
+def steps_from(factors: Any, solve: Callable[[Params, Array], Params]) -> Steps:
+    """Newton's step and descent, from what `factor` returned and a function (right, inverse) -> x that solves with it."""
+    both = jnp.stack(inverses(factors.eigenvalues, factors.width))
+    right = jax.tree.map(jnp.negative, factors.gradient)
+    solved = jax.vmap(lambda inverse: solve(right, inverse))(both)
+    newton, descent = (jax.tree.map(lambda x: x[i], solved) for i in (0, 1))  # noqa: B023
+    return Steps(factors.gradient, newton, descent, count(factors.eigenvalues, factors.width))
+
+
+def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
+    """1/lambda with 0 in the flat band, and 1/|lambda| with the band's width as a floor."""
+    flat = jnp.abs(eigenvalues) <= width
+    floor = jnp.maximum(width, jnp.finfo(eigenvalues.dtype).tiny)
+    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(jnp.abs(eigenvalues), floor)
+
+
+def unit(tree: Params) -> Params:
+    """A direction at length one; zero stays zero."""
+    norm = jnp.linalg.norm(ravel_pytree(tree)[0])
+    return jax.tree.map(lambda x: x / jnp.where(norm > 0, norm, 1.0), tree)
 
 
 @partial(jax.jit, static_argnums=(0, 3))
@@ -104,36 +196,174 @@ def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> 
 
     Returns (eigenvalues (2,), bounds (2,), vectors with leading axis 2): the lowest and the highest Ritz pair, and for
     each the residual ||H v - theta v||; an eigenvalue lies within it of theta. Whether a lower eigenvalue was missed, the
-    residual cannot say. num_matvecs is cut to p.
+    residual cannot say: ask `descent`. num_matvecs is cut to p.
     """
     require_float64("extreme eigenvalues", params)
+    flat, unravel, product = _linearized(loss, params)
+    start = jax.random.normal(key, flat.shape, flat.dtype)
+    _, vectors = _ritz(product, start, min(num_matvecs, flat.size))
+    values, bounds, vectors = _quotients(product, vectors[:, jnp.array([0, -1])])
+    return values, bounds, jax.vmap(unravel)(vectors.T)
+
+
+@partial(jax.jit, static_argnames=("loss", "symmetry", "num_matvecs", "budget", "resolution", "delta"))
+def descent(
+    loss: Loss,
+    params: Params,
+    key: Array,
+    symmetry: Symmetry | None = None,
+    num_matvecs: int | None = None,
+    budget: int = 20_000,
+    resolution: float = 1e-6,
+    delta: float = 1e-3,
+) -> Descent:
+    """Look for negative curvature by products alone, until found or excluded down to -resolution * ||H||.
+
+    Lanczos with full reorthogonalization, num_matvecs vectors at a time (by default 128, or as many as 1 GiB hold). Where
+    that shows nothing it is run again, from a new random start, on a Chebyshev polynomial of H that is at most 1 in size
+    between 0 and the largest eigenvalue and grows like cosh(2 degree sqrt(|lambda| / ||H||)) below 0: eigenvalues near zero
+    that plain Lanczos needs thousands of vectors to tell from a null space. The degree grows until the bound on what was
+    missed is as tight as asked, or `budget` products are spent. symmetry: directions along which the loss is known to be
+    constant are projected out.
+    """
+    require_float64("a search for negative curvature", params)
+    flat, unravel, product = _linearized(loss, params)
+    project, symmetries = _without(symmetry, params)
+    operator = product if symmetry is None else lambda v: project(product(project(v)))
+    p = flat.size
+    size = min(num_matvecs or max(LOWEST + 1, min(128, KEPT // p)), p)
+    kept = min(LOWEST, size - 1)
+    free = (p - symmetries).astype(flat.dtype)
+    # Each of at most STAGES runs may fail with a part of delta; the bound is on (end - Ritz value) / spread.
+    missed = (jnp.log(1.648 * jnp.sqrt(free) * STAGES / delta) / (2 * size - 1)) ** 2
+    # The degree at which the bound is as tight as asked; first two cheaper ones, for curvature that is easier to find.
+    reach = jnp.arccosh((1 + missed) / jnp.maximum(1e-3, 1 - missed))
+    enough = 2 * jnp.ceil(0.55 * reach / (2 * math.sqrt(resolution)) + 1)
+    degree_of = lambda i: jnp.where(i < 2, 8.0 * 4.0**i, enough * 4.0 ** (i - 2)).astype(int)  # noqa: E731
+
+    def stage(operator_, key):
+        """Ritz values of an operator and vectors, both ascending, from a random start."""
+        return _ritz(operator_, project(jax.random.normal(key, flat.shape, flat.dtype)), size)
+
+    ritz, vectors = stage(operator, key)
+    ends = jnp.concatenate([vectors[:, :kept], vectors[:, -1:]], axis=1)
+    values, residuals, ends = _quotients(operator, ends)
+    highest, highest_residual, scale = values[-1], residuals[-1], jnp.max(jnp.abs(values))
+    width = band(scale, p)
+    # Both ends of the spectrum may lie further out than those of the Krylov space, by this part of their distance.
+    lower = ritz[0] - jnp.where(missed < 0.5, missed / (1 - 2 * missed), jnp.inf) * (ritz[-1] - ritz[0])
+    first = (jnp.asarray(0), values[:kept], residuals[:kept], ends[:, 0], lower, jnp.asarray(size + kept + 1))
+    # The eigenvalue at the upper end is found to its residual; a little more keeps it inside.
+    limit = jnp.maximum(highest + highest_residual, 1e-3 * scale) * 1.01
+
+    def undecided(state):
+        i, values, *_, lower, spent = state
+        open_ = (values[0] >= -10 * width) & (lower < -resolution * scale)
+        return open_ & (i < STAGES - 1) & (spent + size * degree_of(i) <= budget)
+
+    def sharpen(state):
+        i, *best, lower, spent = state
+        degree = degree_of(i)  # even, so that the polynomial is at least -1 everywhere
+        filtered = lambda v: _chebyshev(lambda u: u - (2 / limit) * operator(u), v, degree)  # noqa: E731
+        ritz, vectors = stage(filtered, jax.random.fold_in(key, i + 1))
+        values, residuals, ends = _quotients(operator, vectors[:, -kept:])
+        top = jnp.where(missed < 1, (ritz[-1] + missed) / (1 - missed), jnp.inf)
+        bound = -0.5 * limit * (jnp.cosh(jnp.arccosh(jnp.maximum(top, 1.0)) / degree) - 1)
+        found = (values, residuals, ends[:, 0])
+        best = jax.tree.map(lambda a, b: jnp.where(found[0][0] < best[0][0], a, b), found, tuple(best))
+        return i + 1, *best, jnp.maximum(lower, bound), spent + size * degree + kept
+
+    _, values, residuals, direction, lower, spent = jax.lax.while_loop(undecided, sharpen, first)
+    lower = jnp.minimum(lower, values[0])  # rounding
+    return Descent(
+        eigenvalues=values,
+        residuals=residuals,
+        direction=unravel(direction),
+        highest=highest,
+        highest_residual=highest_residual,
+        width=width,
+        lower=lower,
+        delta=jnp.asarray(delta),
+        symmetries=symmetries,
+        products=spent,
+        settled=(values[0] < -10 * width) | (lower >= -resolution * scale),
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def krylov_steps(loss: Loss, params: Params, num_matvecs: int = 64) -> Steps:
+    """Newton's step and descent within a Krylov space of the gradient (cut to what 1 GiB hold), without the Hessian.
+
+    The inertia counts num_matvecs Ritz values: at least as many eigenvalues are negative, and positive.
+    """
+    flat, unravel, product = _linearized(loss, params)
+    gradient = jax.grad(lambda w: loss(unravel(w)))(flat)
+    size = max(2, min(num_matvecs, flat.size, KEPT // flat.size))
+    norm = jnp.linalg.norm(gradient)
+    start = jnp.where(norm > 0, gradient, jnp.ones_like(gradient))
+    values, vectors = _ritz(product, start, size)
+    width = band(jnp.max(jnp.abs(values)), flat.size)
+    right = vectors.T @ -gradient
+    newton, descent = (unravel(vectors @ (inverse * right)) for inverse in inverses(values, width))
+    return Steps(unravel(gradient), newton, descent, count(values, width))
+
+
+def _linearized(loss: Loss, params: Params) -> tuple[Array, Callable, Callable]:
+    """Flat parameters, their inverse map, and the Hessian-vector product at them."""
     flat, unravel = ravel_pytree(params)
     _, product = jax.linearize(jax.grad(lambda w: loss(unravel(w))), flat)
-    lanczos = eig.eigh_partial(decomp.tridiag_sym(min(num_matvecs, flat.size), reortho="full"))
-    values, vectors = lanczos(product, jax.random.normal(key, flat.shape, flat.dtype))
-    order = jnp.argsort(values)[jnp.array([0, -1])]
-    vectors = vectors[order] / jnp.linalg.norm(vectors[order], axis=1, keepdims=True)
-    images = jax.lax.map(product, vectors)
-    values = jnp.sum(vectors * images, axis=1)
-    bounds = jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
-    return values, bounds, jax.vmap(unravel)(vectors)
+    return flat, unravel, product
 
 
-@partial(jax.jit, static_argnums=0)
-def steps(loss: Loss, params: Params) -> Steps:
-    """Newton and descent step and inertia, from the dense Hessian."""
-    flat, unravel = ravel_pytree(params)
-    gradient = jax.grad(lambda w: loss(unravel(w)))(flat)
-    eigenvalues, vectors = jnp.linalg.eigh(hessian(loss, params))
-    width = band(jnp.max(jnp.abs(eigenvalues)), flat.size)
-    newton, descent = (unravel(vectors @ (f * (vectors.T @ -gradient))) for f in inverses(eigenvalues, width))
-    inertia = count(eigenvalues, width)
-    width = jnp.full_like(eigenvalues, width)
-    return Steps(unravel(gradient), newton, descent, inertia, eigenvalues, width, jnp.asarray(True))
+def _ritz(product, start, size):
+    """Ritz values (size,), ascending, and vectors (p, size) of a Krylov space."""
+    result = decomp.tridiag_sym(size, reortho="full", custom_vjp=False)(product, start)
+    # Where the space is exhausted, what follows is the noise of a division by nothing: no part of the answer.
+    sound = jnp.isfinite(result.J_small)
+    values, vectors = jnp.linalg.eigh(jnp.where(sound, result.J_small, 0.0))
+    return values, jnp.where(jnp.isfinite(result.Q_tall), result.Q_tall, 0.0).T @ vectors
 
 
-def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
-    """1/lambda with 0 in the flat band, and 1/|lambda| with the band's width as a floor."""
-    flat = jnp.abs(eigenvalues) <= width
-    floor = jnp.maximum(width, jnp.finfo(eigenvalues.dtype).tiny)
-    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(jnp.abs(eigenvalues), floor)
+def _quotients(product, vectors):
+    """Rayleigh-Ritz in the span of vectors (p, j): values ascending, residual norms, orthonormal vectors."""
+    basis = jnp.linalg.qr(vectors)[0]
+    images = jax.lax.map(product, basis.T).T
+    small = basis.T @ images
+    values, turn = jnp.linalg.eigh(0.5 * (small + small.T))
+    basis, images = basis @ turn, images @ turn
+    return values, jnp.linalg.norm(images - values[None] * basis, axis=0), basis
+
+
+def _chebyshev(product, v, degree):
+    """T_degree(product) v for degree >= 1."""
+
+    def step(_, pair):
+        before, now = pair
+        return now, 2 * product(now) - before
+
+    return jax.lax.fori_loop(1, degree, step, (v, product(v)))[1]
+
+
+def symmetries(symmetry: Symmetry | None, params: Params) -> Array:
+    """Dimension of a loss's continuous symmetry at a point."""
+    return _without(symmetry, params)[1]
+
+
+def _without(symmetry: Symmetry | None, params: Params) -> tuple[Callable[[Array], Array], Array]:
+    """Projection of flat vectors away from the tangents of a symmetry, and how many there are."""
+    if symmetry is None:
+        return lambda v: v, jnp.asarray(0)
+    zero = jnp.zeros(symmetry.size)
+    move = lambda t: ravel_pytree(symmetry.move(params, t))[0]  # noqa: E731
+    push = lambda t: jax.jvp(move, (zero,), (t,))[1]  # noqa: E731
+    pull = lambda v: jax.vjp(move, zero)[1](v)[0]  # noqa: E731
+    gram = jax.lax.map(lambda t: pull(push(t)), jnp.eye(symmetry.size))
+    values, vectors = jnp.linalg.eigh(gram)
+    independent = values > symmetry.size * jnp.finfo(values.dtype).eps * values[-1]
+    inverse = jnp.where(independent, 1 / jnp.where(independent, values, 1.0), 0.0)
+
+    def project(v):
+        return v - push(vectors @ (inverse * (vectors.T @ pull(v))))
+
+    # Twice, for the digits that one projection loses.
+    return lambda v: project(project(v)), jnp.sum(independent)

@@ -19,6 +19,8 @@ import jax.numpy as jnp
 from jax import Array
 
 Params = Any
+STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
+BATCH = 2**18  # terms held at a time beyond that
 
 
 class VAEParams(NamedTuple):
@@ -35,19 +37,25 @@ class VAEParams(NamedTuple):
 
 
 class Theory(NamedTuple):
-    """What is known in closed form about one point: scalars, so that it survives `vmap`.
+    """What is known in closed form about one point: numbers, so that it survives `vmap`.
 
-    dead_rows: rows of the decoder at zero. collapsed: all of them are, and the posterior is the
-    prior. strict: number of flat directions along which the energy is known to increase strictly. radius: row norm up
-    to which the collapsed point is known to be the lowest (0: nothing known). minimum: the global minimum, NaN where
-    unknown. runaway: some parameter has left every sensible scale.
+    dead_rows: rows of the decoder at zero. collapsed: all of them are, and the posterior is the prior. strict: number of flat
+    directions along which the energy is known to increase strictly. falling: number of dead rows along which it is known
+    to fall; drop: by how much, together; descent: the displacement to there, like the parameters, or None. radius: row
+    norm up to which the collapsed point is known to be the lowest (0: nothing known). minimum: the infimum, NaN where
+    unknown; slope: of the energy in log gamma along a ray where that is -inf. runaway: some parameter has left every
+    sensible scale.
     """
 
     dead_rows: Array
     collapsed: Array
     strict: Array
+    falling: Array
+    drop: Array
+    descent: Params
     radius: Array
     minimum: Array
+    slope: Array
     runaway: Array
 
 
@@ -92,7 +100,24 @@ class Structure(NamedTuple):
             terms = jax.vmap(lambda row, value: self.term(row, parts.shared, local, value))(parts.rows, x)
             return jnp.sum(terms) + self.penalty(parts.shared, local)
 
-        return jnp.mean(jax.vmap(datum)(parts.local, self.data))
+        n, d = self.data.shape
+        if n * d <= STREAM:
+            return jnp.mean(jax.vmap(datum)(parts.local, self.data))
+        # Large data go through in batches that a derivative computes anew rather than remembers.
+        anew = jax.checkpoint(datum)
+        return jnp.mean(jax.lax.map(lambda z: anew(*z), (parts.local, self.data), batch_size=max(1, BATCH // d)))
+
+
+class Symmetry(NamedTuple):
+    """A continuous symmetry: loss(move(params, t)) is the same for all t (size,), and move(params, 0) is params.
+
+    A ReLU network has one parameter per hidden unit, for what goes in grows as what comes out shrinks:
+
+        Symmetry(size=hidden, move=lambda w, t: w | {"in": w["in"] * jnp.exp(t)[None], "out": w["out"] / jnp.exp(t)[:, None]})
+    """
+
+    size: int
+    move: Callable[[Params, Array], Params]
 
 
 class Problem(NamedTuple):
@@ -109,6 +134,7 @@ class Problem(NamedTuple):
     size: Callable[[Params], Params] | None = None
     # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to symmetry are one
     latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
+    symmetry: Symmetry | None = None  # flat directions that are no degeneracy
     settings: Callable[[], dict[str, Any]] | None = None  # arguments that made a threshold_vae: what a certificate is about
 
 

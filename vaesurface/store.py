@@ -37,7 +37,7 @@ except ImportError:  # Windows: do not start two processes on a new store at the
 
 __all__ = ["Store", "create", "dataset", "open", "recall", "save"]
 
-FORMAT = 1  # of the directory; raised by changes that older code would misread
+FORMAT = 2  # of the directory; raised by changes that older code would misread
 DIMENSIONS = {  # trailing dimensions of the leaves that every threshold VAE's points have
     "params_weight": ("feature", "latent"),
     "params_bias": ("feature",),
@@ -225,7 +225,8 @@ def _labels(leaves: Columns) -> Columns:
         return cls(**{field: leaves.get(prefix + field) for field in cls._fields} | parts)
 
     theory = rebuild(Theory, "theory_") if "theory_collapsed" in leaves else None
-    return {"label": rebuild(StationaryPoint, inertia=rebuild(Inertia, "inertia_"), theory=theory).label}
+    search = leaves.get("search_lower")
+    return {"label": rebuild(StationaryPoint, inertia=rebuild(Inertia, "inertia_"), theory=theory, search=search).label}
 
 
 def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

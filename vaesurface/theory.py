@@ -1,7 +1,8 @@
 """What is known in closed form about the loss surface, to test everything else against?
 
 For the affine decoder (alpha = 0) all stationary points with principal-direction columns, their energies and their
-indices; for the thresholded one (alpha > 0) how far around the collapsed point nothing is lower. X is (n, d); lambda
+indices; for the thresholded one (alpha > 0) how far around the collapsed point nothing is lower, and which rows of the
+weight that sit at zero are at a minimum; for both a ray along which the energy falls without bound. X is (n, d); lambda
 are the eigenvalues of its covariance (1/n); energies in the paper's units, mean per datum.
 
 >>> from vaesurface import data
@@ -11,7 +12,8 @@ are the eigenvalues of its covariance (1/n); energies in the paper's units, mean
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -23,6 +25,14 @@ from jax.typing import ArrayLike
 
 from vaesurface import moments
 from vaesurface.problem import VAEParams
+
+EXACT = 1e-10  # of the data's scale: the largest error of a reconstruction that counts as exact
+TIED = 1e-7  # relative difference of posterior widths that the rounding of a refined point could turn round
+ROUNDING = 1e-9  # in natural units: what a refined point's means and biases are uncertain by
+CONSTANT = 1e-12  # of sqrt(gammabar): a feature that differs no more from its bias never varies
+GENERIC = 8  # fixed random lines on which a falling row is looked for, next to the latents' axes
+FAITHFUL = 2e-12  # relative error of a Gaussian tail 35 standard deviations out, where rounding counts thousandfold
+GRID = 64  # distances per line, 35 standard deviations below the threshold to well past it
 
 
 class Expected(NamedTuple):
@@ -51,6 +61,43 @@ class CollapseRadius(NamedTuple):
     mean: Array
     bias: Array
     gamma: Array
+
+
+class Ray(NamedTuple):
+    """Decoders and posteriors along which the energy falls without bound as gamma -> 0; gamma must be learned.
+
+    exists: whether one was found. slope: of the energy in log gamma as gamma -> 0. weight (d, k), zero in columns that are
+    not needed; bias (d,); mean (n, k). All but exists are NaN where none was found.
+    """
+
+    exists: Array
+    slope: Array
+    weight: Array
+    bias: Array
+    mean: Array
+
+    def at(self, gamma: ArrayLike) -> VAEParams:
+        """The ray's point at a decoder variance: posterior variances gamma / (gamma + |w_j|^2), so the prior where w_j = 0."""
+        gamma = jnp.asarray(gamma, self.weight.dtype)
+        log_std = -0.5 * jnp.log1p(jnp.sum(self.weight**2, axis=0) / gamma)
+        return VAEParams(self.weight, self.bias, jnp.log(gamma), self.mean, jnp.broadcast_to(log_std[None], self.mean.shape))
+
+
+class Rows(NamedTuple):
+    """Rows of the weight at zero, where the energy is flat to all orders; what becomes of it there. All (d,) but one.
+
+    dead: the row is zero. strict: zero is its strict minimum. falling: the energy falls along direction, a unit vector
+    (d, k), at all distances small enough: so no minimum. distance: up to where, measured from the smallest energies that
+    float64 holds on; drop: by how much; both zero where the fall ends before those. A dead row that is neither strict nor
+    falling is undecided. Zeros where not falling.
+    """
+
+    dead: Array
+    strict: Array
+    falling: Array
+    direction: Array
+    distance: Array
+    drop: Array
 
 
 def _spectrum(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -195,4 +242,157 @@ def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: A
         & (jnp.max(jnp.abs(params.log_std)) <= region.log_std)
         & (jnp.max(jnp.linalg.norm(params.mean, axis=1)) <= region.mean)
         & (jnp.linalg.norm(params.bias - center) <= region.bias)
+    )
+
+
+@partial(jax.jit, static_argnums=1)
+def unbounded_ray(X: ArrayLike, latent: int, alpha: ArrayLike, beta: ArrayLike = 1.0) -> Ray:
+    """A ray along which the energy tends to minus infinity as gamma -> 0, gamma learned, where one is found.
+
+    If W mu_i = M_i = x_i - b + alpha sign(x_i - b) for all i, the decoder reproduces the data through the threshold. With
+    q columns of W and sigma^2 proportional to gamma, the error is proportional to gamma too and the posteriors cost
+    -beta q log gamma: the energy's slope in log gamma is d - beta q, and the ray exists for beta q < d. Of five biases (the
+    data's mean, midrange, zero, minimum and maximum, all per feature) the one that needs the fewest columns is taken, and
+    its reconstruction compared with the data: it must agree to 1e-10 of their scale and the rounding of their mean. At
+    alpha > 0 "not found" proves nothing: another bias may do, or other values of M than 0 where x = b. At alpha = 0 the mean
+    is the best of all biases, and a ray is found where `global_minimum` is -inf, but for data whose distance from q
+    dimensions lies between 1e-10 and 1e-7 of their scale: that is zero for `global_minimum`, which squares it.
+    X (n, d), alpha and beta may be traced. Jitted.
+    """
+    X = jnp.asarray(X, float)
+    alpha = jnp.asarray(alpha, X.dtype)
+    n, d = X.shape
+    center, low, high = X.mean(axis=0), X.min(axis=0), X.max(axis=0)
+    biases = jnp.stack([center, 0.5 * (low + high), jnp.zeros_like(low), low, high])
+    rounding = 64 * jnp.finfo(X.dtype).eps * jnp.max(jnp.abs(X))  # of a mean over n
+    tolerance = EXACT * jnp.max(jnp.abs(X - center[None])) + rounding
+
+    def error(bias: Array, u: Array) -> Array:
+        y = jnp.sign(u) * jnp.maximum(jnp.abs(u) - alpha, 0.0)
+        return jnp.max(jnp.abs(y + bias[None] - X))
+
+    def factor(bias: Array) -> tuple[Array, Array, Array]:
+        """Orthonormal columns (k, n) and rows (k, d), and how many are needed, by Gram-Schmidt on the longest column left."""
+        deviation = jnp.where(jnp.abs(X - bias[None]) > rounding, X - bias[None], 0.0)
+        M = deviation + alpha * jnp.sign(deviation)
+
+        def peel(rest: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
+            square = jnp.sum(rest**2, axis=0)
+            length = jnp.sqrt(jnp.max(square))
+            column = rest[:, jnp.argmax(square)] / jnp.where(length > 0, length, 1.0)
+            row = column @ rest
+            rest = rest - column[:, None] * row[None]
+            return rest, (column, row, error(bias, M - rest) <= tolerance)
+
+        columns, rows, exact = jax.lax.scan(peel, M, length=latent)[1]
+        return columns, rows, jnp.where(jnp.any(exact), jnp.argmax(exact) + 1, latent + 1)
+
+    ranks = jax.lax.map(lambda bias: factor(bias)[2], biases)
+    bias = biases[jnp.argmin(ranks)]
+    columns, rows, rank = factor(bias)
+    used = (jnp.arange(latent) < rank)[:, None]
+    weight = jnp.where(used, rows, 0.0).T / jnp.sqrt(1.0 * n)
+    mean = jnp.where(used, columns, 0.0).T * jnp.sqrt(1.0 * n)
+    slope = d - jnp.asarray(beta, X.dtype) * rank
+    exists = (rank <= latent) & (slope > 0) & (error(bias, mean @ weight.T) <= tolerance)
+    return Ray(exists, *(jnp.where(exists, x, jnp.nan) for x in (slope, weight, bias, mean)))
+
+
+def ray_slope(loss: Callable[[VAEParams], Array], ray: Ray, gammas: ArrayLike) -> Array:
+    """Slopes (m - 1,) in log gamma of the energies measured at points (m,) of a ray: they tend to `ray.slope`."""
+    gammas = jnp.asarray(gammas, ray.slope.dtype)
+    energies = jax.lax.map(loss, jax.vmap(ray.at)(gammas))
+    return jnp.diff(energies) / jnp.diff(jnp.log(gammas))
+
+
+def row_energies(
+    X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLike, direction: ArrayLike, distance: ArrayLike
+) -> tuple[Array, Array]:
+    """By how much each row of the weight, moved from zero, changes the mean energy, (2, m, d), and a bound (m, d) on rounding.
+
+    Row r at t u and, second, at -t u, u = direction (k,) and t = distance (m,), changes it by
+    1/(n gamma) sum_i -2 (x_ir - b_r) E pi + E pi^2, with means +-t u.mu_i and variances t^2 sum_j u_j^2 sigma_ij^2; the
+    other rows do not matter. Terms keep their relative accuracy down to the smallest floats. X (n, d).
+    """
+    X = jnp.asarray(X, float)
+    center, spread = _projected(params, jnp.asarray(direction, X.dtype))
+    t = jnp.asarray(distance, X.dtype)[:, None]
+    m, v = t * center[None], (t * spread[None]) ** 2
+    y = moments.soft_threshold(m, v, alpha)
+    absolute = moments.relu(m - alpha, v).mean + moments.relu(-m - alpha, v).mean  # E |pi|
+    deviation = X - params.bias[None]
+    unit = len(X) * jnp.asarray(gamma, X.dtype)
+    odd = 2.0 * (y.mean @ deviation) / unit
+    even = jnp.sum(y.variance + y.mean**2, axis=1, keepdims=True) / unit
+    terms = 2.0 * jnp.sum(absolute, axis=1, keepdims=True) * jnp.max(jnp.abs(deviation), axis=0, keepdims=True) / unit + even
+    return jnp.stack([even - odd, even + odd]), (len(X) * jnp.finfo(X.dtype).eps + FAITHFUL) * terms
+
+
+def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation (n,) of u . z."""
+    return params.mean @ direction, jnp.sqrt(jnp.exp(2.0 * params.log_std) @ direction**2)
+
+
+@jax.jit
+def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLike) -> Rows:
+    """What the energy does where rows of the weight are exactly zero, alpha > 0: judged for each row on its own.
+
+    The row of a feature that equals its bias for every datum can only add error: zero is its strict minimum. Otherwise let
+    w = t u. As t -> 0 the datum of largest s_i = (sum_j u_j^2 sigma_ij^2)^(1/2) outweighs all others by a factor without
+    bound, for E pi ~ sign(u.mu_i) t s_i h1((alpha - t |u.mu_i|) / (t s_i)), and its term -2 (x_ik - b_k) E pi outweighs its
+    E pi^2. So the energy falls along u where (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. u
+    runs over the latents' axes and a few fixed lines, both ways; of those that fall the one of the largest drop is kept. A
+    feature so faint that (x_ik - b_k) < alpha / 35^2 may have no drop that float64 holds: it begins at energies like
+    exp(-alpha / (2 (x_ik - b_k))). (Derived here.) Everything may be traced. Jitted; O(n d) in memory, O(n d k) in time.
+    """
+    X = jnp.asarray(X, float)
+    alpha = jnp.asarray(alpha, X.dtype)
+    latent = params.weight.shape[1]
+    unit = jnp.sqrt(jnp.mean((X - X.mean(axis=0, keepdims=True)) ** 2))
+    deviation = X - params.bias[None]
+    largest = jnp.max(jnp.abs(deviation), axis=0)
+    dead = jnp.all(params.weight == 0, axis=1)
+    varying = dead & (largest > CONSTANT * unit) & (alpha > 0)
+    generic = np.random.default_rng(0).normal(size=(GENERIC if latent > 1 else 0, latent))
+    lines = jnp.asarray(np.concatenate([np.eye(latent), generic / np.linalg.norm(generic, axis=1, keepdims=True)]))
+
+    def along(u: Array) -> tuple[Array, Array]:
+        """Distances and drops (2, d) for u and -u; a drop of -1 where the row does not fall."""
+        center, spread = _projected(params, u)
+        first = (spread >= (1.0 - TIED) * jnp.max(spread))[:, None]
+        side = jnp.where(jnp.abs(center) > ROUNDING, jnp.sign(center), 0.0)[:, None] * deviation
+        least, most = jnp.min(side, axis=0, initial=jnp.inf, where=first), jnp.max(side, axis=0, initial=-jnp.inf, where=first)
+        proved = jnp.stack([least, -most]) > ROUNDING * unit
+
+        safe = jnp.where(alpha > 0, alpha, 1.0)
+        start = safe / jnp.max(35.0 * spread + jnp.abs(center))
+        end = 8.0 * (safe + jnp.max(largest)) / jnp.sqrt(jnp.mean(spread**2 + center**2))
+        t = start * (end / start) ** jnp.linspace(0.0, 1.0, GRID)
+        energy, error = row_energies(X, params, safe, gamma, u, t)
+        fall = -jnp.diff(energy, axis=1, prepend=0.0)
+        falls = jnp.cumprod(fall > error[None], axis=1)
+        last = jnp.maximum(jnp.sum(falls, axis=1) - 1, 0)
+        drop = -jnp.take_along_axis(energy, last[:, None], axis=1)[:, 0]
+        measured = falls[:, 0] > 0
+        return jnp.where(measured, t[last], 0.0), jnp.where(proved, jnp.where(measured, drop, 0.0), -1.0)
+
+    def search() -> tuple[Array, Array, Array]:
+        distances, drops = (x.reshape(-1, x.shape[-1]) for x in jax.lax.map(along, lines))
+        best = jnp.argmax(drops, axis=0)
+        both = jnp.stack([lines, -lines], axis=1).reshape(-1, latent)
+        pick = lambda x: jnp.take_along_axis(x, best[None], axis=0)[0]  # noqa: E731
+        return both[best], pick(distances), pick(drops)
+
+    def skip() -> tuple[Array, Array, Array]:
+        return jnp.zeros_like(params.weight), jnp.zeros_like(params.bias), -jnp.ones_like(params.bias)
+
+    direction, distance, drop = jax.lax.cond(jnp.any(varying), search, skip)
+    falling = varying & (drop >= 0)
+    return Rows(
+        dead=dead,
+        strict=dead & ~varying & (alpha > 0),
+        falling=falling,
+        direction=jnp.where(falling[:, None], direction, 0.0),
+        distance=jnp.where(falling, distance, 0.0),
+        drop=jnp.where(falling, drop, 0.0),
     )

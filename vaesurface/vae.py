@@ -110,19 +110,26 @@ def threshold_vae(
         return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
 
     def known(params: VAEParams) -> Theory:
-        dead = jnp.all(params.weight == 0, axis=1)
+        rows = theory.dead_rows(Z, params, alpha, gamma_of(params))
         region = theory.collapse_radius(Z, alpha, gamma, beta)
-        trivial = theory.is_trivial(params, region, center, dead)
-        # A pixel that never varies: its row can only add error, so zero is its strict minimum whatever the others do.
-        constant = jnp.max(jnp.abs(Z - params.bias[None]), axis=0) <= 1e-12 * jnp.sqrt(gammabar)
-        strict = jnp.where(trivial, d, jnp.sum(dead & constant)) * latent
+        trivial = theory.is_trivial(params, region, center, rows.dead)
+        falling = rows.falling & ~trivial
+        move = jnp.where(falling[:, None], rows.distance[:, None] * rows.direction, 0.0)
         affine = theory.global_minimum(X, latent, gamma, beta)
+        slope, minimum = jnp.asarray(jnp.nan), jnp.where(alpha == 0, affine, jnp.nan)
+        if fixed is None:
+            ray = theory.unbounded_ray(Z, latent, alpha, beta)
+            slope, minimum = ray.slope, jnp.where(ray.exists, -jnp.inf, minimum)
         return Theory(
-            dead_rows=jnp.sum(dead),
-            collapsed=trivial | (jnp.all(dead) & (jnp.max(information(params)) < 1e-10)),
-            strict=jnp.where(alpha > 0, strict, 0),
+            dead_rows=jnp.sum(rows.dead),
+            collapsed=trivial | (jnp.all(rows.dead) & (jnp.max(information(params)) < 1e-10)),
+            strict=jnp.where(alpha > 0, jnp.where(trivial, d, jnp.sum(rows.strict)) * latent, 0),
+            falling=jnp.sum(falling),
+            drop=jnp.sum(jnp.where(falling, rows.drop, 0.0)),
+            descent=jax.tree.map(jnp.zeros_like, params)._replace(weight=move),
             radius=jnp.where(trivial, region.radius, 0.0),
-            minimum=jnp.where(alpha == 0, affine, jnp.nan),
+            minimum=minimum,
+            slope=slope,
             runaway=(gamma_of(params) < VANISHING * gammabar) & (fixed is None),
         )
 
@@ -141,7 +148,7 @@ def threshold_vae(
     def settings() -> dict[str, Any]:
         return {"X": Z, "latent": latent, "alpha": alpha, "gamma": gamma, "beta": beta}
 
-    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents, settings)
+    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents, settings=settings)
 
 
 def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import curvature, data, landscape, optimize, plot, stationary, store, sweep, vae
+from vaesurface import curvature, data, landscape, optimize, plot, stationary, store, sweep, tally, vae
 from vaesurface.problem import Problem, VAEParams
 from vaesurface.stationary import Kind, StationaryPoint
 
@@ -140,7 +140,7 @@ def found(swept: Sweep) -> list[Found]:
         cells = cells.isel(run=cells.computed.values)
         reached = cells.kind.values != Kind.NOT_STATIONARY
         good = cells.isel(run=reached)
-        here = [np.flatnonzero(reached)[g] for g in stationary.distinct(swept.problem(alpha), good.loss.values, params(good))]
+        here = [np.flatnonzero(reached)[g] for g in tally.distinct(swept.problem(alpha), good.loss.values, params(good))]
         here += [np.flatnonzero(~reached)] * bool((~reached).any())
         for group in here:
             one = cells.isel(run=group[0])
