@@ -38,7 +38,7 @@ def swept(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("verb", ["demo", "sweep", "analyze", "census", "slice", "plot"])
+@pytest.mark.parametrize("verb", ["demo", "sweep", "analyze", "census", "certify", "slice", "plot"])
 def test_every_verb_has_help_with_an_example_and_the_common_options(vaesurface, verb):
     code, out, _ = vaesurface(f"{verb} --help")
     assert code == 0
@@ -162,6 +162,43 @@ def test_census_agrees_with_theory_on_real_data(vaesurface, tmp_path):
     assert len(result["points"]) == len((tmp_path / "census.csv").read_text().splitlines()) - 1 > 5
 
 
+def test_a_certificate_is_written_verified_and_refused(vaesurface, tmp_path):
+    file, other = tmp_path / "certificate.json", tmp_path / "other.json"
+    common = "certify --data antipodal --latent 1 --json"
+    code, out, _ = vaesurface(f"{common} --alpha 0.5 --out {file}")
+    assert code == 0
+    proved = json.loads(out)
+    assert proved["claim"] == "collapsed minimum"
+    code, out, _ = vaesurface(f"verify {file} --data antipodal")
+    assert (code, out) == (0, proved["statement"] + "\n")
+    code, out, _ = vaesurface(f"{common} --alpha 0 --index 1 --out {other}")
+    assert code == 0
+    assert "saddle of index 1" in json.loads(out)["statement"]
+    assert vaesurface(f"{common} --alpha 0.5 --unbounded --out {other}")[0] == 0
+    code, out, _ = vaesurface(f"verify {other} --data antipodal --json")
+    assert code == 0
+    assert "no lower bound" in json.loads(out)["reason"]
+
+
+def test_what_is_not_proved_exits_with_1_and_says_why(vaesurface, tmp_path):
+    file = tmp_path / "certificate.json"
+    code, out, _ = vaesurface(f"certify --data antipodal --latent 1 --alpha 0 --index 0 --json --out {file}")
+    assert code == 1
+    assert "expected index 0" in json.loads(out)["reason"]
+    assert not file.exists()
+    assert vaesurface(f"certify --data antipodal --latent 1 --alpha 0.5 --out {file}")[0] == 0
+    code, out, _ = vaesurface(f"verify {file} --data digits-4x4 --limit 9")
+    assert (code, out) == (1, "refused: the certificate is for other data\n")
+    file.write_text(file.read_text().replace('"radius": 0.37', '"radius": 0.38'))
+    code, out, _ = vaesurface(f"verify {file} --data antipodal --json")
+    assert code == 1
+    assert json.loads(out) == {"valid": False, "reason": "the certificate was changed: its checksum is another"}
+    file.write_text("{}")
+    code, out, _ = vaesurface(f"verify {file} --data antipodal")
+    assert code == 1
+    assert out.startswith("refused: expected a certificate, got")
+
+
 def write(path, name):
     file = path / name
     match name:
@@ -208,6 +245,8 @@ def write(path, name):
         ("analyze --data antipodal --latent 1 --seed 1 --point {point.npz}", "drop one"),
         ("analyze --data antipodal --latent 1 --out point.txt", "end in .npz"),
         ("analyze --latent many", "integer"),
+        ("certify --data antipodal --latent 1 --radius 0", "radius > 0"),
+        ("verify {none.json} --data antipodal", "none.json"),
         ("census --data antipodal --latent 5", "1 <= latent <= 2"),
         ("sweep --out {new} --alpha ,", "at least one value along alpha"),
         ("sweep --out {new} --alpha 0,x", "numbers with commas"),

@@ -1,15 +1,17 @@
-"""Closed forms: the affine model's stationary points as an oracle for everything, and the certified radius of collapse."""
+"""Closed forms: the affine model's stationary points as an oracle for everything, the certified radius of collapse, rays
+along which the energy has no lower bound, and what becomes of rows of the weight at zero."""
 
 import itertools
 
 import jax
 import jax.numpy as jnp
+import mpmath as mp
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from vaesurface import bordered, curvature, data, stationary, theory, vae
-from vaesurface.problem import Parts, Problem, Structure
+from vaesurface.problem import Parts, Problem, Structure, VAEParams
 from vaesurface.stationary import Kind
 
 N, D, K = 9, 5, 3
@@ -175,3 +177,217 @@ def test_latents_that_span_the_data_have_no_lowest_energy_and_no_global_optimum(
         point = stationary.analyze(problem, expected.params)
         assert not point.optimal
         assert "global" not in point.label
+
+
+def patterns(n, d, count, seed):
+    """n binary data of so many distinct rows."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 2, (count, d)).astype(float)[np.arange(n) % count]
+
+
+ANTIPODAL, BITS, PLANE = data.antipodal(2), patterns(30, 12, 3, seed=0), data.gaussian(20, [2.0, 1.0, 0.0, 0.0, 0.0], seed=1)
+PRODUCT = np.outer(np.linspace(0.5, 1.0, 20), [1.0, 0.7, 0.9, 0.6, 0.8])  # all of one sign: the threshold adds one dimension
+
+
+@pytest.mark.parametrize(
+    ("X", "latent", "alpha", "beta", "slope"),
+    [
+        *((ANTIPODAL, 1, alpha, 1.0, 1.0) for alpha in (0.0, 0.01, 0.1, 0.5, 1.0, 5.0)),
+        (ANTIPODAL, 2, 0.1, 1.0, 1.0),  # one latent is enough
+        (ANTIPODAL, 1, 0.1, 1.5, 0.5),
+        (BITS, 3, 0.0, 1.0, 10.0),
+        (BITS, 3, 0.3, 1.0, 9.0),
+        (BITS, 3, 0.3, 3.5, 1.5),
+        (PLANE, 2, 0.0, 1.0, 3.0),
+        (PLANE + 100.0, 3, 0.0, 1.0, 3.0),
+        (PLANE, 2, 0.0, 0.5, 4.0),
+        (PRODUCT, 1, 0.0, 1.0, 4.0),
+        (PRODUCT, 2, 0.2, 1.0, 3.0),
+        (data.gaussian(9, [3.0, 2.0, 1.0], seed=0), 3, 0.0, 0.9, 0.3),
+    ],
+)
+def test_the_energy_falls_along_the_ray_at_the_predicted_slope(X, latent, alpha, beta, slope):
+    ray = theory.unbounded_ray(X, latent, alpha, beta)
+    assert ray.exists and ray.slope == pytest.approx(slope)
+    u = np.asarray(ray.mean @ ray.weight.T)
+    reconstructed = np.sign(u) * np.maximum(abs(u) - alpha, 0) + np.asarray(ray.bias)
+    assert abs(reconstructed - X).max() <= 1e-10 * abs(X - X.mean(axis=0)).max()
+    problem = vae.threshold_vae(X, latent, alpha, beta=beta)
+    measured = theory.ray_slope(problem.loss, ray, X.var(axis=0).mean() * 10.0 ** -np.arange(3, 10))
+    print("slope, less the predicted one:", np.asarray(measured) - slope)
+    assert measured[-1] == pytest.approx(slope, abs=1e-6)
+    if alpha == 0:
+        assert theory.global_minimum(X, latent, beta=beta) == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("X", "latent", "alpha", "beta"),
+    [
+        (ANTIPODAL, 1, 0.1, 2.0),  # slope zero
+        (ANTIPODAL, 1, 0.0, 2.5),
+        (BITS, 1, 0.0, 1.0),
+        (BITS, 2, 0.3, 1.0),
+        (PLANE, 1, 0.0, 1.0),
+        (PLANE, 2, 0.3, 1.0),
+        (PLANE, 2, 0.0, 2.6),
+        (data.gaussian(9, [3.0, 2.0, 1.0], seed=0), 3, 0.0, 1.0),  # as many latents as features
+        (data.gaussian(9, [3.0, 2.0, 1.0], seed=0), 2, 0.1, 1.0),
+    ],
+)
+def test_where_there_is_no_ray_none_is_made_up(X, latent, alpha, beta):
+    ray = theory.unbounded_ray(X, latent, alpha, beta)
+    assert not ray.exists
+    assert all(np.isnan(x).all() for x in ray[1:])
+    if alpha == 0:
+        assert np.isfinite(theory.global_minimum(X, latent, beta=beta))
+
+
+def test_rays_under_vmap_with_everything_traced():
+    alphas, sets = jnp.array([0.0, 0.5]), jnp.stack([ANTIPODAL, ANTIPODAL @ np.diag([1.0, 0.3]) + 2.0])
+    rays = jax.vmap(lambda X, a: theory.unbounded_ray(X, 1, a, 1.5))(sets, alphas)
+    assert rays.exists.all() and rays.slope.tolist() == [0.5, 0.5]
+    alone = theory.unbounded_ray(sets[1], 1, 0.5, 1.5)
+    for x, y in zip(alone, jax.tree.map(lambda x: x[1], rays), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-14)
+
+
+ALPHA, GAMMA = 0.3, 0.2
+
+
+def point(X, mean, std, dead):
+    """Parameters with those rows at zero and the bias that belongs to them: only this matters to the rows."""
+    mean, std = np.broadcast_arrays(mean, std)
+    weight = np.random.default_rng(1).normal(size=(X.shape[1], mean.shape[1]))
+    weight[dead] = 0.0
+    return jax.tree.map(jnp.asarray, VAEParams(weight, X.mean(axis=0), np.log(GAMMA), mean, np.log(std)))
+
+
+def energy_of_row(X, params, row, u, t):
+    """Change of the mean energy when the row is moved to t u, by 50 digits."""
+    total = mp.mpf(0)
+    with mp.workdps(50):
+        for x, mu, log_std in zip(X[:, row], np.asarray(params.mean), np.asarray(params.log_std), strict=True):
+            w = [mp.mpf(float(t)) * mp.mpf(float(uj)) for uj in u]
+            m = mp.fsum(wj * mp.mpf(float(muj)) for wj, muj in zip(w, mu, strict=True))
+            s = mp.sqrt(mp.fsum((wj * mp.exp(mp.mpf(float(ls)))) ** 2 for wj, ls in zip(w, log_std, strict=True)))
+            first, second = mp.mpf(0), mp.mpf(0)
+            for sign in (1, -1):
+                a = (mp.mpf(ALPHA) - sign * m) / s
+                q, density = mp.erfc(a / mp.sqrt(2)) / 2, mp.npdf(a)
+                first += sign * s * (density - a * q)
+                second += s**2 * ((1 + a**2) * q - a * density)
+            total += -2 * (mp.mpf(float(x)) - mp.mpf(float(params.bias[row]))) * first + second
+        return total / (len(X) * mp.mpf(GAMMA))
+
+
+def test_energies_of_moved_rows_are_accurate_down_to_the_smallest_floats():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(7, 3))
+    params = point(X, rng.normal(size=(7, 2)), rng.uniform(0.2, 0.5, (7, 2)), [0, 1, 2])
+    u = np.array([0.6, -0.8])
+    t = ALPHA / (np.sqrt((np.exp(2 * params.log_std) @ u**2).max()) * np.array([36.0, 30.0, 20.0, 9.0, 3.0, 1.0, 0.2]))
+    energy, error = theory.row_energies(X, params, ALPHA, GAMMA, u, t)
+    smallest, worst = 1.0, 0.0
+    for (side, sign), i, row in itertools.product(enumerate((1, -1)), range(t.size), range(3)):
+        exact, got, bound = energy_of_row(X, params, row, sign * u, t[i]), float(energy[side, i, row]), float(error[i, row])
+        assert abs(got - exact) <= bound <= 1e-9 * abs(exact)
+        smallest, worst = min(smallest, float(abs(exact))), max(worst, float(abs(got / exact - 1)))
+    print("smallest energy", smallest, "largest relative error", worst)
+    assert smallest < 1e-200
+
+
+def test_rows_at_zero_are_told_apart_and_those_that_fall_do():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(8, 6))
+    X[:, 1] = 0.7  # never varies
+    X[:, 2] = X[:, 4] = 0.0
+    X[4, 2], X[4, 4] = 0.05, 1e-4  # faint and fainter
+    params = point(X, rng.normal(size=(8, 2)), rng.uniform(0.2, 0.5, (8, 2)), [1, 2, 3, 4])
+    rows = theory.dead_rows(X, params, ALPHA, GAMMA)
+    assert rows.dead.tolist() == [False, True, True, True, True, False]
+    assert rows.strict.tolist() == [False, True, False, False, False, False]
+    assert rows.falling.tolist() == [False, False, True, True, True, False]
+    np.testing.assert_allclose(jnp.linalg.norm(rows.direction, axis=1), [0, 0, 1, 1, 1, 0])
+    assert (rows.drop > 0).tolist() == (rows.distance > 0).tolist() == [False, False, True, True, False, False]
+    energies = []
+    for row in (2, 3, 4):
+        u = np.asarray(rows.direction[row])
+        spread, center = np.sqrt(np.exp(2 * params.log_std) @ u**2), abs(np.asarray(params.mean) @ u)
+        for a in (1e4, 1e5):  # where no float goes: energies of 10^-(2 10^7) and less
+            assert energy_of_row(X, params, row, u, ALPHA / (a * spread.max())) < 0
+        if row == 4:
+            assert energy_of_row(X, params, row, u, ALPHA / (35 * spread.max())) > 0  # it has risen before floats begin
+            continue
+        start = ALPHA / (34.0 * spread + center).max()
+        for t in np.geomspace(start, rows.distance[row], 6):
+            energies.append(energy_of_row(X, params, row, u, t))
+            assert energies[-1] < 0
+        assert -energies[-1] == pytest.approx(float(rows.drop[row]), rel=1e-9)
+    print("weakest descent", mp.nstr(max(energies), 3), "drops", np.asarray(rows.drop))
+    assert -1e-230 < max(energies) < 0
+    # For a feature that never varies the energy rises both ways.
+    energy, error = theory.row_energies(X, params, ALPHA, GAMMA, np.array([1.0, 0.0]), np.geomspace(0.02, 3.0, 20))
+    assert (energy[:, :, 1] > error[None, :, 1]).all()
+
+    flipped = X * np.array([1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
+    other = theory.dead_rows(flipped, params._replace(bias=jnp.asarray(flipped.mean(axis=0))), ALPHA, GAMMA)
+    np.testing.assert_allclose(other.direction[2], -rows.direction[2])
+    np.testing.assert_allclose(other.drop, rows.drop, rtol=1e-12)
+
+    affine = theory.dead_rows(X, params, 0.0, GAMMA)  # then the Hessian knows
+    assert affine.dead.sum() == 4 and not affine.strict.any() and not affine.falling.any()
+    alphas = jnp.array([0.0, ALPHA])
+    both = jax.jit(jax.vmap(lambda a: theory.dead_rows(X, params, a, GAMMA)))(alphas)
+    assert both.falling[1].tolist() == rows.falling.tolist() and not both.falling[0].any()
+    np.testing.assert_allclose(both.drop[1], rows.drop, rtol=1e-12)
+
+
+def test_the_widest_posterior_decides_and_then_the_farthest_mean():
+    X = np.array([[1.0], [-2.0], [1.0]])
+    std, mean = np.array([[0.5], [0.3], [0.2]]), np.array([[0.1], [2.0], [0.5]])
+    rows = theory.dead_rows(X, point(X, mean, std, [0]), ALPHA, GAMMA)
+    # Datum 0 is the widest and wants w > 0, though datum 1, of the farthest mean, wants w < 0, and soon prevails.
+    assert rows.falling.all() and rows.direction[0, 0] == 1.0
+    assert 0 < rows.drop[0] < 1e-20
+    assert energy_of_row(X, point(X, mean, std, [0]), 0, [1.0], 3 * rows.distance[0]) > 0
+
+    # Not so where the widest datum is at the bias, or at mean zero, or two equally wide ones disagree.
+    X = np.array([[0.0], [-2.0], [2.0]])
+    for mean_, std_ in (
+        (mean, std),
+        (np.array([[0.0], [2.0], [0.5]]), std),
+        (np.array([[0.1], [2.0], [0.5]]), np.array([[0.1], [0.5], [0.5]])),
+    ):
+        params = point(X, mean_, std_, [0])
+        rows = theory.dead_rows(X, params, ALPHA, GAMMA)
+        assert rows.dead.all() and not rows.strict.any() and not rows.falling.any()
+    for sign in (1, -1):
+        assert energy_of_row(X, point(X, mean, std, [0]), 0, [sign], ALPHA / (300 * std.max())) > 0
+
+
+def test_the_collapsed_point_has_no_falling_rows():
+    X = data.load("digits-4x4", limit=30)
+    rows = theory.dead_rows(X, vae.threshold_vae(X, 2, 0.2).collapsed(), 0.2, X.var(axis=0).mean())
+    assert rows.dead.all() and not rows.falling.any()
+
+
+def test_rows_of_the_digits_at_zero_fall_by_what_is_said():
+    X = data.load("digits-4x4", limit=60)
+
+    @jax.jit
+    def judge(seed, scale):
+        problem = vae.threshold_vae(X, 2, 0.05)
+        params = stationary.find(problem, jax.random.key(seed), scale).params
+        rows = theory.dead_rows(X, params, 0.05, jnp.exp(params.log_gamma))
+        moved = lambda r: params.weight.at[r].set(rows.distance[r] * rows.direction[r])  # noqa: E731
+        energies = jax.lax.map(lambda r: problem.loss(params._replace(weight=moved(r))), jnp.arange(X.shape[1]))
+        together = rows.distance[:, None] * rows.direction + params.weight
+        return rows, problem.loss(params) - energies, problem.loss(params) - problem.loss(params._replace(weight=together))
+
+    rows, drops, together = judge(0, 0.1)
+    print(f"{rows.falling.sum()} of {rows.dead.sum()} rows at zero fall, by", np.asarray(rows.drop[rows.falling]))
+    assert rows.dead.sum() > 0 and (X.std(axis=0) > 0).all()
+    assert (rows.falling == rows.dead).all()
+    assert (rows.drop[rows.falling] > 1e-10).all()
+    np.testing.assert_allclose(drops[rows.falling], rows.drop[rows.falling], rtol=1e-6, atol=1e-12)
+    assert together == pytest.approx(float(rows.drop.sum()), rel=1e-6)  # rows do not feel each other

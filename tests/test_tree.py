@@ -19,8 +19,12 @@ MAY_IMPORT = {
     "optimize": "problem",
     "curvature": "problem",
     "bordered": "curvature problem",
-    "stationary": "bordered curvature optimize problem",
+    "probe": "problem",
+    "verdict": "curvature probe problem",
+    "stationary": "bordered curvature optimize probe problem verdict",
     "landscape": "problem",
+    "proof": "data problem",
+    "tally": "problem",
     "sweep": "problem store",  # store inside a function: only a sweep that keeps its results needs it
     "store": "curvature data problem stationary sweep",
     "plot": "",

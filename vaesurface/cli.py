@@ -1,4 +1,4 @@
-"""The command line: `vaesurface demo | sweep | analyze | census | slice | plot`.
+"""The command line: `vaesurface demo | sweep | analyze | census | certify | verify | slice | plot`.
 
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing else. Exit codes: 0 done, 1 the
 answer is negative, 2 bad usage or bad input, with one line on stderr. Handlers import what they need, so help is instant.
@@ -21,8 +21,13 @@ Data = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
 Latent = Annotated[int, typer.Option("--latent", help="latent dimensions")]
+Alpha = Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")]
 Gamma = Annotated[float | None, typer.Option("--gamma", help="decoder variance; learned if not given")]
 Beta = Annotated[float, typer.Option("--beta", help="weight of the KL part")]
+Seed = Annotated[int | None, typer.Option("--seed", help="find from this random start; default: the collapsed point")]
+Scale = Annotated[float, typer.Option("--scale", help="initialization scale of that start")]
+Point = Annotated[Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")]
+Refine = Annotated[bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
@@ -108,34 +113,25 @@ def analyze(
     data: Data = "digits-4x4",
     limit: Limit = None,
     latent: Latent = 2,
-    alpha: Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")] = 0.1,
+    alpha: Alpha = 0.1,
     gamma: Gamma = None,
     beta: Beta = 1.0,
-    seed: Annotated[
-        int | None, typer.Option("--seed", help="find from this random start; default: the collapsed point")
-    ] = None,
-    scale: Annotated[float, typer.Option("--scale", help="initialization scale of that start")] = 0.1,
-    point: Annotated[Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")] = None,
-    refine: Annotated[bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")] = False,
+    seed: Seed = None,
+    scale: Scale = 0.1,
+    point: Point = None,
+    refine: Refine = False,
     out: Annotated[Path | None, typer.Option("--out", help="write the point as .npz, for --point")] = None,
     as_json: Json = False,
 ) -> int:
     """Say what a point is, and why: the collapsed one, one from a file, or the one a random start leads to."""
     problem = _problem(data, limit, latent, alpha, gamma, beta)
-    import jax
     import numpy as np
 
     from vaesurface import stationary
 
     if out is not None and out.suffix != ".npz":
         raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
-    if seed is not None and point is not None:
-        raise ValueError("expected --seed or --point, got both; drop one")
-    if seed is not None:
-        judged = jax.jit(lambda key, s: stationary.find(problem, key, s))(jax.random.key(seed), scale)
-    else:
-        start = problem.collapsed() if point is None else _point(point, problem.collapsed())
-        judged = stationary.analyze(problem, stationary.refine(problem, start).params if refine else start)
+    judged = _judged(problem, seed, scale, point, refine)
     if out is not None:
         leaves = {k: np.asarray(v) for k, v in judged.params._asdict().items() if v is not None}
         np.savez(out, allow_pickle=False, **leaves)
@@ -197,6 +193,61 @@ def census(
     return int(wrong > 0)
 
 
+@app.command(epilog="Example: vaesurface certify --data antipodal --latent 1 --alpha 0.5 --out certificate.json")
+def certify(
+    data: Data = "digits-4x4",
+    limit: Limit = None,
+    latent: Latent = 2,
+    alpha: Alpha = 0.1,
+    gamma: Gamma = None,
+    beta: Beta = 1.0,
+    seed: Seed = None,
+    scale: Scale = 0.1,
+    point: Point = None,
+    refine: Refine = False,
+    radius: Annotated[float | None, typer.Option("--radius", help="of the box in natural sizes; default: large")] = None,
+    index: Annotated[int | None, typer.Option("--index", help="insist on so many negative eigenvalues")] = None,
+    unbounded: Annotated[bool, typer.Option("--unbounded", help="prove that the energy has no lower bound")] = False,
+    out: Annotated[Path, typer.Option("--out", help="the certificate, JSON")] = Path("results/certificate.json"),
+    as_json: Json = False,
+) -> int:
+    """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone can verify the certificate."""
+    problem = _problem(data, limit, latent, alpha, gamma, beta)
+    from vaesurface import proof
+
+    try:
+        if unbounded:
+            certificate = proof.certify_unbounded(problem)
+        else:
+            certificate = proof.certify(problem, _judged(problem, seed, scale, point, refine).params, radius, index)
+    except proof.Unproved as reason:
+        _print({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
+        return 1
+    proof.save(certificate, out)
+    result = {"proved": True, "claim": certificate.claim, "statement": certificate.statement, "file": str(out)}
+    _print(result, [certificate.statement, f"wrote {out}"], as_json)
+    return 0
+
+
+@app.command(epilog="Example: vaesurface verify certificate.json --data antipodal")
+def verify(
+    file: Annotated[Path, typer.Argument(help="a certificate that `vaesurface certify` wrote")],
+    data: Data = "digits-4x4",
+    limit: Limit = None,
+    as_json: Json = False,
+) -> int:
+    """Prove a certificate's claim again from nothing but the certificate and the data."""
+    X = _load(data, limit)
+    from vaesurface import proof
+
+    try:
+        result = proof.verify(proof.load(file), X)
+    except ValueError as error:
+        result = proof.Verification(False, str(error))
+    _print(result._asdict(), [result.reason if result.valid else f"refused: {result.reason}"], as_json)
+    return int(not result.valid)
+
+
 @app.command("slice", epilog="Example: vaesurface slice results/demo/sweep --alpha 0.1 --out figures")
 def slice_(
     results: Results,
@@ -238,6 +289,20 @@ def _problem(source: str, limit: int | None, latent: int, alpha: float, gamma: f
     from vaesurface import vae
 
     return vae.threshold_vae(_load(source, limit), latent, alpha, gamma, beta)
+
+
+def _judged(problem: Any, seed: int | None, scale: float, point: Path | None, refine: bool) -> Any:
+    """The point that the options choose, as a `StationaryPoint`."""
+    import jax
+
+    from vaesurface import stationary
+
+    if seed is not None and point is not None:
+        raise ValueError("expected --seed or --point, got both; drop one")
+    if seed is not None:
+        return jax.jit(lambda key, s: stationary.find(problem, key, s))(jax.random.key(seed), scale)
+    start = problem.collapsed() if point is None else _point(point, problem.collapsed())
+    return stationary.analyze(problem, stationary.refine(problem, start).params if refine else start)
 
 
 def _sweep(source: str, limit: int | None, latent: int, out: Path, optimizer: str = "adam", **settings: Any) -> Any:

@@ -114,7 +114,9 @@ def threshold_vae(
         region = theory.collapse_radius(Z, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, rows.dead)
         falling = rows.falling & ~trivial
-        move = jnp.where(falling[:, None], rows.distance[:, None] * rows.direction, 0.0)
+        # Where the fall is too weak to be measured, a small step of the row's own scale shows the way.
+        length = jnp.where(rows.distance > 0, rows.distance, 0.1 * alpha)
+        move = jnp.where(falling[:, None], length[:, None] * rows.direction, 0.0)
         affine = theory.global_minimum(X, latent, gamma, beta)
         slope, minimum = jnp.asarray(jnp.nan), jnp.where(alpha == 0, affine, jnp.nan)
         if fixed is None:

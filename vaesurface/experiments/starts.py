@@ -194,10 +194,15 @@ def answer(swept: Sweep, rows: Sequence[Found]) -> list[str]:
     left = int((ds.computed & (ds.refinement_rise > 0)).sum())
     kept = f"climbed over a rise, out of the run's own basin, {left} times" if left else "never left the run's own basin"
     said.append(f"Refinement {kept}; it moved the end by {float(ds.refinement_moved.median()):.2g} in the median.")
-    if any(r.kind == Kind.DEGENERATE for r in rows):
+    if bool((ds.computed & (ds.theory_falling > 0)).any()):
         said.append(
-            "A point is called degenerate where rows of the weight sit at exactly zero: along them the energy is flat to all "
-            "orders, so no eigenvalue says whether it is a minimum."
+            "A degenerate saddle has rows of the weight at exactly zero, where the energy is flat to all orders: no eigenvalue "
+            "shows it and gradient descent stays there, but a row that leaves zero in the right direction lowers the energy, by "
+            f"{float(ds.theory_drop.where(ds.theory_falling > 0).median()):.2g} in the median."
+        )
+    if bool((ds.theory_minimum == -np.inf).any()):
+        said.append(
+            "Where alpha and the data allow perfect reconstruction, the energy is unbounded below as gamma goes to zero."
         )
     return said
 
@@ -220,6 +225,9 @@ def _at_one_alpha(here: Sequence[Found]) -> str:
         said += f"; the best of {len(points)} points found lies {gap:.4g} lower, with {best.active} active latents"
     elif best is not None:
         said += f"; distinct points found: {len(points)}, the lowest with energy {best.energy:.4f}"
+    if best is not None and not best.label.startswith("global optimum"):
+        unseen, upper = tally.missing_mass(np.repeat(np.arange(len(here)), [r.starts for r in here]))
+        said += f"; one more start finds a new point with probability {unseen:.2g} or so (at most {upper:.2g})"
     if lost := total - sum(r.starts for r in points):
         said += f"; {lost} end at no stationary point ({here[-1].label})"
     return said + "."
