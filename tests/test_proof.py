@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import data, proof, stationary, theory, vae
+from vaesurface import balls, data, proof, stationary, theory, vae
 
 N, D, K = 7, 3, 2
 
@@ -115,8 +115,8 @@ def test_enclosures_contain_the_energy_and_its_derivatives(gamma, beta):
             center = {k: np.asarray(v) for k, v in params._asdict().items() if v is not None}
             half = {k: np.full_like(v, 1e-4) for k, v in center.items()}
             inside = jax.tree.map(lambda x: x + 1e-4 * rng.uniform(-1, 1, np.shape(x)), params)
-            with proof._balls():
-                sharp, wide = proof._enclose(X, settings, center), proof._enclose(X, settings, center, half)
+            with balls.arithmetic():
+                sharp, wide = balls.enclose(X, settings, center), balls.enclose(X, settings, center, half)
             for here, there, point, box in zip(exact(alpha, params), exact(alpha, inside), sharp, wide, strict=True):
                 for value, ball in zip(np.ravel(here).tolist(), np.ravel(point).tolist(), strict=True):
                     assert abs(float(ball) - value) < 1e-10
@@ -334,7 +334,7 @@ def test_what_cannot_be_certified_says_why(monkeypatch, trap):
         proof.certify(trap, trap.collapsed()._replace(bias=np.zeros(3)))
     with pytest.raises(ValueError, match="log_gamma"):
         proof.certify(trap, trap.collapsed()._replace(log_gamma=None))
-    monkeypatch.setattr(proof, "flint", None)
+    monkeypatch.setattr(balls, "flint", None)
     with pytest.raises(RuntimeError, match=r"install vaesurface\[proof\]"):
         proof.certify(trap, trap.collapsed())
 

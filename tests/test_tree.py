@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "verdict": "curvature probe problem",
     "stationary": "bordered curvature optimize probe problem verdict",
     "landscape": "problem",
-    "proof": "data problem",
+    "balls": "",
+    "proof": "balls data problem",
     "tally": "problem",
     "sweep": "problem store",  # store inside a function: only a sweep that keeps its results needs it
     "store": "curvature data problem stationary sweep",

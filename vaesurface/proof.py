@@ -17,15 +17,14 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vaesurface import data
+from vaesurface import balls, data
 
 if TYPE_CHECKING:
     from vaesurface.problem import Problem, VAEParams
@@ -38,7 +37,6 @@ except ImportError:
 __all__ = ["Certificate", "Unproved", "Verification", "certify", "certify_unbounded", "load", "save", "verify"]
 
 FORMAT = 1
-PRECISION = 128  # bits; cancellation costs some 20 of them, far out in the tail
 POINT, COLLAPSED, UNBOUNDED = "stationary point", "collapsed minimum", "unbounded below"
 NEAR = 1e-3  # natural sizes that a point may be away from the stationary point it stands for, as in `stationary`
 SLACK = 0.01  # of the collapsed point's box in all but the weight, as in `theory.collapse_radius`
@@ -117,7 +115,7 @@ def certify(problem: "Problem", params: "VAEParams", radius: float | None = None
     trivial = {k: np.zeros_like(v) for k, v in given.items()} | {"bias": X.mean(axis=0)}
     if settings["gamma"] is None:
         trivial["log_gamma"] = np.log(np.mean((X - X.mean(axis=0)) ** 2))
-    with _balls():
+    with balls.arithmetic():
         if settings["alpha"] > 0 and not given["weight"].any() and _distance(given, trivial, sizes) <= NEAR:
             claim, numbers, found = COLLAPSED, _region(X, settings, radius), 0
         else:
@@ -143,7 +141,7 @@ def certify_unbounded(problem: "Problem", bias: Iterable[Any] | None = None) -> 
     reason = Unproved()
     for candidate in tried:
         try:
-            with _balls():
+            with balls.arithmetic():
                 pivots, slope, constant = _ray(X, settings, candidate)
         except Unproved as error:
             reason = error
@@ -163,7 +161,7 @@ def certify_unbounded(problem: "Problem", bias: Iterable[Any] | None = None) -> 
 def verify(certificate: Certificate, X: Any) -> Verification:
     """Prove the claim again for the data X (n, d); nothing in the certificate is taken on trust."""
     X = data.check(X)
-    with _balls():
+    with balls.arithmetic():
         try:
             claim, version = certificate.claim, certificate.version
             if certificate.checksum != _checksum(certificate):
@@ -202,130 +200,17 @@ def load(path: str | os.PathLike) -> Certificate:
     return certificate
 
 
-# Ball arithmetic: the energy and its derivatives.
-
-
-def _enclose(X: np.ndarray, settings: dict, center: dict, half: dict | None = None) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Energy, gradient (p,) and Hessian (p, p) as balls over the box center +- half, which hold arrays by `VAEParams`' names.
-
-    p counts the parameters in the order of `VAEParams`, without rows of the weight that are zero at alpha > 0. Derivatives
-    are closed formulas in (m, v, b, log gamma), m = w_r . mu_i, v = sum_j w_rj^2 sigma_ij^2, taken on by the chain rule.
-    """
-    live = _live(settings, center["weight"])
-    at = _positions(center, live)
-    box = {k: np.frompyfunc(flint.arb, 2, 1)(v, 0.0 if half is None else half[k]) for k, v in center.items()}
-    log_gamma = box["log_gamma"] if settings["gamma"] is None else flint.arb(settings["gamma"]).log()
-    inverse, alpha, beta = (-log_gamma).exp(), flint.arb(settings["alpha"]), flint.arb(settings["beta"])
-    zero, one = flint.arb(0), flint.arb(1)
-    p = 1 + max(int(x.max()) for x in at.values())
-    gradient, hessian = np.full(p, zero), np.full((p, p), zero)
-    tau = np.frompyfunc(lambda s: (2 * s).exp(), 1, 1)(box["log_std"])
-
-    total = beta * (tau - 2 * box["log_std"] + box["mean"] * box["mean"]).sum()
-    gradient[at["mean"]], gradient[at["log_std"]] = 2 * beta * box["mean"], 2 * beta * (tau - 1)
-    hessian[at["mean"], at["mean"]], hessian[at["log_std"], at["log_std"]] = 2 * beta, 4 * beta * tau
-    for i, r in np.ndindex(X.shape):
-        moments, weights, means, log_stds, bends = (zero,) * 6, [], [], [], []
-        if live[r]:
-            w, mu, t = box["weight"][r], box["mean"][i], tau[i]
-            moments = _moments((w * mu).sum(), (w * w * t).sum(), alpha)
-            here, k, q = at["weight"][r], at["mean"][i], at["log_std"][i]
-            for j in range(len(w)):
-                wt = w[j] * t[j]
-                weights.append((here[j], {0: mu[j], 1: 2 * wt}))
-                means.append((k[j], {0: w[j]}))
-                log_stds.append((q[j], {1: 2 * w[j] * wt}))
-                bends += [(here[j], here[j], 1, 2 * t[j]), (here[j], k[j], 0, one)]
-                bends += [(here[j], q[j], 1, 4 * wt), (q[j], q[j], 1, 4 * w[j] * wt)]
-        value, first, second = _term(flint.arb(float(X[i, r])) - box["bias"][r], moments, inverse)
-        total += value + log_gamma
-        shared = [(int(at["log_gamma"]), {3: one})] if settings["gamma"] is None else []
-        outer = [*weights, (at["bias"][r], {2: one}), *shared, *means, *log_stds]  # in order: the upper triangle is filled
-        for a, b, y, bend in bends:
-            hessian[a, b] += first[y] * bend
-        for number, (a, slopes) in enumerate(outer):
-            gradient[a] += sum(first[y] * slope for y, slope in slopes.items())
-            turn = [sum(second[y][z] * slope for y, slope in slopes.items()) for z in range(4)]
-            for b, others in outer[number:]:
-                hessian[a, b] += sum(turn[z] * slope for z, slope in others.items())
-    lower = np.tril_indices(p, -1)
-    hessian[lower] = hessian.T[lower]
-    return total / len(X), gradient / len(X), hessian / len(X)
-
-
-def _term(y: Any, moments: tuple, inverse: Any) -> tuple[Any, list, list]:
-    """(y^2 - 2 y E pi + E pi^2) / gamma for y = x - b; and, log gamma added, its derivatives in (m, v, b, log gamma)."""
-    mean, square, mass, jump, jump_m, jump_v = moments
-    value = inverse * (y * y - 2 * y * mean + square)
-    m, v, b = 2 * inverse * (mean - y * mass), inverse * (mass - y * jump), 2 * inverse * (mean - y)
-    mv, vv = inverse * (jump - y * jump_m), inverse * (jump_m / 2 - y * jump_v)
-    mb, vb = 2 * inverse * mass, inverse * jump
-    second = [[2 * v, mv, mb, -m], [mv, vv, vb, -v], [mb, vb, 2 * inverse, -b], [-m, -v, -b, value]]
-    return value, [m, v, b, 1 - value], second
-
-
-def _moments(m: Any, v: Any, alpha: Any) -> tuple:
-    """E pi, E pi^2, P(|u| > alpha), and p+ - p- with its derivatives in m and in v, p+- the density of u at +-alpha.
-
-    d/dm E pi = P, d/dm E pi^2 = 2 E pi, d/dm P = p+ - p-, and d/dv of each is half its second derivative in m.
-    """
-    if alpha == 0:
-        return m, m * m + v, flint.arb(1), flint.arb(0), flint.arb(0), flint.arb(0)
-    s = v.sqrt()
-    mean = square = mass = jump = jump_m = jump_v = flint.arb(0)
-    for sign in (1, -1):
-        a = (alpha - sign * m) / s
-        phi, tail = _phi(a), _tail(a)
-        mean += sign * s * (phi - a * tail)
-        square += v * _h2(a)
-        mass += tail
-        jump += sign * phi / s
-        jump_m += a * phi / v
-        jump_v += sign * (a * a - 1) * phi / (2 * v * s)
-    return mean, square, mass, jump, jump_m, jump_v
-
-
-def _phi(a: Any) -> Any:
-    return (-a * a / 2).exp() / (2 * flint.arb.pi()).sqrt()
-
-
-def _tail(a: Any) -> Any:
-    return (a / flint.arb(2).sqrt()).erfc() / 2
-
-
-def _h2(a: Any) -> Any:
-    return (1 + a * a) * _tail(a) - a * _phi(a)
-
-
-def _live(settings: dict, weight: np.ndarray) -> np.ndarray:
-    """(d,) whether a row of the weight takes part; it is held where it is zero at alpha > 0."""
-    return weight.any(axis=1) | (settings["alpha"] == 0)
-
-
-def _positions(parts: dict, live: np.ndarray) -> dict[str, np.ndarray]:
-    """Position of each parameter among those that are free, or -1."""
-    free = {k: np.ones(v.shape, bool) for k, v in parts.items()}
-    free["weight"] &= live[:, None]
-    flat = np.concatenate([x.ravel() for x in free.values()])
-    numbers = np.split(np.where(flat, np.cumsum(flat) - 1, -1), np.cumsum([x.size for x in free.values()])[:-1])
-    return {k: x.reshape(free[k].shape) for k, x in zip(free, numbers, strict=True)}
-
-
-def _middle(balls: np.ndarray) -> np.ndarray:
-    return np.frompyfunc(float, 1, 1)(balls).astype(np.float64)
-
-
 # A stationary point.
 
 
 def _box(X: np.ndarray, settings: dict, given: dict, sizes: dict, radius: float | None) -> dict[str, Any]:
     """Numbers of a proved stationary point: Newton's method down to rounding, then the largest box out of a few."""
-    live = _live(settings, given["weight"])
-    at, center = _positions(given, live), given
+    live = balls.live_rows(settings, given["weight"])
+    at, center = balls.positions(given, live), given
     for _ in range(20):
-        _, gradient, hessian = _enclose(X, settings, center)
+        _, gradient, hessian = balls.enclose(X, settings, center)
         try:
-            newton = np.linalg.solve(_middle(hessian), -_middle(gradient))
+            newton = np.linalg.solve(balls.middle(hessian), -balls.middle(gradient))
         except np.linalg.LinAlgError as error:
             raise Unproved("expected an invertible Hessian, got a singular one; set rows without effect to zero") from error
         step = {k: np.where(at[k] < 0, 0.0, newton[at[k]]) for k in center}
@@ -365,15 +250,15 @@ def _inertia(X: np.ndarray, settings: dict, center: dict, half: dict) -> list[in
     second one; any Y does. Sylvester: if ||L H L' - S|| < 1 for all H in A, S a diagonal of signs, then H has the inertia of S.
     The energy is flat to all orders in rows of the weight at zero (alpha > 0): those are held, and all derivatives zero.
     """
-    live = _live(settings, center["weight"])
-    at = _positions(center, live)
+    live = balls.live_rows(settings, center["weight"])
+    at = balls.positions(center, live)
     if not all(np.array_equal(np.sign(half[k]), at[k] >= 0) for k in half):
         raise Unproved("half widths must be positive, and zero for rows of the weight held at zero")
     width = np.concatenate([half[k][at[k] >= 0] for k in center])
     scale = np.frompyfunc(flint.arb, 1, 1)(width)
-    gradient = _enclose(X, settings, center)[1] * scale
-    hessian = _enclose(X, settings, center, half)[2] * scale[:, None] * scale
-    middle = _middle(hessian)
+    gradient = balls.enclose(X, settings, center)[1] * scale
+    hessian = balls.enclose(X, settings, center, half)[2] * scale[:, None] * scale
+    middle = balls.middle(hessian)
     if not np.isfinite(middle).all():
         raise Unproved("second derivatives are not bounded on the box")
     values, vectors = np.linalg.eigh(middle)
@@ -466,7 +351,7 @@ def _constants(X: np.ndarray, settings: dict, box: dict) -> tuple[Any, Any]:
 
 
 def _holds(K: Any, D: Any, a1: float, a2: float) -> bool:
-    return bool(K * (_tail(a1 - D) + _tail(a1 + D)) ** 2 < 2 * _h2(flint.arb(a2)))
+    return bool(K * (balls.tail(a1 - D) + balls.tail(a1 + D)) ** 2 < 2 * balls.h2(flint.arb(a2)))
 
 
 # No lower bound. If M = X - b + alpha sign(X - b) = C F with q columns in C, take W = F', mu = C and sigma^2 = gamma (the other
@@ -514,14 +399,6 @@ def _prove_ray(X: np.ndarray, settings: dict, numbers: dict) -> None:
 
 
 _PROOFS = {POINT: _prove_point, COLLAPSED: _prove_collapse, UNBOUNDED: _prove_ray}
-
-
-@contextmanager
-def _balls() -> Iterator[None]:
-    if flint is None:
-        raise RuntimeError("expected python-flint for proofs, got none; install vaesurface[proof]")
-    with flint.ctx.workprec(PRECISION):
-        yield
 
 
 def _settings(problem: "Problem") -> tuple[np.ndarray, dict[str, Any]]:

@@ -197,8 +197,8 @@ def answer(swept: Sweep, rows: Sequence[Found]) -> list[str]:
     if bool((ds.computed & (ds.theory_falling > 0)).any()):
         said.append(
             "A degenerate saddle has rows of the weight at exactly zero, where the energy is flat to all orders: no eigenvalue "
-            "shows it and gradient descent stays there, but a row that leaves zero in the right direction lowers the energy, by "
-            f"{float(ds.theory_drop.where(ds.theory_falling > 0).median()):.2g} in the median."
+            "shows it and gradient descent stays there, but a row that leaves zero in the right direction lowers the energy; "
+            f"all of a point's together by {float(ds.theory_drop.where(ds.theory_falling > 0).median()):.2g} in the median."
         )
     if bool((ds.theory_minimum == -np.inf).any()):
         said.append(
