@@ -31,7 +31,7 @@ def affine():
 def minimum(affine):
     """Certificate of that problem's global minimum, and the data."""
     problem, points = affine
-    return proof.certify(problem, points[0]), problem.settings()["X"]
+    return proof.certify(problem, points[0]), problem.recipe()[1]["X"]
 
 
 @pytest.fixture(scope="module")
@@ -326,8 +326,8 @@ def test_the_midrange_is_tried_where_the_mean_leads_nowhere():
 
 
 def test_what_cannot_be_certified_says_why(monkeypatch, trap):
-    with pytest.raises(ValueError, match="without settings"):
-        proof.certify(trap._replace(settings=None), trap.collapsed())
+    with pytest.raises(ValueError, match="without recipe"):
+        proof.certify(trap._replace(recipe=None), trap.collapsed())
     with pytest.raises(ValueError, match="radius > 0"):
         proof.certify(trap, trap.collapsed(), radius=0.0)
     with pytest.raises(ValueError, match=r"expected bias finite, float64 and \(2,\)"):

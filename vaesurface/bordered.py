@@ -14,7 +14,7 @@ are streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,11 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
-from vaesurface.problem import Params, Parts, Problem, Structure, require_float64
+from vaesurface.problem import Params, Parts, Problem, Structure, compiled, require_float64
 
 SEPARATED = 1e-10  # smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be counted
 AMPLIFIED = 100.0  # how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
-BATCH = 2**20  # second derivatives held at a time: 8 MiB, which a core's cache nearly holds
+BATCH = 2**19  # numbers in the border of the data taken at a time: 4 MiB, which caches nearly hold
 
 
 class Factors(NamedTuple):
@@ -67,45 +67,52 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
     local, unravel_local = _ravel_leading(parts.local)
     (d, r), t, (n, q) = rows.shape, shared.size, local.shape
     s, shared = d * r + t, shared.astype(rows.dtype)
-    row, both = slice(0, r), slice(r, None)
 
-    def term(z, x):
-        return structure.term(unravel_row(z[:r]), unravel_shared(z[r : r + t]), unravel_local(z[r + t :]), x)
+    def term(row, shared, local_i, x):
+        return structure.term(unravel_row(row), unravel_shared(shared), unravel_local(local_i), x)
 
-    def penalty(z):
-        return structure.penalty(unravel_shared(z[:t]), unravel_local(z[t:]))
+    def datum(rows, shared, local_i, x):
+        terms = jax.vmap(term, in_axes=(0, None, None, 0))(rows, shared, local_i, x)
+        return jnp.sum(terms) + structure.penalty(unravel_shared(shared), unravel_local(local_i))
 
-    def per_row(local_i, row, x):
-        return _second(lambda z: term(z, x), jnp.concatenate([row, shared, local_i]))
-
-    def per_datum(local_i, x):
-        return jax.vmap(per_row, in_axes=(None, 0, 0))(local_i, rows, x)
+    # Border of one row and one datum: nothing sums over it. (r, q), then (m, d, r, q).
+    mixed = jax.jacfwd(jax.grad(term), argnums=2)
+    mixed = jax.vmap(jax.vmap(mixed, in_axes=(0, None, None, 0)), in_axes=(None, None, 0, 0))
 
     def eliminate(sums, batch):
         local, x, weight = batch
-        g, h = jax.vmap(per_datum)(local, x)  # (m, d, r+t+q), (m, d, r+t+q, r+t+q)
-        gp, hp = jax.vmap(lambda z: _second(penalty, z))(jnp.concatenate([jnp.tile(shared, (len(x), 1)), local], axis=1))
-        rest_g, rest_h = g[:, :, both].sum(1) + gp, h[:, :, both, both].sum(1) + hp  # of shared and local
-        values, vectors = jnp.linalg.eigh(rest_h[:, t:, t:])
+
+        def gradients(rows, shared, local):
+            def total(rows, shared, local):
+                return weight @ jax.vmap(partial(datum, rows, shared))(local, x)
+
+            return jax.grad(total, argnums=(0, 1, 2))(rows, shared, local)
+
+        # Rows couple to no other row and data to no other datum, so one product serves all of them at once.
+        (g_rows, g_shared, g_local), push = jax.linearize(gradients, rows, shared, local)
+        along = lambda e: push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (len(x), 1)))  # noqa: E731
+        h_rows, h_shared, h_local = jax.lax.map(along, jnp.eye(r + t + q))
+        own = jnp.moveaxis(h_local[r + t :], 0, -1) + jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
+        values, vectors = jnp.linalg.eigh(own)
         floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
         # A datum's flat direction is kept at its band's edge, so that the rest can be solved; the count is then not reliable.
         safe = jnp.where(jnp.abs(values) > floor, values, jnp.where(values < 0, -1.0, 1.0) * floor)
-        border = jnp.concatenate([h[:, :, row, r + t :].reshape(-1, d * r, q), rest_h[:, :t, t:]], axis=1)
+        border = mixed(rows, shared, local, x).reshape(-1, d * r, q)
+        border = jnp.concatenate([border, jnp.swapaxes(h_local[r : r + t], 0, 1)], axis=1)
         border = jnp.einsum("msq,mqe->sme", border, vectors)
         eliminated = border * (weight[:, None] / safe)[None]
-        weigh = lambda x: jnp.tensordot(weight, x, axes=1)  # noqa: E731
         added = _Sums(
-            row_gradient=weigh(g[:, :, row]),
-            shared_gradient=weigh(rest_g[:, :t]),
-            rows=weigh(h[:, :, row, row]),
-            edge=weigh(h[:, :, row, r : r + t]),
-            corner=weigh(rest_h[:, :t, :t]),
+            row_gradient=g_rows,
+            shared_gradient=g_shared,
+            rows=jnp.moveaxis(h_rows[:r], 0, -1),
+            edge=jnp.moveaxis(h_rows[r : r + t], 0, -1),
+            corner=h_shared[r : r + t],
             subtracted=eliminated.reshape(s, -1) @ border.reshape(s, -1).T,
             summed=jnp.sum(jnp.abs(eliminated * border), axis=(1, 2)),
         )
-        return jax.tree.map(jnp.add, sums, added), (rest_g[:, t:], values, vectors, safe)
+        return jax.tree.map(jnp.add, sums, added), (g_local, values, vectors, safe)
 
-    m = min(n, batch_size or max(1, BATCH // (d * (r + t + q) ** 2)))
+    m = min(n, batch_size or max(1, BATCH // (d * r * q)))
     count = -(-n // m)
     m = -(-n // count)
     missing = count * m - n  # the last batch is filled up with data of no weight
@@ -190,6 +197,10 @@ def inertia(problem: Problem, params: Params) -> curvature.Inertia:
         raise ValueError(
             "expected a problem with per-datum structure, got one without; use curvature.inertia(problem.loss, params)"
         )
+    return compiled(_inertia, problem, params)
+
+
+def _inertia(problem: Any, params: Params) -> curvature.Inertia:
     factors = factor(problem.structure, params)
     return curvature.count(factors.eigenvalues, factors.width)
 
@@ -209,17 +220,6 @@ def _parts(structure, params):
     parts = structure.split(params)
     shared = jnp.concatenate([_ravel_leading(parts.rows)[0].ravel(), ravel_pytree(parts.shared)[0]])
     return shared, _ravel_leading(parts.local)[0]
-
-
-def _second(f, z):
-    """Gradient and Hessian of a scalar function of a vector, the gradient differentiated once."""
-
-    def gradient(z):
-        value = jax.grad(f)(z)
-        return value, value
-
-    hessian, value = jax.jacfwd(gradient, has_aux=True)(z)
-    return value, hessian
 
 
 def _ravel_leading(tree):

@@ -120,10 +120,15 @@ def analyze(
     scale: Scale = 0.1,
     point: Point = None,
     refine: Refine = False,
-    out: Annotated[Path | None, typer.Option("--out", help="write the point as .npz, for --point")] = None,
+    starts: Annotated[
+        int | None, typer.Option("--starts", help="take the best of so many random starts, from --seed (default 0) on")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="write the point, and its direction of descent, as .npz, for --point")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say what a point is, and why: the collapsed one, one from a file, or the one a random start leads to."""
+    """Say what a point is, and why: the collapsed one, one from a file, or the one that random starts lead to."""
     problem = _problem(data, limit, latent, alpha, gamma, beta)
     import numpy as np
 
@@ -131,21 +136,29 @@ def analyze(
 
     if out is not None and out.suffix != ".npz":
         raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
-    judged = _judged(problem, seed, scale, point, refine)
-    if out is not None:
-        leaves = {k: np.asarray(v) for k, v in judged.params._asdict().items() if v is not None}
-        np.savez(out, allow_pickle=False, **leaves)
+    judged, best = _judged(problem, seed, scale, point, refine, starts)
+    evidence = judged.evidence | ({} if best is None else {"starts": best.words})
     result = {
         "label": judged.label,
         "kind": stationary.Kind(int(judged.kind)).name,
         "loss": float(judged.loss),
         "grad_norm": float(judged.grad_norm),
         "inertia": {k: int(v) for k, v in judged.inertia._asdict().items()},
+        "inertia_at_ten_times_the_band": {k: int(v) for k, v in judged.wide._asdict().items()},
         "active": np.asarray(judged.active).tolist(),
-        "evidence": judged.evidence,
+        "evidence": evidence,
+        "starts": None if best is None else best._asdict(),
+        "ray": None,
     }
+    if judged.theory.minimum == -math.inf:
+        result["ray"], evidence["ray"] = _ray(problem)
+    if out is not None:
+        leaves = {k: v for k, v in judged.params._asdict().items() if v is not None}
+        if any(np.any(v) for v in judged.descent if v is not None):
+            leaves |= {f"descent_{k}": v for k, v in judged.descent._asdict().items() if v is not None}
+        np.savez(out, allow_pickle=False, **{k: np.asarray(v) for k, v in leaves.items()})
     text = [judged.label, f"energy {float(judged.loss):.10g}, {int(judged.active.sum())} of {latent} latents active"]
-    _print(result, text + [f"{k}: {v}" for k, v in judged.evidence.items()], as_json)
+    _print(result, text + [f"{k}: {v}" for k, v in evidence.items()], as_json)
     return int(judged.kind == stationary.Kind.NOT_STATIONARY)
 
 
@@ -219,7 +232,7 @@ def certify(
         if unbounded:
             certificate = proof.certify_unbounded(problem)
         else:
-            certificate = proof.certify(problem, _judged(problem, seed, scale, point, refine).params, radius, index)
+            certificate = proof.certify(problem, _judged(problem, seed, scale, point, refine)[0].params, radius, index)
     except proof.Unproved as reason:
         _print({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
         return 1
@@ -291,18 +304,46 @@ def _problem(source: str, limit: int | None, latent: int, alpha: float, gamma: f
     return vae.threshold_vae(_load(source, limit), latent, alpha, gamma, beta)
 
 
-def _judged(problem: Any, seed: int | None, scale: float, point: Path | None, refine: bool) -> Any:
-    """The point that the options choose, as a `StationaryPoint`."""
+def _judged(
+    problem: Any, seed: int | None, scale: float, point: Path | None, refine: bool, starts: int | None = None
+) -> tuple[Any, Any]:
+    """The point that the options choose, as a `StationaryPoint`, and what its rivals say: a `tally.Best`, or None."""
     import jax
+    import jax.numpy as jnp
 
-    from vaesurface import stationary
+    from vaesurface import stationary, tally
 
-    if seed is not None and point is not None:
-        raise ValueError("expected --seed or --point, got both; drop one")
-    if seed is not None:
-        return jax.jit(lambda key, s: stationary.find(problem, key, s))(jax.random.key(seed), scale)
-    start = problem.collapsed() if point is None else _point(point, problem.collapsed())
-    return stationary.analyze(problem, stationary.refine(problem, start).params if refine else start)
+    if (seed is not None or starts is not None) and point is not None:
+        raise ValueError("expected random starts or --point, got both; drop one")
+    if starts is not None and starts < 1:
+        raise ValueError(f"expected at least one start, got {starts}; choose --starts 1 or more")
+    best = None
+    if seed is not None or starts is not None:
+        find = jax.jit(lambda s: jax.lax.map(lambda i: stationary.find(problem, jax.random.key(i), scale), s))
+        ends = find((seed or 0) + jnp.arange(starts or 1))
+        reached = ends.kind != stationary.Kind.NOT_STATIONARY
+        best = tally.best_of(problem, ends.loss, ends.params, reached) if starts else None
+        at = 0 if best is None or best.best is None else best.best
+        start = jax.tree.map(lambda x: x[at], ends.params)
+    else:
+        start = problem.collapsed() if point is None else _point(point, problem.collapsed())
+        start = stationary.refine(problem, start).params if refine else start
+    return stationary.analyze(problem, start), best
+
+
+def _ray(problem: Any) -> tuple[dict[str, Any], str]:
+    """The ray to minus infinity, and how steeply the energy falls along it, measured."""
+    import numpy as np
+
+    from vaesurface import theory
+
+    make, given = problem.recipe()
+    ray = theory.unbounded_ray(given["X"], make.latent, given["alpha"], given["beta"])
+    gammas = np.asarray(given["X"]).var() * 10.0 ** -np.arange(4.0, 10.0)
+    measured, predicted = float(theory.ray_slope(problem.loss, ray, gammas)[-1]), float(ray.slope)
+    fields = {k: np.asarray(getattr(ray, k)).tolist() for k in ("weight", "bias", "mean")}
+    said = f"slope in log gamma {measured:.8g} measured at gamma = {gammas[-1]:.2g}, {predicted:g} predicted"
+    return {"slope_measured": measured, "slope_predicted": predicted, "gamma": float(gammas[-1]), **fields}, said
 
 
 def _sweep(source: str, limit: int | None, latent: int, out: Path, optimizer: str = "adam", **settings: Any) -> Any:

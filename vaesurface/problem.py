@@ -91,7 +91,6 @@ class Structure(NamedTuple):
     def __eq__(self, other: object) -> bool:
         return self is other
 
-    @partial(jax.jit, static_argnums=0)
     def loss(self, params: Params) -> Array:
         """The energy, a scalar."""
         parts = self.split(params)
@@ -135,7 +134,31 @@ class Problem(NamedTuple):
     # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to symmetry are one
     latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
     symmetry: Symmetry | None = None  # flat directions that are no degeneracy
-    settings: Callable[[], dict[str, Any]] | None = None  # arguments that made a threshold_vae: what a certificate is about
+    # recipe() is (make, arrays) with make(**arrays) this problem and make hashable: `compiled` needs it, and `proof`
+    recipe: Callable[[], tuple[Callable[..., Any], dict[str, Any]]] | None = None
+
+
+def compiled(function: Callable, problem: Problem, *args: Any, **static: Any) -> Any:
+    """function(problem, *args, **static) as one compiled program.
+
+    Where the problem has a recipe its data are arguments of the program, which then serves every problem of that make and
+    shape; without, they become part of it.
+    """
+    options = tuple(sorted(static.items()))
+    if problem.recipe is None:
+        return _with_problem(function, problem, options, args)
+    make, arrays = problem.recipe()
+    return _with_recipe(function, make, options, arrays, args)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _with_problem(function, problem, options, args):
+    return function(problem, *args, **dict(options))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _with_recipe(function, make, options, arrays, args):
+    return function(make(**arrays), *args, **dict(options))
 
 
 def require_float64(what: str, params: Params = None) -> None:

@@ -102,7 +102,7 @@ def certify(problem: "Problem", params: "VAEParams", radius: float | None = None
     about the largest that can be proved. index: the number of negative eigenvalues to insist on. Rows of the weight without
     effect must be exactly zero, as `stationary.analyze` returns them; a stationary point's are then held there, and nothing
     is claimed of points where they are not. Raises Unproved (a ValueError) where there is no proof, ValueError for arguments
-    that do not fit and for a problem without settings.
+    that do not fit and for a problem without recipe.
     """
     X, settings = _settings(problem)
     if radius is not None and not 0 < radius < math.inf:
@@ -402,9 +402,10 @@ _PROOFS = {POINT: _prove_point, COLLAPSED: _prove_collapse, UNBOUNDED: _prove_ra
 
 
 def _settings(problem: "Problem") -> tuple[np.ndarray, dict[str, Any]]:
-    if problem.settings is None:
-        raise ValueError("expected a problem of vae.threshold_vae, got one without settings; proofs are about that energy")
-    given = problem.settings()
+    if problem.recipe is None:
+        raise ValueError("expected a problem of vae.threshold_vae, got one without recipe; proofs are about that energy")
+    make, arrays = problem.recipe()
+    given = arrays | vars(make)
     settings = {k: None if given[k] is None else float(given[k]) for k in ("alpha", "gamma", "beta")}
     return data.check(given["X"]), {"latent": int(given["latent"]), **settings}
 

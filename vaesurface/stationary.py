@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from vaesurface import bordered, curvature, optimize
 from vaesurface.curvature import Inertia, Steps
 from vaesurface.probe import Probe, probe
-from vaesurface.problem import Params, Problem, Theory, require_float64
+from vaesurface.problem import Params, Problem, Theory, compiled, require_float64
 from vaesurface.verdict import NEAR, SCALED, STATIONARY, Kind, Refinement, StationaryPoint
 
 __all__ = ["Kind", "Refinement", "StationaryPoint", "analyze", "find", "refine"]
@@ -53,7 +53,6 @@ class _Curvature(NamedTuple):
     probe: Probe | None
 
 
-@partial(jax.jit, static_argnames=("problem", "dense", "directions"))
 def analyze(
     problem: Problem, params: Params, key: Array | None = None, dense: int = DENSE, directions: int = 12
 ) -> StationaryPoint:
@@ -66,6 +65,10 @@ def analyze(
     minimum.
     """
     require_float64("analysis", params)
+    return compiled(_analyze, problem, params, key, dense=dense, directions=directions)
+
+
+def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, directions: int) -> StationaryPoint:
     params = _settle(problem, params)
     known = None if problem.theory is None else problem.theory(params)
     if problem.structure is None and ravel_pytree(params)[0].size > dense:
@@ -214,7 +217,6 @@ class _State(NamedTuple):
 LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 
 
-@partial(jax.jit, static_argnums=(0, 2))
 def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 
@@ -224,7 +226,10 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
     does neither is not taken. What has no effect on the energy is set to exactly zero.
     """
     require_float64("refinement", params)
+    return compiled(_refine, problem, params, max_steps=max_steps)
 
+
+def _refine(problem: Problem, params: Params, max_steps: int) -> Refinement:
     def attempt(state):
         # One trial step per turn, and one place for each evaluation: the program compiles in a third of the time.
         fresh = state.trial == 0
@@ -275,7 +280,6 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
     return Refinement(state.params, converged, state.norm, state.steps, moved, rise)
 
 
-@partial(jax.jit, static_argnames=("problem", "optimizer", "escapes"))
 def find(
     problem: Problem,
     key: Array,
@@ -291,8 +295,10 @@ def find(
     """
     if problem.init is None:
         raise ValueError("expected a problem with init, got one without; start from parameters with refine and analyze")
-    optimizer = optimizer or optimize.adam()
+    return compiled(_find, problem, key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes)
 
+
+def _find(problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int) -> StationaryPoint:
     def run(start):
         refined = refine(problem, optimizer(problem.loss, start).params)
         return analyze(problem, refined.params, directions=0)._replace(refinement=refined._replace(params=None))

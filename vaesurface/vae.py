@@ -10,6 +10,7 @@ a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang & Wipf,
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -19,7 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, losses, moments, theory
-from vaesurface.problem import Parts, Problem, Structure, Theory, VAEParams, require_float64
+from vaesurface.problem import Parts, Problem, Structure, Theory, VAEParams, compiled, require_float64
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
 NEGLIGIBLE = 1e-12
@@ -52,7 +53,8 @@ def threshold_vae(
     gammabar = jnp.mean((Z - center[None]) ** 2)
     beta = jnp.asarray(beta, Z.dtype)
     alpha = jnp.asarray(alpha, Z.dtype)
-    fixed = None if gamma is None else jnp.log(jnp.asarray(gamma, Z.dtype))
+    gamma = None if gamma is None else jnp.asarray(gamma, Z.dtype)
+    fixed = None if gamma is None else jnp.log(gamma)
 
     def reconstruction(weight: Array, mean: Array, log_std: Array) -> moments.Moments:
         """Of one output coordinate, less its bias: weight, mean, log_std (k,)."""
@@ -147,10 +149,40 @@ def threshold_vae(
         rest = rest if params.log_gamma is None else jnp.append(rest, params.log_gamma)
         return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
 
-    def settings() -> dict[str, Any]:
-        return {"X": Z, "latent": latent, "alpha": alpha, "gamma": gamma, "beta": beta}
+    def recipe() -> tuple[Callable[..., Problem], dict[str, Any]]:
+        return _Make(latent), {"X": Z, "alpha": alpha, "gamma": gamma, "beta": beta}
 
-    return Problem(structure.loss, init, collapsed, structure, information, settle, known, size, latents, settings=settings)
+    def loss(params: VAEParams) -> Array:
+        return compiled(_loss, problem, params)
+
+    traced = any(isinstance(x, jax.core.Tracer) for x in (Z, alpha, gamma, beta))
+    problem = Problem(
+        structure.loss if traced else loss,
+        init,
+        collapsed,
+        structure,
+        information,
+        settle,
+        known,
+        size,
+        latents,
+        recipe=recipe,
+    )
+    return problem
+
+
+@dataclass(frozen=True)
+class _Make:
+    """What of a threshold VAE's arguments is no array."""
+
+    latent: int
+
+    def __call__(self, X: Array, alpha: Array, gamma: Array | None, beta: Array) -> Problem:
+        return threshold_vae(X, self.latent, alpha, gamma, beta)
+
+
+def _loss(problem: Any, params: VAEParams) -> Array:
+    return problem.structure.loss(params)
 
 
 def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:

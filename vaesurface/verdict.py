@@ -223,7 +223,10 @@ def _known(p: StationaryPoint, theory: Theory) -> dict[str, str]:
             f"first by less than any power of the distance; {how_far}"
         )
     if theory.minimum == -np.inf:
-        said["global"] = f"proved: the energy is unbounded below; along a ray it falls like {float(theory.slope):g} log gamma"
+        said["global"] = (
+            f"exact in float64: the energy is unbounded below, it falls like {float(theory.slope):g} log gamma along a ray "
+            "(theory.unbounded_ray; proof.certify_unbounded proves it)"
+        )
     elif np.isfinite(theory.minimum):
         gap = float(p.loss - theory.minimum)
         said["global"] = f"exact: energy {gap:.1e} above the affine model's global minimum"
