@@ -136,6 +136,30 @@ def test_analyze_says_what_the_collapsed_point_is_and_why(vaesurface):
     assert out.startswith("saddle of index 1, collapsed\n")
 
 
+def test_analyze_shows_the_ray_to_minus_infinity_with_its_slope(vaesurface):
+    code, out, _ = vaesurface("analyze --data antipodal --latent 1 --alpha 0.5 --json")
+    ray = json.loads(out)["ray"]
+    assert code == 0
+    assert ray["slope_predicted"] == 1.0
+    assert ray["slope_measured"] == pytest.approx(1.0, abs=1e-6)
+    np.testing.assert_allclose(np.outer(ray["weight"], ray["mean"]), [[1.5, -1.5], [1.5, -1.5]])
+
+
+def test_analyze_takes_the_best_of_many_starts_and_says_what_they_missed(vaesurface, tmp_path):
+    file = tmp_path / "best.npz"
+    line = f"analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0.2 --starts 4 --scale 0.5 --out {file}"
+    code, out, _ = vaesurface(f"{line} --json")
+    result = json.loads(out)
+    assert code == 0
+    assert result["starts"]["starts"] == 4
+    assert result["evidence"]["starts"].startswith("best of 4 starts")
+    assert result["inertia_at_ten_times_the_band"] == result["inertia"]
+    assert ("descent_weight" in np.load(file)) == (result["kind"] == "SADDLE")
+    code, _, err = vaesurface(f"{line} --point {file}")
+    assert code == 2
+    assert "drop one" in err
+
+
 def test_a_point_travels_through_a_file_and_is_refined(vaesurface, tmp_path):
     file, other = tmp_path / "point.npz", tmp_path / "refined.npz"
     common = "analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0 --json"
@@ -244,6 +268,7 @@ def write(path, name):
         ("analyze --data antipodal --latent 1 --point {point.npz}", "bias"),
         ("analyze --data antipodal --latent 1 --seed 1 --point {point.npz}", "drop one"),
         ("analyze --data antipodal --latent 1 --out point.txt", "end in .npz"),
+        ("analyze --data antipodal --latent 1 --starts 0", "at least one start"),
         ("analyze --latent many", "integer"),
         ("certify --data antipodal --latent 1 --radius 0", "radius > 0"),
         ("verify {none.json} --data antipodal", "none.json"),

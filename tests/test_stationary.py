@@ -111,7 +111,10 @@ def test_gamma_running_to_zero_along_an_unbounded_ray_is_not_called_stationary()
     assert point.kind == Kind.NOT_STATIONARY
     refined = stationary.refine(problem, start)
     assert not refined.converged
-    assert stationary.analyze(problem, refined.params).kind == Kind.NOT_STATIONARY
+    ran = stationary.analyze(problem, refined.params)
+    assert ran.kind == Kind.NOT_STATIONARY
+    assert ran.label == "global infimum -inf along this ray"
+    assert "1 log gamma along a ray" in ran.evidence["global"]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +257,23 @@ def test_points_that_differ_by_a_signed_permutation_of_the_latents_are_one(find)
     assert tally.distance(problem, best, half) > 0.1
     batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(e.params for e in AFFINE))
     assert len(tally.distinct(problem, jnp.array([e.loss for e in AFFINE]), batch)) == len(AFFINE)
+
+
+def test_escapes_lead_from_rows_at_zero_to_lower_minima():
+    digits = data.load("digits-4x4", limit=40)
+
+    def end(escapes):
+        run = lambda i: stationary.find(  # noqa: E731
+            vae.threshold_vae(digits, 2, 0.2), jax.random.key(i), 0.5, optimize.adam(800), escapes=escapes
+        )
+        return jax.jit(lambda seeds: jax.lax.map(run, seeds))(jnp.arange(3))
+
+    stay, leave = end(0), end(6)
+    print(*stay.label, *leave.label, leave.loss - stay.loss)
+    assert all(label.startswith("degenerate saddle, descent along") for label in stay.label)
+    assert (leave.theory.falling < stay.theory.falling).all()
+    assert (leave.loss < stay.loss - 0.5 * stay.theory.drop).all()
+    assert "local minimum" in leave.label
 
 
 def test_find_goes_on_from_a_saddle_when_asked_to():

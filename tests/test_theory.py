@@ -83,6 +83,38 @@ def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
             assert slope < 0
 
 
+def test_streaming_over_the_data_changes_nothing(monkeypatch):
+    X = data.gaussian(23, np.linspace(0.3, 3.0, D), seed=5)
+    problem = vae.threshold_vae(X, 2, 0.2)
+    params = problem.init(jax.random.key(0), 0.8)
+    whole = bordered.factor(problem.structure, params)
+    for batch_size in (1, 4, 8):  # the last batch is full for none of them
+        parts = bordered.factor(problem.structure, params, batch_size)
+        for x, y in zip(jax.tree.leaves((parts.gradient, parts.eigenvalues)), jax.tree.leaves((whole[:2])), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-12)
+    loss, gradient = jax.value_and_grad(problem.structure.loss)(params)
+    monkeypatch.setattr("vaesurface.problem.STREAM", 0)
+    monkeypatch.setattr("vaesurface.problem.BATCH", 4 * D)
+    streamed, slope = jax.value_and_grad(problem.structure.loss)(params)
+    assert streamed == pytest.approx(float(loss), rel=1e-14)
+    for x, y in zip(jax.tree.leaves(slope), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-13)
+
+
+def test_one_program_serves_every_alpha_and_data_set_of_a_shape():
+    from vaesurface.problem import _with_recipe
+
+    def label(seed, alpha):
+        problem = vae.threshold_vae(data.gaussian(N, np.linspace(0.3, 3.0, D), seed=seed), 1, alpha)
+        return stationary.analyze(problem, problem.collapsed()).label
+
+    assert label(0, 0.3) == "collapsed local minimum"
+    programs = _with_recipe._cache_size()
+    assert label(1, 0.7) == "collapsed local minimum"
+    assert label(2, 0.0).startswith("saddle")
+    assert _with_recipe._cache_size() == programs
+
+
 @pytest.mark.parametrize("corner", [1e-8, -1e-8, 0.0])
 @pytest.mark.parametrize("block", [1e-4, 1e-8, 1e-12])
 def test_a_nearly_singular_block_gives_the_dense_count_or_none(block, corner):

@@ -29,6 +29,7 @@ Loss = Callable[[Params], Array]
 FLAT = 16.0
 KEPT = 2**27  # numbers in a Lanczos basis: 1 GiB
 STAGES = 6  # runs of `descent` at most
+EXHAUSTED = 1e-10  # coupling to the next Lanczos vector, relative to the operator, below which that is noise
 LOWEST = 16  # Ritz vectors that `descent` looks at
 
 
@@ -305,7 +306,8 @@ def krylov_steps(loss: Loss, params: Params, num_matvecs: int = 64) -> Steps:
     width = band(jnp.max(jnp.abs(values)), flat.size)
     right = vectors.T @ -gradient
     newton, descent = (unravel(vectors @ (inverse * right)) for inverse in inverses(values, width))
-    return Steps(unravel(gradient), newton, descent, count(values, width))
+    known = jnp.where(jnp.any(vectors != 0, axis=0), values, 0.0)
+    return Steps(unravel(gradient), newton, descent, count(known, width))
 
 
 def _linearized(loss: Loss, params: Params) -> tuple[Array, Callable, Callable]:
@@ -318,10 +320,14 @@ def _linearized(loss: Loss, params: Params) -> tuple[Array, Callable, Callable]:
 def _ritz(product, start, size):
     """Ritz values (size,), ascending, and vectors (p, size) of a Krylov space."""
     result = decomp.tridiag_sym(size, reortho="full", custom_vjp=False)(product, start)
-    # Where the space is exhausted, what follows is the noise of a division by nothing: no part of the answer.
-    sound = jnp.isfinite(result.J_small)
-    values, vectors = jnp.linalg.eigh(jnp.where(sound, result.J_small, 0.0))
-    return values, jnp.where(jnp.isfinite(result.Q_tall), result.Q_tall, 0.0).T @ vectors
+    # Where the space is exhausted, as it is soon for a Hessian of small rank, what follows is the noise of a division by
+    # nothing. It is replaced by zero vectors, with a value from inside the spectrum.
+    small = result.J_small
+    coupled = jnp.abs(jnp.diagonal(small, 1)) > EXHAUSTED * jnp.max(jnp.abs(small), where=jnp.isfinite(small), initial=0.0)
+    sound = jnp.append(True, jnp.cumprod(coupled) > 0)
+    small = jnp.where(sound[:, None] & sound[None], small, 0.0) + jnp.diag(jnp.where(sound, 0.0, small[0, 0]))
+    values, vectors = jnp.linalg.eigh(small)
+    return values, jnp.where(sound[:, None], result.Q_tall, 0.0).T @ vectors
 
 
 def _quotients(product, vectors):

@@ -20,7 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, losses, moments, theory
-from vaesurface.problem import Parts, Problem, Structure, Theory, VAEParams, compiled, require_float64
+from vaesurface.problem import STREAM, Parts, Problem, Structure, Theory, VAEParams, compiled, require_float64
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
 NEGLIGIBLE = 1e-12
@@ -99,10 +99,15 @@ def threshold_vae(
 
     def dead_rows(params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel them."""
-        rows = jax.vmap(reconstruction, in_axes=(0, None, None))
-        y = jax.vmap(rows, in_axes=(None, 0, 0))(params.weight, params.mean, params.log_std)
-        effect = 2.0 * jnp.abs((Z - params.bias[None]) * y.mean) + y.mean**2 + y.variance
-        silent = jnp.mean(effect, axis=0) / gamma_of(params) < NEGLIGIBLE
+
+        def effect(weight, deviation):
+            y = jax.vmap(reconstruction, in_axes=(None, 0, 0))(weight, params.mean, params.log_std)
+            return jnp.mean(2.0 * jnp.abs(deviation * y.mean) + y.mean**2 + y.variance)
+
+        # A row at a time where there are many data: they fill a core on their own.
+        rows = params.weight, (Z - params.bias[None]).T
+        effects = jax.vmap(effect)(*rows) if n * d <= STREAM else jax.lax.map(lambda row: effect(*row), rows)
+        silent = effects / gamma_of(params) < NEGLIGIBLE
         return jnp.all(params.weight == 0, axis=1) | ((alpha > 0) & silent)
 
     def settle(params: VAEParams) -> VAEParams:

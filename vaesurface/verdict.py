@@ -174,7 +174,7 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
     elif tuple(map(int, p.wide)) != (negative, flat, positive):
         said["inertia"] += "; with ten times that width {} negative, {} flat, {} positive".format(*map(int, p.wide))
     if negative and p.search is None and reached:
-        said["descent"] = f"measured: curvature {float(p.curvature):.3g} along the direction that comes with the point"
+        said["descent"] = f"measured: curvature {float(p.curvature):.3g} along the direction that `analyze` hands back"
     if p.symmetries > 0:
         said["symmetry"] = f"exact: {int(p.symmetries)} directions along which the loss is constant"
     if p.theory is not None:
@@ -200,7 +200,7 @@ def _searched(s: Descent, negative: int, positive: int) -> str:
         wide = int((s.eigenvalues < -10 * s.width).sum())
         return (
             f"{ends}proved: at least {negative} negative eigenvalue{'s' * (negative > 1)} ({wide} beyond ten times the flat "
-            f"band {float(s.width):.1g}), the lowest quotient's direction comes with the point"
+            f"band {float(s.width):.1g}), `analyze` hands the lowest one's direction back"
         )
     return (
         f"{ends}none negative found; no eigenvalue below {float(s.lower):.3g} = {float(s.lower) / norm:.1g} ||H|| with "
