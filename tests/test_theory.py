@@ -90,7 +90,7 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
     whole = bordered.factor(problem.structure, params)
     for batch_size in (1, 4, 8):  # the last batch is full for none of them
         parts = bordered.factor(problem.structure, params, batch_size)
-        for x, y in zip(jax.tree.leaves((parts.gradient, parts.eigenvalues)), jax.tree.leaves((whole[:2])), strict=True):
+        for x, y in zip(jax.tree.leaves((parts.gradient, parts.eigenvalues)), jax.tree.leaves(whole[:2]), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-12)
     loss, gradient = jax.value_and_grad(problem.structure.loss)(params)
     monkeypatch.setattr("vaesurface.problem.STREAM", 0)
