@@ -52,7 +52,7 @@ def test_help_and_the_package_load_nothing_heavy():
 
 
 def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli, "DEMO", SMALL)
+    monkeypatch.setattr(cli.sweeps, "DEMO", SMALL)
     code, out, err = vaesurface(f"demo --json --out {tmp_path}")
     assert code == 0
     assert "8/8" in err  # the progress bar

@@ -1,4 +1,4 @@
-"""Hessians, inertia, Lanczos; optimizers' runs; slices: against NumPy and closed forms."""
+"""Hessians, inertia, Lanczos; optimizers' runs: against NumPy and closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from vaesurface import curvature, data, landscape, optimize, vae
+from vaesurface import curvature, data, optimize, vae
 
 RNG = np.random.default_rng(0)
 M = RNG.normal(size=(30, 30))
@@ -94,23 +94,3 @@ def test_the_path_of_a_run_is_recorded_from_start_to_end():
 def test_impossible_runs_are_refused(steps, record):
     with pytest.raises(ValueError, match="expected steps >= 1 and record a divisor"):
         optimize.adam(steps, record=record)
-
-
-def test_slices_have_true_distances_and_the_energies_of_their_points():
-    loss = lambda w: jnp.sum(w**2)  # noqa: E731
-    a, b, c = jnp.zeros(3), jnp.array([3.0, 0.0, 4.0]), jnp.array([0.0, 2.0, 0.0])
-    line = landscape.segment(loss, a, b, num=11, margin=0.5)
-    assert line.length == pytest.approx(5.0)
-    np.testing.assert_allclose(line.energy, line.distance**2, atol=1e-12)
-    plane = landscape.plane(loss, a, b, c, num=9, margin=0.1)
-    x, y = np.meshgrid(plane.x, plane.y)
-    np.testing.assert_allclose(plane.energy, x**2 + y**2, atol=1e-12)
-    np.testing.assert_allclose(plane.points, [[0, 0], [5, 0], [0, 2]], atol=1e-12)
-    foot, residual = landscape.project(plane, jnp.array([3.0, 1.0, 4.0]) + jnp.array([4.0, 0.0, -3.0]))
-    np.testing.assert_allclose(foot, [5.0, 1.0], atol=1e-12)
-    assert residual == pytest.approx(5.0)
-
-
-def test_three_points_on_a_line_span_no_plane():
-    with pytest.raises(ValueError, match="got three on a line"):
-        landscape.plane(jnp.sum, jnp.zeros(2), jnp.ones(2), 2 * jnp.ones(2))

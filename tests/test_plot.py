@@ -1,4 +1,4 @@
-"""Figures say what the data say: texts, places and colors are read back from the axes."""
+"""Slices, phase diagrams and spectra say what the data say: texts, places and colors are read back from the axes."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from vaesurface import plot
-from vaesurface.plot import Mark
+from vaesurface.plot import Mark, Track
 
 draw: Any = plot  # matplotlib declares types too wide to read a figure back
 DIMS = ("alpha", "scale", "seed")
@@ -26,6 +26,8 @@ MARKS = [
     Mark(1, -6, "pass", 2),
     Mark(1.5, -6.5, "far", 4, 0.25),
 ]
+TRACK = Track(np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.5]]), "a run", 0.25)
+PATH = SimpleNamespace(distance=np.linspace(0, 2, 21), loss=(np.linspace(0, 2, 21) * (np.linspace(0, 2, 21) - 2)) ** 2 - 7)
 SPECTRUM = [-2.0, -1e-3, -1e-3, *np.zeros(24), *np.geomspace(1e-4, 1e3, 30)]
 
 
@@ -58,6 +60,9 @@ DRAW = {
     "segment": lambda ax: draw.segment(LINE, ax, marks=MARKS),
     "plane": lambda ax: draw.plane(PLANE, ax, marks=MARKS),
     "spectrum": lambda ax: draw.spectrum(SPECTRUM, ax, inertia=(3, 24, 30)),
+    "field": lambda ax: draw.field(PLANE, PLANE.energy, ax, label="energy", marks=MARKS),
+    "eigenvalue_map": lambda ax: draw.eigenvalue_map(PLANE, PLANE.energy, ax, tracks=[TRACK]),
+    "path_profile": lambda ax: draw.path_profile(PATH, ax, barrier=1.0),
 }
 
 
@@ -89,6 +94,20 @@ def test_a_phase_diagram_counts_runs(order):
     assert caption == "c/m: c of m runs ended collapsed; ns: did not end stationary; γ learned"
 
 
+def test_a_theory_line_runs_through_its_scales_on_the_cells():
+    alpha = [0.0, 0.01, 0.1]
+    shape = (DIMS, np.ones((3, 2, 1)))
+    ds = xr.Dataset({"kind": shape, "theory_collapsed": shape}, {"alpha": alpha, "scale": [0.1, 1.0], "seed": [0]})
+    places = np.array([[0.0, 0.0], [0.005, 0.1], [0.01, 1.0], [np.sqrt(1e-3), np.sqrt(0.1)], [1.0, 0.1]])
+    ax = draw.phase_diagram(ds, theory=places, theory_label="certified")
+    (line,) = ax.lines
+    np.testing.assert_allclose(line.get_xydata(), [[0, np.nan], [0.5, 0], [1, 1], [1.5, 0.5], [3, 0]], atol=1e-12)
+    assert line.get_color() == "k" and line.is_dashed() and ax.get_xlim() == (-0.5, 2.5)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["certified"]
+    with pytest.raises(ValueError, match="expected at least two values a side to draw a line"):
+        draw.phase_diagram(ds.isel(scale=[0]), theory=places)
+
+
 def test_text_is_readable_on_every_color():
     def luminance(color):
         rgb = np.array(mpl.colors.to_rgb(color))
@@ -99,7 +118,7 @@ def test_text_is_readable_on_every_color():
         ]
 
     for color in mpl.colormaps[plot.COLORS](np.linspace(0, 1, 50)):
-        dark, light = sorted([luminance(color[:3]), luminance(plot._readable(color))])
+        dark, light = sorted([luminance(color[:3]), luminance(plot.canvas.readable(color))])
         assert (light + 0.05) / (dark + 0.05) > 4.5
 
 
@@ -220,6 +239,108 @@ def test_levels_ascend_on_any_surface(height):
     energy = height + 0 * Y[:, None]
     ax = draw.plane(SimpleNamespace(x=X, y=Y, energy=energy, points=PLANE.points))
     assert np.all(np.diff(ax.collections[0].levels) > 0)
+
+
+def test_a_track_marks_its_start_and_says_how_far_off_its_end_is():
+    ax = draw.plane(PLANE, tracks=[TRACK], marks=MARKS[:1])
+    way, start, end = ax.lines[1:4]
+    np.testing.assert_array_equal(way.get_xydata(), TRACK.points)
+    assert tuple(start.get_xydata()[0]) == (0, 0) and tuple(end.get_xydata()[0]) == (2, 0.5)
+    assert end.get_markerfacecolor() == "none" != start.get_markerfacecolor()
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["minimum", "a run", "start", "end (0.25 off the plane)"]
+    on = draw.plane(PLANE, tracks=[TRACK._replace(residual=0.0)])
+    assert on.lines[3].get_markerfacecolor() != "none"
+    assert [text.get_text() for text in on.get_legend().get_texts()] == ["a run", "start", "end"]
+
+
+def test_images_of_a_path_are_all_dots_and_none_is_outside():
+    images = TRACK._replace(points=np.array([[0.0, 0.0], [4.0, 1.0], [2.0, 3.0]]), images=True)
+    ax = draw.plane(PLANE, tracks=[images])
+    dots = ax.lines[2]
+    assert dots.get_marker() == "o" and dots.get_linestyle() == "None"
+    np.testing.assert_array_equal(dots.get_xydata(), images.points)
+    assert ax.get_xlim() == (-1, 4) and ax.get_ylim() == (-1, 3)
+
+
+def test_a_plane_through_one_point_has_levels_that_hold_most_of_it():
+    one = SimpleNamespace(x=X, y=Y, energy=PLANE.energy, points=np.zeros((1, 2)))
+    ax = draw.plane(one)
+    assert ax.get_xlabel() == "distance along the first direction" and ax.get_ylabel() == "distance across it"
+    height = PLANE.energy - PLANE.energy.min()
+    assert 0.85 < np.mean(height <= ax.collections[0].levels[-1]) < 1
+
+
+def test_a_field_shows_its_values_on_the_scale_asked_for():
+    values = np.exp(PLANE.energy)
+    values[0, 0], values[1, 1] = np.nan, -1.0
+    mesh = draw.field(PLANE, values, label="γ", scale="log").collections[0]
+    assert isinstance(mesh.norm, mpl.colors.LogNorm) and mesh.colorbar.ax.get_xlabel() == "γ"
+    shown = mesh.get_array()
+    assert shown.mask[0, 0] and shown.mask[1, 1] and shown.mask.sum() == 2
+    np.testing.assert_array_equal(shown.compressed(), values[~shown.mask])
+    count = draw.field(PLANE, np.floor(X % 3) + 0 * Y[:, None], label="active", scale="count")
+    bar = count.collections[0].colorbar
+    assert list(bar.get_ticks()) == [0, 1, 2] and len({bar.cmap(bar.norm(v)) for v in (0, 1, 2)}) == 3
+    with pytest.raises(ValueError, match="expected finite positive values, got none on the plane"):
+        draw.field(PLANE, -np.exp(PLANE.energy), label="γ", scale="log")
+    with pytest.raises(ValueError, match="expected scale 'linear', 'log' or 'count', got 'symlog'"):
+        draw.field(PLANE, values, label="γ", scale="symlog")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0137, 0.038), (0.9, 1.2), (1e-9, 3.0), (2e-3, 0.7)])
+def test_logarithmic_color_bars_have_ticks_however_narrow(low, high):
+    ticks = draw.slices._decades(low, high)
+    assert 2 <= len(ticks) <= 7 and ticks.min() >= low and ticks.max() <= high and np.all(np.diff(ticks) > 0)
+
+
+def test_an_eigenvalue_map_has_opposite_colors_and_a_line_where_the_sign_changes():
+    values = np.broadcast_to(X - 1.02, PLANE.energy.shape)
+    ax = draw.eigenvalue_map(PLANE, values)
+    mesh, line = ax.collections
+    norm, cmap = mesh.norm, mesh.cmap
+    assert norm(0.0) == pytest.approx(0.5) and norm(-1.0) + norm(1.0) == pytest.approx(1.0)
+    red, blue = cmap(norm(-1.0)), cmap(norm(1.0))
+    assert red[0] > red[2] and blue[2] > blue[0]
+    where = np.concatenate([path.vertices for path in line.get_paths()])
+    np.testing.assert_allclose(where[:, 0], 1.05, atol=1e-12)  # between the cells at 1.0 and 1.1
+    assert "smallest Hessian eigenvalue" in mesh.colorbar.ax.get_xlabel()
+
+
+def test_flat_eigenvalues_count_as_zero_and_draw_no_line():
+    noise = 1e-12 * np.random.default_rng(0).normal(size=PLANE.energy.shape)
+    ax = draw.eigenvalue_map(PLANE, noise, flat=1e-11)
+    assert len(ax.collections) == 1 and not ax.collections[0].get_array().any()
+    assert len(draw.eigenvalue_map(PLANE, noise).collections) == 2
+    with pytest.raises(ValueError, match="expected finite eigenvalues, got none"):
+        draw.eigenvalue_map(PLANE, np.nan * noise)
+
+
+def test_a_path_profile_starts_at_zero_and_says_its_barrier():
+    marks = [Mark(0, -7, "left", 1), Mark(1, np.nan, "pass", 2)]
+    ax = draw.path_profile(PATH, marks=marks, barrier=1.0, error=0.012)
+    curve = ax.lines[1]
+    x, y = curve.get_data()
+    assert y[0] == 0 and curve.get_marker() == "o" and len(x) == 21
+    np.testing.assert_allclose(y, (x * (x - 2)) ** 2, atol=1e-12)
+    assert "barrier 1 ± 0.012" in texts(ax)
+    (bar,) = ax.containers
+    (segment,) = bar.lines[2][0].get_segments()
+    np.testing.assert_allclose(segment, [[1, 1 - 0.012], [1, 1 + 0.012]])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["minimum", "saddle"]
+
+
+def test_a_low_barrier_next_to_a_deep_basin_is_seen_on_the_symlog_scale():
+    x = np.concatenate([np.linspace(0, 0.02, 11), [0.1, 1.0, 3.0]])
+    y = np.concatenate([1e-6 * np.sin(np.pi * np.linspace(0, 1, 11)), [-1e-3, -1.0, -40.0]])
+    ax = draw.path_profile(SimpleNamespace(distance=x, loss=y), barrier=1e-6, scale="symlog")
+    ax.figure.canvas.draw()
+    (_, zero), (at, top), (end, _) = ax.transData.transform([(0, 0), (0.01, 1e-6), (3.0, -40.0)])
+    assert (top - zero) > 0.08 * ax.bbox.height and (at - ax.bbox.x0) > 0.2 * (end - ax.bbox.x0)
+    with pytest.raises(ValueError, match="'linear' or 'symlog', got 'log'"):
+        draw.path_profile(PATH, scale="log")
+    with pytest.raises(ValueError, match="expected finite energies, got none"):
+        draw.path_profile(SimpleNamespace(distance=x, loss=np.nan * y))
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,7 @@ def test_what_is_false_is_refused_whatever_the_checksum(trap, minimum):
     center, half = certificate.numbers["center"], certificate.numbers["half_width"]
     for changes in (
         {"inertia": [1, 0, 37]},
+        {"inertia": [False, 0, 38]},
         {"inertia": [0, 2, 36]},
         {"half_width": times(100.0, half)},
         {"half_width": times(-1.0, half)},
@@ -300,6 +301,20 @@ def test_the_energy_on_the_ray_is_below_its_bound(alpha, beta):
         bound = certificate.numbers["constant"] + certificate.numbers["slope"] * log_gamma
         assert problem.loss(point) <= bound + 1e-12
         assert problem.loss(point) > bound - 25
+
+
+@pytest.mark.parametrize(
+    "change", [{"rank": True}, {"rank": 1.0}, {"pivots": [False]}, {"pivots": [0.0]}, {"slope": True}, {"constant": 10**6}]
+)
+def test_a_ray_of_numbers_that_only_equal_the_right_ones_is_no_certificate(change):
+    X = data.antipodal(2)
+    certificate = proof.certify_unbounded(vae.threshold_vae(X, 1, 0.1))
+    (name,) = change
+    assert certificate.numbers[name] <= change[name]  # equal, or a weaker claim
+    changed = certificate._replace(numbers=certificate.numbers | change)
+    said = proof.verify(changed._replace(checksum=proof._checksum(changed)), X)
+    assert not said.valid
+    assert "no proof" in said.reason
 
 
 def test_no_ray_is_claimed_where_there_is_none():

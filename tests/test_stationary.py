@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaesurface import data, optimize, stationary, tally, theory, vae
-from vaesurface.problem import Problem
+from vaesurface import data, optimize, proof, stationary, tally, theory, vae
+from vaesurface.probe import kink
+from vaesurface.problem import Problem, compiled
 from vaesurface.stationary import Kind
 
 X = data.gaussian(14, [3.0, 1.5, 0.6, 0.3], seed=3)
@@ -154,6 +155,156 @@ def test_near_a_degenerate_point_the_count_of_eigenvalues_is_no_verdict(loss, fa
             assert point.kind in (Kind.DEGENERATE, Kind.NOT_STATIONARY) or (
                 falls and point.label == "degenerate saddle, descent along a flat direction"
             )
+
+
+def safe_norm(w):
+    square = jnp.sum(w**2)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def two_weights(w):
+    """A ReLU's weights in and out, and weight decay."""
+    inputs, targets = jnp.array([1.0, 2.0, -1.0]), jnp.array([1.0, 2.0, 0.0])
+    return jnp.mean((targets - jax.nn.relu(inputs * w[0]) * w[1]) ** 2) + 0.05 * jnp.sum(w**2)
+
+
+def three_units(w):
+    """A ReLU network with two inputs, three hidden units, one output and a bias; w (10,), at its least without units."""
+    inputs = jnp.array([[1.0, 0.5], [2.0, -1.0], [-1.0, 0.3], [0.2, -0.7]])
+    hidden = jax.nn.relu(inputs @ w[:6].reshape(2, 3))
+    return jnp.mean((jnp.array([1.0, 2.0, 0.0, 0.4]) - hidden @ w[6:9] - w[9] - 0.85) ** 2) + 0.01 * jnp.sum(w[:9] ** 2)
+
+
+SMOOTH = {
+    "bowl": lambda w: jnp.sum(w**2),
+    "saddle of very different curvatures": lambda w: 1e8 * w[0] ** 2 - 1e-4 * w[1] ** 2 + w[2] ** 2,
+    "stiff": lambda w: jnp.cosh(1e5 * w[0]) + jnp.sum(w**2),
+    "waves": lambda w: jnp.sum(jnp.cos(1e4 * w)),
+    "waves shorter than any distance": lambda w: jnp.sum(jnp.cos(1e8 * w)),
+    "cubic": lambda w: jnp.sum(w**3) + w[0] * w[1] * w[2],
+    "quartic": lambda w: jnp.sum(w**4),
+    "valley": lambda w: (w[1] - w[0] ** 2) ** 2 + w[0] ** 6,
+    "flat to all orders": lambda w: jnp.exp(-1.0 / (jnp.sum(w**2) + 1e-300)),
+    "constant": lambda w: 0.0 * w[0] + 1.0,
+    "bowl on a high plain": lambda w: 1e9 + jnp.sum(w**2),
+    "cancelled": lambda w: w[1] ** 2 + (1e6 + 3 * w[0] ** 2 + w[0] ** 4) - (1e6 + w[0] ** 2) - 2 * w[0] ** 2,
+    "two derivatives and a half": lambda w: jnp.sum(w**2) + jnp.sum(jnp.where(w == 0, 0.0, jnp.abs(w) + 1e-300) ** 2.5),
+    "a kink close by": lambda w: jnp.sum(w**2) - jax.nn.relu(w[0] + w[1] - w[2] - 1e-5) ** 2,
+    "a sharp one": lambda w: jnp.sum(w**2) - 1e-3 * jnp.sum(jax.nn.relu(jnp.abs(w) - 1e-4)),
+}
+KINKED = {
+    "norm": lambda w: jnp.sum(w**2) - safe_norm(w),
+    "edge": lambda w: jnp.sum(w**2) + 1e-3 * jax.nn.relu(w[0]),
+    "gain of a ReLU": lambda w: jnp.sum(w**2) - 3 * jax.nn.relu(w[0]) * w[1],
+    "half a bowl": lambda w: jnp.sum(w**2) + 1e-2 * jax.nn.relu(w[2]) ** 2,
+    "the lower of two bowls": lambda w: jnp.minimum(jnp.sum(w**2), w[0] ** 2 + 3 * w[1] ** 2 + 0.5 * w[2] ** 2),
+}
+
+
+def test_kinks_are_told_from_smooth_losses_however_stiff_or_flat():
+    losses = list((SMOOTH | KINKED).values())
+    look = lambda i: kink(lambda w: jax.lax.switch(i, losses, w), jnp.zeros(3), jnp.ones(3))  # noqa: E731
+    seen = jax.jit(lambda: jax.lax.map(look, jnp.arange(len(losses))))()
+    assert dict(zip(SMOOTH | KINKED, seen.found.tolist(), strict=True)) == {name: name in KINKED for name in SMOOTH | KINKED}
+
+
+def test_threshold_vaes_show_no_kink():
+    @jax.jit
+    def look(alpha, seed, scale):
+        problem = vae.threshold_vae(X, 2, alpha)
+        start = problem.init(jax.random.key(seed), scale)
+        start = start._replace(weight=start.weight.at[3].set(0.0))
+        return kink(problem.loss, start, problem.size(start))
+
+    assert not any(look(alpha, 0, scale).found for alpha in (0.0, 0.05, 1.0) for scale in (0.0, 0.1, 1.0))
+
+
+@pytest.mark.parametrize(("loss", "size"), [(safe_norm, 2), (two_weights, 2), (three_units, 10)])
+def test_one_sided_derivatives_at_a_kink_make_no_minimum(loss, size):
+    problem = Problem(loss=(lambda w: jnp.sum(w**2) - safe_norm(w)) if loss is safe_norm else loss)
+    point = stationary.analyze(problem, jnp.zeros(size))
+    assert point.inertia == (0, 0, size)  # what differentiation returns
+    assert point.label in ("degenerate, not twice differentiable here", "degenerate saddle, descent along a kink")
+    assert not point.reliable
+    assert "not twice differentiable" in point.evidence["kink"]
+    if point.kind == Kind.SADDLE:
+        assert point.loss - problem.loss(point.descent) == pytest.approx(float(point.kink.drop), rel=1e-6)
+        assert point.kink.drop > 1e-8
+    assert size > 2 or point.kind == Kind.SADDLE
+
+
+FLAT = {
+    "barrier between shells": lambda w: 1 + w[0] ** 2 + w[2] ** 2 + w[1] ** 16 * (0.09 - w[1] ** 2),
+    "barrier below a shell": lambda w: 1 + w[0] ** 2 + w[2] ** 2 + w[1] ** 6 - 1e4 * w[1] ** 8,
+    "barrier below rounding": lambda w: 1 + w[0] ** 2 + w[2] ** 2 + w[1] ** 6 - 3e4 * w[1] ** 8,
+    "cancellation": lambda w: w[2] ** 2 + SMOOTH["cancelled"](w),
+    "coupled": lambda w: w[2] ** 2 + w[0] ** 4 + w[1] ** 8 - w[0] ** 2 * w[1] ** 4,
+    "falls": lambda w: 1 + w[0] ** 2 + w[2] ** 2 - w[1] ** 4 + 10 * w[1] ** 6,
+    "falls late": lambda w: 1 + w[0] ** 2 + w[2] ** 2 - w[1] ** 16,
+    "falls along a curve": lambda w: w[2] ** 2 + (w[1] - w[0] ** 2) ** 2 - w[0] ** 6,
+    "saddle beside a flat direction": lambda w: -(w[0] ** 2) * (1 + w[1]) + w[1] ** 4 + w[2] ** 2,
+    "saddle and a loose direction": lambda w: -(w[2] ** 2) + w[0] ** 4 + w[1] ** 8 - w[0] ** 2 * w[1] ** 4,
+}
+
+
+@pytest.fixture(scope="module")
+def judge_flat():
+    """analyze for all of them, compiled once."""
+    losses = list(FLAT.values())
+
+    @jax.jit
+    def run(index, params):
+        return stationary.analyze(Problem(loss=lambda w: jax.lax.switch(index, losses, w)), params)
+
+    return lambda name, params=(0.0, 0.0, 0.0): run(list(FLAT).index(name), jnp.array(params))
+
+
+def test_a_lower_point_beyond_a_barrier_is_no_descent(judge_flat):
+    for name in ("barrier between shells", "barrier below a shell", "barrier below rounding"):
+        point = judge_flat(name)
+        assert point.label == "degenerate, 1 flat direction"
+        assert "lower along a flat direction, by" in point.evidence["probe"]
+        assert "no verdict" in point.evidence["probe"]
+        assert not jnp.any(point.descent)
+
+
+def test_rounding_that_cancellation_leaves_is_no_descent(judge_flat):
+    point = judge_flat("cancellation")
+    assert point.label == "degenerate, 1 flat direction"
+    assert "nothing lower found" in point.evidence["probe"]
+
+
+def test_descent_at_a_degenerate_saddle_is_the_displacement_to_a_lower_point(judge_flat):
+    for name in ("falls", "falls late", "falls along a curve"):
+        point = judge_flat(name)
+        assert point.label == "degenerate saddle, descent along a flat direction"
+        fall = float(FLAT[name](point.descent) - point.loss)
+        print(name, point.descent, fall)
+        assert fall == pytest.approx(-float(point.probe.drop), rel=1e-6)
+        assert fall < -1e-9
+    assert judge_flat("saddle beside a flat direction").curvature == pytest.approx(-2.0)  # at length one
+
+
+def test_a_negative_eigenvalue_that_a_flat_direction_makes_is_no_index(judge_flat):
+    # 12 x^2 - 2 y^4, where y^6 is flat: the loss is positive but at zero, and Newton's step does not move y.
+    for params in ([0.0, 1e-3, 0.0], [1e-10, 2.646e-3, 0.0]):
+        point = judge_flat("coupled", params)
+        assert point.label == "degenerate, 2 flat directions"
+        assert not point.reliable
+        assert judge_flat("saddle and a loose direction", params).label == "saddle of index 1 or more"
+    assert judge_flat("saddle beside a flat direction").label == "saddle of index 1 or more"
+
+
+def test_a_problem_of_which_a_part_was_replaced_is_not_rebuilt_from_its_recipe():
+    problem = vae.threshold_vae(data.antipodal(d=2), 1, 0.3)
+    params = problem.init(jax.random.key(0), 1.0)
+    negated = problem._replace(loss=lambda w: -problem.loss(w), structure=None, theory=None)
+    value = lambda problem, w: problem.loss(w)  # noqa: E731
+    assert compiled(value, problem, params) == pytest.approx(float(problem.loss(params)))
+    assert compiled(value, negated, params) == pytest.approx(-float(problem.loss(params)))
+    for prove in (lambda: proof.certify(negated, params), lambda: proof.certify_unbounded(negated)):
+        with pytest.raises(ValueError, match="got one without recipe"):
+            prove()
 
 
 def test_gamma_equal_to_an_eigenvalue_is_degenerate_from_every_start():

@@ -281,7 +281,7 @@ def test_a_damaged_chunk_is_named_and_computed_again_once_deleted(kept, damage):
     [
         ('{"format": 1, "conf', "expected a whole store.json, got .* damaged; restore it, or delete"),
         ("[]", "expected a whole store.json, got .* damaged; restore it"),
-        ('{"format": 99}', "expected format 2, got 99 in .*; read it with the vaesurface that wrote it"),
+        ('{"format": 99}', "expected format 3, got 99 in .*; read it with the vaesurface that wrote it"),
     ],
 )
 def test_a_damaged_or_newer_description_is_named(kept, content, complaint):

@@ -274,6 +274,105 @@ def test_where_there_is_no_ray_none_is_made_up(X, latent, alpha, beta):
         assert np.isfinite(theory.global_minimum(X, latent, beta=beta))
 
 
+Z, NOISE = np.random.default_rng(0).normal(size=200), np.random.default_rng(1).normal(size=(200, 2))
+NEARLY = {  # data that almost lie in fewer dimensions, and how many latents
+    "single precision": (np.stack([Z, 0.3 * Z], 1).astype(np.float32).astype(float), 1),
+    "residual 1e-8": (np.stack([Z, 0.3 * Z + 1e-8 * NOISE[:, 0]], 1), 1),
+    "residual 3e-11": (np.stack([Z, 0.3 * Z + 3e-11 * NOISE[:, 0]], 1), 1),
+    "units": (np.stack([1e9 * Z, 1e-9 * NOISE[:, 0]], 1), 1),
+    "offset": (np.stack([1e9 + Z, NOISE[:, 0], 1e-6 * NOISE[:, 1]], 1), 2),
+}
+
+
+def lowest_affine_energy(X, latent):
+    """The closed form, by 60 digits."""
+    with mp.workdps(60):
+        n, d = X.shape
+        A = mp.matrix(X.tolist())
+        A -= mp.ones(n, 1) * (mp.ones(1, n) * A / n)
+        values = sorted(mp.eigsy(A.T * A / n, eigvals_only=True), reverse=True)
+        energies = []
+        for size in range(latent + 1):
+            g = mp.fsum(values[size:]) / (d - size)
+            gain = mp.fsum(mp.log(v / g) for v in values[:size])
+            if all(v > g for v in values[:size]):
+                energies.append(d * mp.log(g) + d + latent + gain)
+        return float(min(energies))
+
+
+@pytest.mark.parametrize("case", NEARLY)
+def test_data_close_to_fewer_dimensions_have_their_finite_minimum_and_no_ray(case):
+    X, latent = NEARLY[case]
+    exact, spread = lowest_affine_energy(X, latent), X.std(axis=0)
+    # Singular values are known to rounding of the largest one, once features are measured alike.
+    tolerance = 4 * X.shape[1] * np.finfo(float).eps * np.linalg.cond((X - X.mean(axis=0)) / spread)
+    known, traced = float(theory.global_minimum(X, latent)), float(jax.jit(theory.global_minimum, static_argnums=1)(X, latent))
+    listed = min(e.loss for e in theory.stationary_points(X, latent))
+    print(
+        f"{exact:.9g}; errors {known - exact:.1e}, traced {traced - exact:.1e}, listed {listed - exact:.1e}, of {tolerance:.1e}"
+    )
+    assert abs(np.array([known, traced, listed]) - exact).max() <= max(tolerance, 1e-12)
+    assert not theory.unbounded_ray(X, latent, 0.0).exists
+
+
+@pytest.mark.parametrize("scale", [[1.0, 1.0, 1.0], [1e9, 1.0, 1e-9]])
+@pytest.mark.parametrize("offset", [0.0, 0.1, 100.0])
+def test_rounding_of_the_data_is_no_dimension_in_whatever_units(scale, offset):
+    X = (np.stack([Z, 0.3 * Z, NOISE[:, 0]], 1) + offset) * np.array(scale)
+    assert theory.global_minimum(X, 2) == jax.jit(theory.global_minimum, static_argnums=1)(X, 2) == -np.inf
+    assert theory.unbounded_ray(X, 2, 0.0).slope == 1.0
+    assert np.isfinite(theory.global_minimum(X, 1)) and not theory.unbounded_ray(X, 1, 0.0).exists
+
+
+def test_a_ray_reproduces_every_feature_in_its_own_units():
+    X = PRODUCT + 1e-12 * NOISE[:20, :1] * np.array([0.0, 0.0, 0.0, 0.0, 1.0])
+    assert theory.unbounded_ray(X, 3, 0.2).exists and not theory.unbounded_ray(X, 2, 0.2).exists
+    X = PRODUCT * np.array([1e9, 1e-3, 1e-3, 1e-3, 1e-3])
+    assert theory.unbounded_ray(X, 2, 0.2).exists and not theory.unbounded_ray(X, 1, 0.2).exists
+
+
+def test_what_is_said_of_the_global_minimum_is_so():
+    """One program: 200 data, two features, one latent."""
+    X = NEARLY["single precision"][0]
+    problem = vae.threshold_vae(X, 1, 0.0)
+    low = stationary.analyze(problem, list(theory.stationary_points(X, 1))[-1].params)
+    assert low.params.log_gamma < np.log(vae.VANISHING * X.var()) and not low.theory.runaway
+    collapsed = stationary.analyze(problem, problem.collapsed())
+    assert collapsed.theory.minimum == pytest.approx(lowest_affine_energy(X, 1), abs=1e-6)
+    assert collapsed.evidence["global"].startswith("exact: energy")
+
+    # Where there is a ray, it is only named at points that go down along it.
+    X = np.tile(data.antipodal(2), (100, 1))
+    problem, ray = vae.threshold_vae(X, 1, 0.5), theory.unbounded_ray(X, 1, 0.5)
+    start = problem.collapsed()
+    for params, label in (
+        (start, "collapsed local minimum"),
+        (start._replace(log_gamma=jnp.array(-40.0)), "not stationary"),
+        (ray.at(1e-12), "global infimum -inf along this ray"),
+        (ray.at(1e-12)._replace(log_std=ray.at(1.7e-12).log_std), "not stationary: gamma runs to zero"),  # F = 1.7 gamma
+        (ray.at(1e-12)._replace(log_std=ray.at(3e-12).log_std), "not stationary"),  # F = 3 gamma: it is better to grow
+        (ray.at(1e-6), "not stationary"),
+    ):
+        point = stationary.analyze(problem, params)
+        slope = jax.grad(lambda g, params=params: problem.loss(params._replace(log_gamma=g)))(params.log_gamma)
+        print(point.label, float(point.theory.push), float(slope))
+        assert point.label == label
+        assert point.theory.push == pytest.approx(float(slope), rel=1e-9, abs=1e-9)
+        assert "unbounded below, it falls like 1 log gamma" in point.evidence["global"]
+
+    # The region in which nothing is lower than collapse is bounded in everything.
+    collapsed = stationary.analyze(problem, start)
+    region = theory.collapse_radius(X, 0.5)
+    near = collapsed.evidence["flat"].split("; ")[1]
+    assert f"shorter than {float(region.radius):.4g}, |log std| and the norms of the means are at most 0.01" in near
+    assert "within 0.01 sqrt(gammabar)" in near and "at least exp(-0.01) gammabar" in near
+    unit = np.sqrt(X.var(axis=0).mean())
+    np.testing.assert_allclose([*region[2:4], region.bias / unit, -np.log(region.gamma / unit**2)], 0.01, rtol=1e-9)
+    beyond = ray.at(1e-20)._replace(weight=0.9 * region.radius * jnp.ones((2, 1)), mean=1.5 / (0.9 * region.radius) * X[:, :1])
+    assert jnp.linalg.norm(beyond.weight, axis=1).max() < region.radius
+    assert problem.loss(beyond) < collapsed.loss
+
+
 def test_rays_under_vmap_with_everything_traced():
     alphas, sets = jnp.array([0.0, 0.5]), jnp.stack([ANTIPODAL, ANTIPODAL @ np.diag([1.0, 0.3]) + 2.0])
     rays = jax.vmap(lambda X, a: theory.unbounded_ray(X, 1, a, 1.5))(sets, alphas)
@@ -395,6 +494,59 @@ def test_the_widest_posterior_decides_and_then_the_farthest_mean():
         assert rows.dead.all() and not rows.strict.any() and not rows.falling.any()
     for sign in (1, -1):
         assert energy_of_row(X, point(X, mean, std, [0]), 0, [sign], ALPHA / (300 * std.max())) > 0
+
+
+def test_only_a_feature_that_never_varies_has_a_row_at_a_strict_minimum():
+    X = np.random.default_rng(3).normal(size=(7, 4))
+    X[:, 1], X[:, 2], X[:, 3] = 0.1, 0.7, 0.7
+    X[4, 2] += 2e-14
+    params = point(X, np.ones((7, 1)), np.linspace(0.2, 0.5, 7)[::-1, None], [1, 2, 3])
+    params = params._replace(bias=params.bias.at[1].add(1e-16).at[3].add(1e-7))
+    rows = theory.dead_rows(X, params, ALPHA, GAMMA)
+    assert rows.strict.tolist() == [False, True, False, False] and not rows.falling.any()
+    far = theory.dead_rows(X, params, ALPHA, GAMMA, 1e-6)  # so far from the point that is meant, the bias may be off
+    assert far.strict.tolist() == [False, True, False, True]
+    # The one that varies by a rounding falls: towards w < 0, as its widest datum is below the mean, by less than a float holds.
+    below = X[0, 2] - float(params.bias[2])
+    assert -1e-13 < below < 0
+    assert energy_of_row(X, params, 2, [-1.0], 1e-8) < 0 < energy_of_row(X, params, 2, [1.0], 1e-8)
+
+
+def test_what_the_distance_to_the_stationary_point_could_turn_round_decides_nothing():
+    X = np.array([[1.0], [-2.0], [1.0]])
+    params = point(X, [[0.1], [2.0], [0.5]], [[0.5 + 1e-6], [0.5], [0.2]], [0])  # the widest and the next disagree
+    for uncertainty, falls in ((0.0, True), (1e-7, True), (1e-6, False), (jnp.nan, False), (jnp.inf, False)):
+        assert theory.dead_rows(X, params, ALPHA, GAMMA, uncertainty).falling[0] == falls
+    params = point(X, [[1e-6], [0.0], [0.0]], [[0.5], [0.3], [0.2]], [0])  # a sign
+    for uncertainty, falls in ((0.0, True), (1e-7, True), (1e-6, False)):
+        assert theory.dead_rows(X, params, ALPHA, GAMMA, uncertainty).falling[0] == falls
+    X[0] = -0.5 + 1e-6  # a deviation
+    params = point(X, [[0.1], [2.0], [0.5]], [[0.5], [0.3], [0.2]], [0])
+    for uncertainty, falls in ((0.0, True), (1e-8, True), (1e-6, False)):
+        assert theory.dead_rows(X, params, ALPHA, GAMMA, uncertainty).falling[0] == falls
+
+
+def test_a_row_left_undecided_by_symmetry_stays_so_near_the_stationary_point():
+    X = np.tile([(1, 0.3), (1, -0.3), (-1, 0.3), (-1, -0.3)], (50, 1))
+    problem = vae.threshold_vae(X, 1, 0.2, beta=0.05)
+
+    def symmetric(v):
+        w, mean, log_std, log_gamma = v
+        weight = jnp.array([[1.0], [0.0]]) * w
+        return VAEParams(weight, jnp.zeros(2), log_gamma, mean * X[:, :1], jnp.full((200, 1), log_std))
+
+    energy = lambda v: problem.structure.loss(symmetric(v))  # noqa: E731
+    step = jax.jit(lambda v: jnp.linalg.solve(jax.hessian(energy)(v), jax.grad(energy)(v)))
+    v = jnp.array([1.2, 1.0, -3.2, -3.0])
+    for _ in range(20):
+        v = v - step(v)
+    params = symmetric(v)
+    assert stationary.analyze(problem, params, directions=0).label == "degenerate, 1 row at zero"
+    moved = params._replace(log_std=params.log_std.at[0, 0].add(3e-7))  # now one datum is the widest
+    assert theory.dead_rows(X, moved, 0.2, jnp.exp(params.log_gamma)).falling[1]
+    near = stationary.analyze(problem, moved, directions=0)
+    assert near.kind == Kind.DEGENERATE and near.label == "degenerate, 1 row at zero"
+    assert "rows" not in near.evidence
 
 
 def test_the_collapsed_point_has_no_falling_rows():

@@ -72,16 +72,16 @@ class Descent(NamedTuple):
     """What a matrix-free search for negative curvature found in p parameters.
 
     eigenvalues and residuals (j,): Rayleigh quotients of orthonormal vectors, ascending, and ||H v - theta v||: within it
-    of theta lies an eigenvalue, and at least as many eigenvalues are negative as quotients. direction: the lowest one's
-    vector. highest, highest_residual: the same at the upper end. width: half-width of the flat band. lower: no eigenvalue
-    lies below it with probability 1 - delta over the random starts (Kuczynski & Wozniakowski 1992, Theorem 4.2).
+    of theta lies an eigenvalue, and at least as many eigenvalues are negative as quotients. directions: the vectors, like
+    params with leading axis j. highest, highest_residual: the same at the upper end. width: half-width of the flat band. lower:
+    no eigenvalue lies below it with probability 1 - delta over the random starts (Kuczynski & Wozniakowski 1992, Theorem 4.2).
     symmetries: dimension of the loss's continuous symmetry at this point, projected out. products: spent. settled: a
     negative curvature was found, or `lower` is as close to zero as asked.
     """
 
     eigenvalues: Array
     residuals: Array
-    direction: Params
+    directions: Params
     highest: Array
     highest_residual: Array
     width: Array
@@ -253,7 +253,7 @@ def descent(
     width = band(scale, p)
     # Both ends of the spectrum may lie further out than those of the Krylov space, by this part of their distance.
     lower = ritz[0] - jnp.where(missed < 0.5, missed / (1 - 2 * missed), jnp.inf) * (ritz[-1] - ritz[0])
-    first = (jnp.asarray(0), values[:kept], residuals[:kept], ends[:, 0], lower, jnp.asarray(size + kept + 1))
+    first = (jnp.asarray(0), values[:kept], residuals[:kept], ends[:, :kept], lower, jnp.asarray(size + kept + 1))
     # The eigenvalue at the upper end is found to its residual; a little more keeps it inside.
     limit = jnp.maximum(highest + highest_residual, 1e-3 * scale) * 1.01
 
@@ -270,16 +270,16 @@ def descent(
         values, residuals, ends = _quotients(operator, vectors[:, -kept:])
         top = jnp.where(missed < 1, (ritz[-1] + missed) / (1 - missed), jnp.inf)
         bound = -0.5 * limit * (jnp.cosh(jnp.arccosh(jnp.maximum(top, 1.0)) / degree) - 1)
-        found = (values, residuals, ends[:, 0])
+        found = (values, residuals, ends)
         best = jax.tree.map(lambda a, b: jnp.where(found[0][0] < best[0][0], a, b), found, tuple(best))
         return i + 1, *best, jnp.maximum(lower, bound), spent + size * degree + kept
 
-    _, values, residuals, direction, lower, spent = jax.lax.while_loop(undecided, sharpen, first)
+    _, values, residuals, vectors, lower, spent = jax.lax.while_loop(undecided, sharpen, first)
     lower = jnp.minimum(lower, values[0])  # rounding
     return Descent(
         eigenvalues=values,
         residuals=residuals,
-        direction=unravel(direction),
+        directions=jax.vmap(unravel)(vectors.T),
         highest=highest,
         highest_residual=highest_residual,
         width=width,

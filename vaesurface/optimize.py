@@ -66,6 +66,36 @@ def descend(transformation: optax.GradientTransformation, steps: int, name: str,
     return Optimizer(name, run)
 
 
+class NoisyOptimizer(NamedTuple):
+    """A named function (loss, params, key) -> Run, for a loss(params, key) that is drawn anew each step."""
+
+    name: str
+    run: Callable[[Callable, Params, Array], Run]
+
+    def __call__(self, loss: Callable[[Params, Array], Array], params: Params, key: Array) -> Run:
+        return self.run(loss, params, key)
+
+
+def descend_noisily(transformation: optax.GradientTransformation, steps: int, name: str) -> NoisyOptimizer:
+    """Optimizer of a sampled loss from any optax transformation: `steps` steps, each with a key of its own.
+
+    `Run.loss` is one more draw at the end. Raises ValueError unless steps >= 1.
+    """
+    if steps < 1:
+        raise ValueError(f"expected steps >= 1, got {steps}; take more")
+
+    def run(loss: Callable[[Params, Array], Array], params: Params, key: Array) -> Run:
+        def step(state, i):
+            params, inner = state
+            change, inner = transformation.update(jax.grad(loss)(params, jax.random.fold_in(key, i)), inner, params)
+            return (optax.apply_updates(params, change), inner), None
+
+        (params, _), _ = jax.lax.scan(step, (params, transformation.init(params)), jnp.arange(steps))
+        return Run(params, loss(params, jax.random.fold_in(key, steps)), None)
+
+    return NoisyOptimizer(name, run)
+
+
 def adam(steps: int = 3000, learning_rate: float = 0.02, record: int | None = None) -> Optimizer:
     """Adam (Kingma & Ba 2015), what people train with; the learning rate falls to zero along a cosine."""
     schedule = optax.cosine_decay_schedule(learning_rate, max(steps, 1))

@@ -43,8 +43,8 @@ class Theory(NamedTuple):
     directions along which the energy is known to increase strictly. falling: number of dead rows along which it is known
     to fall; drop: by how much, together; descent: the displacement to there, like the parameters, or None. radius: row
     norm up to which the collapsed point is known to be the lowest (0: nothing known). minimum: the infimum, NaN where
-    unknown; slope: of the energy in log gamma along a ray where that is -inf. runaway: some parameter has left every
-    sensible scale.
+    unknown; slope: of the energy in log gamma along a ray where that is -inf; push: its derivative by log gamma at the point.
+    runaway: some parameter has left every sensible scale, and no minimum is known to be there.
     """
 
     dead_rows: Array
@@ -56,6 +56,7 @@ class Theory(NamedTuple):
     radius: Array
     minimum: Array
     slope: Array
+    push: Array
     runaway: Array
 
 
@@ -128,14 +129,29 @@ class Problem(NamedTuple):
     structure: Structure | None = None  # exact inertia and Newton steps in time linear in n
     information: Callable[[Params], Array] | None = None  # (k,) twice the KL in nats per latent: active dimensions
     settle: Callable[[Params], Params] | None = None  # sets what has no effect on the energy to exactly zero
-    theory: Callable[[Params], Theory] | None = None  # what is known in closed form about a point
+    # theory(params, uncertainty): what is known in closed form about the stationary point that params are so near to, measured
+    # as the largest change of a parameter in units of its size
+    theory: Callable[[Params, Array], Theory] | None = None
     # natural sizes of the parameters, like params: makes "near" and "small" independent of units; default max(1, |theta|)
     size: Callable[[Params], Params] | None = None
     # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to symmetry are one
     latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
+    # relabel(params, order, sign): latent j of the result is sign[j] times latent order[j]; order and sign (k,)
+    relabel: Callable[[Params, Array, Array], Params] | None = None
     symmetry: Symmetry | None = None  # flat directions that are no degeneracy
     # recipe() is (make, arrays) with make(**arrays) this problem and make hashable: `compiled` needs it, and `proof`
     recipe: Callable[[], tuple[Callable[..., Any], dict[str, Any]]] | None = None
+    # original() is the problem as its recipe makes it: one of which a part was replaced is another, and has no recipe
+    original: Callable[[], Any] | None = None
+
+
+def recipe_of(problem: Problem) -> tuple[Callable[..., Any], dict[str, Any]] | None:
+    """(make, arrays) with make(**arrays) this problem, or None: without a recipe, or where `_replace` has left it behind."""
+    if problem.recipe is None:
+        return None
+    if problem.original is not None and any(a is not b for a, b in zip(problem, problem.original(), strict=True)):
+        return None
+    return problem.recipe()
 
 
 def compiled(function: Callable, problem: Problem, *args: Any, **static: Any) -> Any:
@@ -145,9 +161,10 @@ def compiled(function: Callable, problem: Problem, *args: Any, **static: Any) ->
     shape; without, they become part of it.
     """
     options = tuple(sorted(static.items()))
-    if problem.recipe is None:
+    recipe = recipe_of(problem)
+    if recipe is None:
         return _with_problem(function, problem, options, args)
-    make, arrays = problem.recipe()
+    make, arrays = recipe
     return _with_recipe(function, make, options, arrays, args)
 
 

@@ -238,7 +238,7 @@ def _prove_point(X: np.ndarray, settings: dict, numbers: dict) -> None:
     _require_keys(numbers, "center", "half_width", "inertia")
     center, half = (_parts(X, settings, numbers[k]) for k in ("center", "half_width"))
     found = _inertia(X, settings, center, half)
-    if numbers["inertia"] != found:
+    if not _same(numbers["inertia"], found):
         raise Unproved(f"the inertia is {found}, not {numbers['inertia']}")
 
 
@@ -392,8 +392,10 @@ def _prove_ray(X: np.ndarray, settings: dict, numbers: dict) -> None:
     if not all(re.fullmatch(r"-?\d{1,4000}(/\d{1,4000})?", b) for b in numbers["bias"]):
         raise Unproved("the bias must be fractions")
     pivots, slope, constant = _ray(X, settings, [Fraction(b) for b in numbers["bias"]])
-    if [numbers["pivots"], numbers["rank"]] != [pivots, len(pivots)]:
-        raise Unproved(f"the pivots are {pivots}")
+    if not _same([*numbers["pivots"], numbers["rank"]], [*pivots, len(pivots)]):
+        raise Unproved(f"the pivots are {pivots}, the rank is {len(pivots)}")
+    if not all(type(numbers[k]) is float for k in ("slope", "constant")):
+        raise Unproved("slope and constant must be decimal numbers")
     if not (0 < numbers["slope"] <= slope and constant <= numbers["constant"] < math.inf):
         raise Unproved(f"the energy is known to be at most {float(constant)} + {float(slope)} log gamma")
 
@@ -402,9 +404,12 @@ _PROOFS = {POINT: _prove_point, COLLAPSED: _prove_collapse, UNBOUNDED: _prove_ra
 
 
 def _settings(problem: "Problem") -> tuple[np.ndarray, dict[str, Any]]:
-    if problem.recipe is None:
+    from vaesurface.problem import recipe_of
+
+    recipe = recipe_of(problem)
+    if recipe is None:
         raise ValueError("expected a problem of vae.threshold_vae, got one without recipe; proofs are about that energy")
-    make, arrays = problem.recipe()
+    make, arrays = recipe
     given = arrays | vars(make)
     settings = {k: None if given[k] is None else float(given[k]) for k in ("alpha", "gamma", "beta")}
     return data.check(given["X"]), {"latent": int(given["latent"]), **settings}
@@ -442,6 +447,11 @@ def _distance(a: dict, b: dict, sizes: dict) -> float:
 
 def _plain(parts: dict) -> dict[str, Any]:
     return {k: v.tolist() for k, v in parts.items()}
+
+
+def _same(given: Any, integers: list[int]) -> bool:
+    """Whether they are those numbers, and plain integers: True and 1.0 equal 1, and read otherwise."""
+    return given == integers and all(type(x) is int for x in given)
 
 
 def _require_keys(given: dict, *keys: str) -> None:

@@ -37,7 +37,7 @@ except ImportError:  # Windows: do not start two processes on a new store at the
 
 __all__ = ["Store", "create", "dataset", "open", "recall", "save"]
 
-FORMAT = 2  # of the directory; raised by changes that older code would misread
+FORMAT = 3  # of the directory; raised by changes that older code would misread
 DIMENSIONS = {  # trailing dimensions of the leaves that every threshold VAE's points have
     "params_weight": ("feature", "latent"),
     "params_bias": ("feature",),

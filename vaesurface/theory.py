@@ -15,7 +15,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
-from typing import NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +27,9 @@ from jax.typing import ArrayLike
 from vaesurface import moments
 from vaesurface.problem import VAEParams
 
-EXACT = 1e-10  # of the data's scale: the largest error of a reconstruction that counts as exact
+ULPS = 16  # of the largest number of a feature (or alpha): errors of a reconstruction below that are rounding
 TIED = 1e-7  # relative difference of posterior widths that the rounding of a refined point could turn round
 ROUNDING = 1e-9  # in natural units: what a refined point's means and biases are uncertain by
-CONSTANT = 1e-12  # of sqrt(gammabar): a feature that differs no more from its bias never varies
 GENERIC = 8  # fixed random lines on which a falling row is looked for, next to the latents' axes
 FAITHFUL = 2e-12  # relative error of a Gaussian tail 35 standard deviations out, where rounding counts thousandfold
 GRID = 64  # distances per line, 35 standard deviations below the threshold to well past it
@@ -100,14 +100,40 @@ class Rows(NamedTuple):
     drop: Array
 
 
-def _spectrum(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, eigenvalues (descending, rounding below zero cut) and directions (columns) of the covariance."""
+def _centered(X: Any) -> tuple[Any, Any]:
+    """Mean and deviations from it: twice, as the first mean's rounding would be another principal direction."""
     center = X.mean(axis=0)
-    _, singular, directions = np.linalg.svd(X - center, full_matrices=len(X) < X.shape[1])
-    values = np.zeros(X.shape[1])
-    values[: singular.size] = singular**2 / len(X)
-    values[values < np.finfo(float).eps * len(values) * values[0]] = 0.0
-    return center, values, directions.T
+    center = center + (X - center[None]).mean(axis=0)
+    Z = X - center[None]
+    return center, Z - Z.mean(axis=0)[None]
+
+
+def _eigenvalues(X: Any, xp: ModuleType) -> Any:
+    """Eigenvalues (d,) of the covariance, descending, and exactly zero beyond the rank of the data up to rounding.
+
+    They are squared singular values, down to eps^2 of the largest where eigenvalues of the covariance end at eps; with the
+    largest features first LAPACK keeps the digits of small ones on top. The rank does not depend on the features'
+    units: each is counted in units in the last place of its largest number, and what is below the norm of so much random
+    rounding of the data, or below that of the decomposition itself, is zero.
+    """
+    n, d = X.shape
+    _, Z = _centered(X)
+    eps = np.finfo(np.float64).eps
+    unit = eps * xp.max(xp.abs(X), axis=0)
+    order = xp.argsort(-xp.sum(Z**2, axis=0))
+    R = xp.linalg.qr(Z[:, order], mode="r")
+    singular = xp.linalg.svd(R, compute_uv=False)
+    counted = xp.linalg.svd(R / xp.where(unit > 0, unit, 1.0)[order][None], compute_uv=False)
+    rank = xp.sum(counted > 4 * (math.sqrt(n) + math.sqrt(d)) + max(n, d) * eps * counted[0])
+    values = xp.where(xp.arange(singular.size) < rank, singular**2 / n, 0.0)
+    return xp.concatenate([values, xp.zeros(d - singular.size)])
+
+
+def _spectrum(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, eigenvalues (descending) and directions (columns) of the covariance."""
+    center, Z = _centered(X)
+    directions = np.linalg.svd(Z, full_matrices=len(X) < X.shape[1])[2]
+    return center, _eigenvalues(X, np), directions.T
 
 
 def _gamma(values: np.ndarray, retained: Sequence[int], gamma: float | None, beta: float) -> float:
@@ -161,14 +187,13 @@ def stationary_points(X: np.ndarray, latent: int, gamma: float | None = None, be
 def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Array:
     """Energy of the affine model's global minimum.
 
-    It is -inf where gamma is learned and r <= latent directions, with beta r < d, span the data. Otherwise it keeps the
-    leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X, gamma and beta may be
-    traced.
+    It is -inf where gamma is learned and r <= latent directions, with beta r < d, span the data to within their rounding.
+    Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X,
+    gamma and beta may be traced. O(n d^2) in time.
     """
     # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that is being traced.
-    xp, Z = (jnp, X) if isinstance(X, jax.core.Tracer) else (np, np.asarray(X, np.float64))
-    values = jnp.asarray(xp.linalg.eigvalsh(xp.atleast_2d(xp.cov(Z.T, bias=True)))[::-1])
-    values = jnp.where(values > len(values) * jnp.finfo(values.dtype).eps * values[0], values, 0.0)
+    traced = isinstance(X, jax.core.Tracer)
+    values = jnp.asarray(_eigenvalues(X, jnp) if traced else _eigenvalues(np.asarray(X, np.float64), np))
     d, beta = len(values), jnp.asarray(beta, values.dtype)
     energies = []
     for size in range(min(latent, d) + 1):
@@ -246,46 +271,48 @@ def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: A
 
 
 @partial(jax.jit, static_argnums=1)
-def unbounded_ray(X: ArrayLike, latent: int, alpha: ArrayLike, beta: ArrayLike = 1.0) -> Ray:
+def unbounded_ray(X: ArrayLike, latent: int, alpha: ArrayLike, beta: ArrayLike = 1.0, lowest: ArrayLike | None = None) -> Ray:
     """A ray along which the energy tends to minus infinity as gamma -> 0, gamma learned, where one is found.
 
     If W mu_i = M_i = x_i - b + alpha sign(x_i - b) for all i, the decoder reproduces the data through the threshold. With
     q columns of W and sigma^2 proportional to gamma, the error is proportional to gamma too and the posteriors cost
     -beta q log gamma: the energy's slope in log gamma is d - beta q, and the ray exists for beta q < d. Of five biases (the
     data's mean, midrange, zero, minimum and maximum, all per feature) the one that needs the fewest columns is taken, and
-    its reconstruction compared with the data: it must agree to 1e-10 of their scale and the rounding of their mean. At
-    alpha > 0 "not found" proves nothing: another bias may do, or other values of M than 0 where x = b. At alpha = 0 the mean
-    is the best of all biases, and a ray is found where `global_minimum` is -inf, but for data whose distance from q
-    dimensions lies between 1e-10 and 1e-7 of their scale: that is zero for `global_minimum`, which squares it.
+    its reconstruction compared with the data: each feature must agree to 16 units in the last place of its largest number
+    plus alpha, so what is found is true to rounding (`proof.certify_unbounded` knows no rounding). At alpha > 0 "not
+    found" proves nothing: another bias may do, or other values of M than 0 where x = b. At alpha = 0 the mean is the best of
+    all biases, and there is no ray where `global_minimum` is finite (lowest: its value, if known already).
     X (n, d), alpha and beta may be traced. Jitted.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
     n, d = X.shape
-    center, low, high = X.mean(axis=0), X.min(axis=0), X.max(axis=0)
+    center, low, high = _centered(X)[0], X.min(axis=0), X.max(axis=0)
     biases = jnp.stack([center, 0.5 * (low + high), jnp.zeros_like(low), low, high])
-    rounding = 64 * jnp.finfo(X.dtype).eps * jnp.max(jnp.abs(X))  # of a mean over n
-    tolerance = EXACT * jnp.max(jnp.abs(X - center[None])) + rounding
+    rounding = ULPS * jnp.finfo(X.dtype).eps * jnp.max(jnp.abs(X), axis=0)
+    tolerance = rounding + ULPS * jnp.finfo(X.dtype).eps * alpha
 
-    def error(bias: Array, u: Array) -> Array:
+    def exact(bias: Array, u: Array) -> Array:
         y = jnp.sign(u) * jnp.maximum(jnp.abs(u) - alpha, 0.0)
-        return jnp.max(jnp.abs(y + bias[None] - X))
+        return jnp.all(jnp.abs(y + bias[None] - X) <= tolerance[None])
 
     def factor(bias: Array) -> tuple[Array, Array, Array]:
-        """Orthonormal columns (k, n) and rows (k, d), and how many are needed, by Gram-Schmidt on the longest column left."""
-        deviation = jnp.where(jnp.abs(X - bias[None]) > rounding, X - bias[None], 0.0)
+        """Columns (k, n), rows (k, d) and how many are needed, by Gram-Schmidt on the feature that is reproduced worst."""
+        deviation = jnp.where(jnp.abs(X - bias[None]) > rounding[None], X - bias[None], 0.0)
         M = deviation + alpha * jnp.sign(deviation)
 
         def peel(rest: Array, _: None) -> tuple[Array, tuple[Array, Array, Array]]:
             square = jnp.sum(rest**2, axis=0)
-            length = jnp.sqrt(jnp.max(square))
-            column = rest[:, jnp.argmax(square)] / jnp.where(length > 0, length, 1.0)
+            worst = jnp.argmax(jnp.sqrt(square) / jnp.where(tolerance > 0, tolerance, 1.0))
+            column = rest[:, worst] / jnp.where(square[worst] > 0, jnp.sqrt(square[worst]), 1.0)
             row = column @ rest
             rest = rest - column[:, None] * row[None]
-            return rest, (column, row, error(bias, M - rest) <= tolerance)
+            again = column @ rest  # twice, and nothing along the column is left but the rounding of what is left
+            rest = rest - column[:, None] * again[None]
+            return rest, (column, row + again, exact(bias, M - rest))
 
-        columns, rows, exact = jax.lax.scan(peel, M, length=latent)[1]
-        return columns, rows, jnp.where(jnp.any(exact), jnp.argmax(exact) + 1, latent + 1)
+        columns, rows, enough = jax.lax.scan(peel, M, length=latent)[1]
+        return columns, rows, jnp.where(jnp.any(enough), jnp.argmax(enough) + 1, latent + 1)
 
     ranks = jax.lax.map(lambda bias: factor(bias)[2], biases)
     bias = biases[jnp.argmin(ranks)]
@@ -294,7 +321,10 @@ def unbounded_ray(X: ArrayLike, latent: int, alpha: ArrayLike, beta: ArrayLike =
     weight = jnp.where(used, rows, 0.0).T / jnp.sqrt(1.0 * n)
     mean = jnp.where(used, columns, 0.0).T * jnp.sqrt(1.0 * n)
     slope = d - jnp.asarray(beta, X.dtype) * rank
-    exists = (rank <= latent) & (slope > 0) & (error(bias, mean @ weight.T) <= tolerance)
+    exists = (rank <= latent) & (slope > 0) & exact(bias, mean @ weight.T)
+    if lowest is None:
+        lowest = jax.lax.cond(exists & (alpha == 0), lambda: global_minimum(X, latent, None, beta), lambda: -jnp.inf)
+    exists &= (alpha > 0) | (jnp.asarray(lowest) == -jnp.inf)
     return Ray(exists, *(jnp.where(exists, x, jnp.nan) for x in (slope, weight, bias, mean)))
 
 
@@ -334,35 +364,46 @@ def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLike) -> Rows:
+def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLike, uncertainty: ArrayLike = 0.0) -> Rows:
     """What the energy does where rows of the weight are exactly zero, alpha > 0: judged for each row on its own.
 
-    The row of a feature that equals its bias for every datum can only add error: zero is its strict minimum. Otherwise let
+    The row of a feature that is the same number for every datum can only add error: zero is its strict minimum. Otherwise let
     w = t u. As t -> 0 the datum of largest s_i = (sum_j u_j^2 sigma_ij^2)^(1/2) outweighs all others by a factor without
     bound, for E pi ~ sign(u.mu_i) t s_i h1((alpha - t |u.mu_i|) / (t s_i)), and its term -2 (x_ik - b_k) E pi outweighs its
     E pi^2. So the energy falls along u where (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. u
     runs over the latents' axes and a few fixed lines, both ways; of those that fall the one of the largest drop is kept. A
     feature so faint that (x_ik - b_k) < alpha / 35^2 may have no drop that float64 holds: it begins at energies like
-    exp(-alpha / (2 (x_ik - b_k))). (Derived here.) Everything may be traced. Jitted; O(n d) in memory, O(n d k) in time.
+    exp(-alpha / (2 (x_ik - b_k))). (Derived here.)
+
+    uncertainty: how far the stationary point that is meant may be, as the largest change of a parameter in units of its size
+    (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs and deviations that so much, with a factor of two in
+    hand, could turn round decide nothing. Everything may be traced. Jitted; O(n d) in memory, O(n d k) in time.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
     latent = params.weight.shape[1]
-    unit = jnp.sqrt(jnp.mean((X - X.mean(axis=0, keepdims=True)) ** 2))
+    center = X.mean(axis=0)
+    unit = jnp.sqrt(jnp.mean((X - center[None]) ** 2))
     deviation = X - params.bias[None]
     largest = jnp.max(jnp.abs(deviation), axis=0)
+    far = jnp.where(jnp.isfinite(uncertainty), uncertainty, jnp.inf)
+    wide, away = (jnp.maximum(1.0, jnp.max(jnp.abs(x))) for x in (params.log_std, params.mean))
+    tied = jnp.maximum(TIED, 4.0 * far * wide)
+    unsigned = jnp.maximum(ROUNDING, 2.0 * math.sqrt(latent) * far * away)
+    doubt = jnp.maximum(ROUNDING * unit, 2.0 * far * jnp.maximum(unit, jnp.abs(params.bias - center)))
+    same = (X.min(axis=0) == X.max(axis=0)) & (largest <= doubt + ULPS * jnp.finfo(X.dtype).eps * jnp.abs(center))
     dead = jnp.all(params.weight == 0, axis=1)
-    varying = dead & (largest > CONSTANT * unit) & (alpha > 0)
+    varying = dead & (X.min(axis=0) < X.max(axis=0)) & (alpha > 0)
     generic = np.random.default_rng(0).normal(size=(GENERIC if latent > 1 else 0, latent))
     lines = jnp.asarray(np.concatenate([np.eye(latent), generic / np.linalg.norm(generic, axis=1, keepdims=True)]))
 
     def along(u: Array) -> tuple[Array, Array]:
         """Distances and drops (2, d) for u and -u; a drop of -1 where the row does not fall."""
         center, spread = _projected(params, u)
-        first = (spread >= (1.0 - TIED) * jnp.max(spread))[:, None]
-        side = jnp.where(jnp.abs(center) > ROUNDING, jnp.sign(center), 0.0)[:, None] * deviation
+        first = (spread >= (1.0 - tied) * jnp.max(spread))[:, None]
+        side = jnp.where(jnp.abs(center) > unsigned, jnp.sign(center), 0.0)[:, None] * deviation
         least, most = jnp.min(side, axis=0, initial=jnp.inf, where=first), jnp.max(side, axis=0, initial=-jnp.inf, where=first)
-        proved = jnp.stack([least, -most]) > ROUNDING * unit
+        proved = jnp.stack([least, -most]) > doubt[None]
 
         safe = jnp.where(alpha > 0, alpha, 1.0)
         start = safe / jnp.max(35.0 * spread + jnp.abs(center))
@@ -390,7 +431,7 @@ def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLik
     falling = varying & (drop >= 0)
     return Rows(
         dead=dead,
-        strict=dead & ~varying & (alpha > 0),
+        strict=dead & same & (alpha > 0),
         falling=falling,
         direction=jnp.where(falling[:, None], direction, 0.0),
         distance=jnp.where(falling, distance, 0.0),

@@ -20,11 +20,11 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, losses, moments, theory
-from vaesurface.problem import STREAM, Parts, Problem, Structure, Theory, VAEParams, compiled, require_float64
+from vaesurface.problem import STREAM, Parts, Problem, Structure, Theory, VAEParams, compiled, recipe_of, require_float64
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
 NEGLIGIBLE = 1e-12
-# A learned gamma below this fraction of gammabar is on its way to zero: the energy is falling without bound.
+# A learned gamma below this fraction of gammabar is taken to be on its way to zero, unless the energy has a lower bound.
 VANISHING = 1e-10
 
 
@@ -116,19 +116,23 @@ def threshold_vae(
     def information(params: VAEParams) -> Array:
         return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
 
-    def known(params: VAEParams) -> Theory:
-        rows = theory.dead_rows(Z, params, alpha, gamma_of(params))
+    def known(params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
+        rows = theory.dead_rows(Z, params, alpha, gamma_of(params), uncertainty)
         region = theory.collapse_radius(Z, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, rows.dead)
         falling = rows.falling & ~trivial
         # Where the fall is too weak to be measured, a small step of the row's own scale shows the way.
         length = jnp.where(rows.distance > 0, rows.distance, 0.1 * alpha)
         move = jnp.where(falling[:, None], length[:, None] * rows.direction, 0.0)
-        affine = theory.global_minimum(X, latent, gamma, beta)
-        slope, minimum = jnp.asarray(jnp.nan), jnp.where(alpha == 0, affine, jnp.nan)
+        # At large n this decomposition takes longer than all else here.
+        minimum = jax.lax.cond(alpha == 0, lambda: theory.global_minimum(X, latent, gamma, beta), lambda: jnp.nan)
+        slope = push = jnp.asarray(jnp.nan)
         if fixed is None:
-            ray = theory.unbounded_ray(Z, latent, alpha, beta)
-            slope, minimum = ray.slope, jnp.where(ray.exists, -jnp.inf, minimum)
+            ray = theory.unbounded_ray(Z, latent, alpha, beta, minimum)
+            slope = ray.slope
+            minimum = jnp.where(ray.exists, -jnp.inf, jnp.where(minimum == -jnp.inf, jnp.nan, minimum))
+            rest = d * params.log_gamma + jnp.mean(jnp.sum(losses.divergence(params.mean, params.log_std), axis=1)) * beta
+            push = d - (structure.loss(params) - rest)
         return Theory(
             dead_rows=jnp.sum(rows.dead),
             collapsed=trivial | (jnp.all(rows.dead) & (jnp.max(information(params)) < 1e-10)),
@@ -139,7 +143,8 @@ def threshold_vae(
             radius=jnp.where(trivial, region.radius, 0.0),
             minimum=minimum,
             slope=slope,
-            runaway=(gamma_of(params) < VANISHING * gammabar) & (fixed is None),
+            push=push,
+            runaway=(gamma_of(params) < VANISHING * gammabar) & (fixed is None) & ~jnp.isfinite(minimum),
         )
 
     def size(params: VAEParams) -> VAEParams:
@@ -153,6 +158,13 @@ def threshold_vae(
         rest = params.bias - center
         rest = rest if params.log_gamma is None else jnp.append(rest, params.log_gamma)
         return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
+
+    def relabel(params: VAEParams, order: Array, sign: Array) -> VAEParams:
+        return params._replace(
+            weight=params.weight[:, order] * sign[None],
+            mean=params.mean[:, order] * sign[None],
+            log_std=params.log_std[:, order],
+        )
 
     def recipe() -> tuple[Callable[..., Problem], dict[str, Any]]:
         return _Make(latent), {"X": Z, "alpha": alpha, "gamma": gamma, "beta": beta}
@@ -171,9 +183,40 @@ def threshold_vae(
         known,
         size,
         latents,
+        relabel,
         recipe=recipe,
+        original=lambda: problem,
     )
     return problem
+
+
+def sampled_loss(problem: Problem, params: VAEParams, key: Array, samples: int = 1, batch: int | None = None) -> Array:
+    """What training sees of a threshold VAE's energy: an unbiased draw of `problem.loss(params)`, and so is its gradient.
+
+    samples: latents drawn per datum, z = mu + sigma eps (Kingma & Welling 2014; Rezende et al. 2014), the KL part being
+    exact; batch: data drawn without replacement (None: all). The gradient of data left out is zero. Where no draw passes
+    the threshold, as at W = 0 and alpha > 0, that of the weight is exactly zero. Raises ValueError for numbers out of range.
+    """
+    recipe = recipe_of(problem)
+    if recipe is None:
+        raise ValueError("expected a threshold VAE's problem, got one without recipe; make it with vae.threshold_vae")
+    arrays = recipe[1]
+    X, alpha, gamma, beta = (arrays[name] for name in ("X", "alpha", "gamma", "beta"))
+    n = len(X)
+    if samples < 1 or not 1 <= (n if batch is None else batch) <= n:
+        raise ValueError(f"expected samples >= 1 and a batch of 1 to {n} data, got {samples} and {batch}; change either")
+    which, noise = jax.random.split(key)
+    mean, log_std, x = params.mean, params.log_std, X
+    if batch is not None:
+        mean, log_std, x = (a[jax.random.choice(which, n, (batch,), replace=False)] for a in (mean, log_std, x))
+    z = mean[None] + jnp.exp(log_std)[None] * jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
+    u = z @ params.weight.T
+    y = jnp.where(jnp.abs(u) >= alpha, u - alpha * jnp.sign(u), 0.0) + params.bias[None, None]
+    error = jnp.mean((x[None] - y) ** 2, axis=0)
+    log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
+    return jnp.mean(
+        jnp.sum(losses.gaussian(error, log_gamma), axis=1) + beta * jnp.sum(losses.divergence(mean, log_std), axis=1)
+    )
 
 
 @dataclass(frozen=True)

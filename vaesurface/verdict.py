@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 
 from vaesurface.curvature import FLAT, Descent, Inertia
-from vaesurface.probe import Probe
+from vaesurface.probe import Kink, Probe
 from vaesurface.problem import Params, Theory
 
 STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationary
@@ -24,6 +24,10 @@ STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationar
 # Newton step is at most NEAR: where the loss decays for ever (like exp(-w) or 1/w) it does not shrink with the gradient.
 SCALED = 1e-7
 NEAR = 1e-3
+# Share of the ray's slope with which the energy must fall with log gamma at a point said to be on a ray to -inf. On one, with
+# posteriors at their best, the expected squared error F is beta q gamma + O(gamma^2), and so dL/dlog gamma = d - F / gamma
+# tends to the slope d - beta q; off it F tends to a constant, and d - F / gamma to -inf.
+DOWNHILL = 0.5
 
 
 class Kind(IntEnum):
@@ -64,10 +68,13 @@ class StationaryPoint(NamedTuple):
     change of a parameter in the Newton step, in units of its size; inertia, and wide: the same with ten times the flat
     band; kind: a `Kind`; active (k,) bool, or None where the problem has no latents; theory: what is known in closed form,
     or None; symmetries: dimension of the loss's continuous symmetry; reliable: whether neither rounding nor the distance
-    to the stationary point could change the count; optimal: at the global minimum; descent: a direction along which the
-    loss falls, like params, zero where none was found (None: not kept); curvature: the quadratic form v'Hv of that
-    direction v at length one; probe: what was found along unexplained flat directions, or None; search: what a matrix-free
-    search found, or None where all eigenvalues are known; refinement: what `refine` did, without its params, or None.
+    to the stationary point could change the count; optimal: at the global minimum; descent: like params, zero where
+    none was found (None: not kept). Where eigenvalues are negative, a direction of length one along which, and against which,
+    the loss falls for as far as the quadratic model holds; elsewhere the displacement to a lower point: loss(params + descent)
+    is below loss, by more than rounding where a fall was measured, and the way there need not be straight. curvature: the
+    quadratic form v'Hv of that v; probe: what was found along unexplained flat directions, or None; search: what a
+    matrix-free search found, or None where all eigenvalues are known; refinement: what `refine` did, without its params, or
+    None; kink: how well the loss follows its quadratic model, or None where theory knows that it is smooth.
     """
 
     params: Params
@@ -88,6 +95,7 @@ class StationaryPoint(NamedTuple):
     probe: Probe | None = None
     search: Descent | None = None
     refinement: Refinement | None = None
+    kink: Kink | None = None
 
     @property
     def label(self) -> Any:
@@ -115,24 +123,28 @@ def _label(p: StationaryPoint) -> str:
     collapsed = ", collapsed" * (p.theory is not None and bool(p.theory.collapsed))
     negative, flat, _ = (int(x) for x in p.inertia)
     match Kind(int(p.kind)):
-        case Kind.NOT_STATIONARY if p.theory is not None and p.theory.runaway:
-            unbounded = p.theory.minimum == -np.inf
-            return "global infimum -inf along this ray" if unbounded else "not stationary: gamma runs to zero"
+        case Kind.NOT_STATIONARY if p.theory is not None and p.theory.runaway and p.theory.push > 0:
+            if p.theory.minimum == -np.inf and p.theory.push >= DOWNHILL * p.theory.slope:
+                return "global infimum -inf along this ray"
+            return "not stationary: gamma runs to zero"
         case Kind.NOT_STATIONARY if p.grad_norm <= STATIONARY:
             return "not stationary, though the gradient is small"
         case Kind.NOT_STATIONARY:
             return "not stationary"
-        case Kind.SADDLE if negative:
+        case Kind.SADDLE if negative and p.reliable:
             # A flat direction that nothing explains may hide a descent direction too small for float64.
             more = " or more" * (p.search is not None or _unexplained(p) > 0)
             return f"saddle of index {negative}{more}{collapsed}"
         case Kind.SADDLE:
-            where = f"{_rows(int(p.theory.falling))}" if p.theory is not None and p.theory.falling else "a flat direction"
+            where = "a kink" if _kinked(p) else "a flat direction"
+            where = _rows(int(p.theory.falling)) if p.theory is not None and p.theory.falling else where
             return f"degenerate saddle, descent along {where}{collapsed}"
         case Kind.MAXIMUM:
             return "maximum"
+        case Kind.DEGENERATE if _kinked(p):
+            return f"degenerate, not twice differentiable here{collapsed}"
         case Kind.DEGENERATE if p.search is not None:
-            return f"undecided, no negative curvature found{collapsed}"
+            return f"undecided, no {'' if p.reliable else 'lasting '}negative curvature found{collapsed}"
         case Kind.DEGENERATE:
             dead = 0 if p.theory is None else int(p.theory.dead_rows)
             by_rows = dead and p.active is not None and flat == dead * p.active.size
@@ -145,6 +157,10 @@ def _label(p: StationaryPoint) -> str:
 
 def _rows(count: int) -> str:
     return f"{count} row{'s' * (count > 1)} at zero"
+
+
+def _kinked(p: StationaryPoint) -> bool:
+    return p.kink is not None and bool(p.kink.found)
 
 
 def _unexplained(p: StationaryPoint) -> int:
@@ -161,35 +177,45 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
         "stationary": f"{'yes' if reached else 'no'}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
         f"in units of the parameters' sizes at most {float(p.scaled_grad):.1e} ({SCALED:g}), Newton step "
         f"{float(p.newton_step):.1e} ({NEAR:g})",
-        "inertia": f"exact in float64: {negative} negative, {flat} flat, {positive} positive eigenvalues over all "
-        f"parameters; flat means |lambda| <= {FLAT:g} p eps max|lambda|",
+        "inertia": f"counted: {negative} negative, {flat} flat, {positive} positive eigenvalues of the Hessian as computed in "
+        f"float64, over all parameters; flat means |lambda| <= {FLAT:g} p eps max|lambda|",
     }
     if p.search is not None:
-        said["inertia"] = _searched(p.search, negative, positive)
-    elif not p.reliable:
+        said["inertia"] = _searched(p.search, p)
+    elif not p.reliable and not _kinked(p):
         said["inertia"] = (
             "undecided: rounding, or the distance to the stationary point, could change the count of "
             f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
         )
     elif tuple(map(int, p.wide)) != (negative, flat, positive):
         said["inertia"] += "; with ten times that width {} negative, {} flat, {} positive".format(*map(int, p.wide))
-    if negative and p.search is None and reached:
+    if negative and p.reliable and p.search is None and reached:
         said["descent"] = f"measured: curvature {float(p.curvature):.3g} along the direction that `analyze` hands back"
     if p.symmetries > 0:
         said["symmetry"] = f"exact: {int(p.symmetries)} directions along which the loss is constant"
     if p.theory is not None:
         said |= _known(p, p.theory)
     if p.probe is not None and (p.kind == Kind.DEGENERATE or (p.kind == Kind.SADDLE and p.probe.falls)):
-        q = p.probe
-        said["probe"] = (
-            f"found: along a flat direction the loss falls, by {float(q.drop):.3g} at distance {float(q.radius):.3g}"
-            if q.falls
-            else f"nothing lower found along {int(q.directions)} flat directions, up to distance {float(q.radius):.3g}"
-        ) + " (distances in units of the parameters' sizes)"
+        said["probe"] = f"{_looked(p.probe)} (distances in units of the parameters' sizes)"
+    if p.kink is not None and p.kink.found:
+        said["kink"] = (
+            f"found: the loss leaves its quadratic model by {float(p.kink.mismatch):.3g} distance^2 however near: not twice "
+            "differentiable here, and eigenvalues say nothing"
+        ) + (f"; along a straight line it falls, by {float(p.kink.drop):.3g}" if p.kink.falls else "")
     return said
 
 
-def _searched(s: Descent, negative: int, positive: int) -> str:
+def _looked(q: Probe) -> str:
+    where = f"by {float(q.drop):.3g} at distance {float(q.radius):.3g}"
+    if q.falls:
+        return f"found: along a flat direction the loss falls, {where}"
+    if q.drop > 0:
+        return f"lower along a flat direction, {where}, but no fall all the way there could be told from rounding: no verdict"
+    return f"nothing lower found along {int(q.directions)} flat directions, up to distance {float(q.radius):.3g}"
+
+
+def _searched(s: Descent, p: StationaryPoint) -> str:
+    negative, lasting = int(p.inertia.negative), int(p.wide.negative)
     low, highest = float(s.eigenvalues[0]), float(s.highest)
     norm = max(abs(low), abs(highest))
     ends = (
@@ -197,11 +223,14 @@ def _searched(s: Descent, negative: int, positive: int) -> str:
         f"{float(s.residuals[0]):.1g}) to {highest:.3g} ({float(s.highest_residual):.1g}); "
     )
     if negative:
-        wide = int((s.eigenvalues < -10 * s.width).sum())
         return (
-            f"{ends}proved: at least {negative} negative eigenvalue{'s' * (negative > 1)} ({wide} beyond ten times the flat "
+            f"{ends}proved: at least {negative} negative eigenvalue{'s' * (negative > 1)} ({lasting} beyond ten times the flat "
             f"band {float(s.width):.1g}), `analyze` hands the lowest one's direction back"
         )
+    if p.kind == Kind.DEGENERATE and s.lower > s.width:
+        return f"{ends}undecided: the lowest eigenvalue changes by more than a quarter over the Newton step"
+    if not p.reliable:
+        return f"{ends}undecided: negative ones change by more than a quarter over the Newton step"
     return (
         f"{ends}none negative found; no eigenvalue below {float(s.lower):.3g} = {float(s.lower) / norm:.1g} ||H|| with "
         f"probability {1 - float(s.delta):g}" + ("" if s.settled else "; not as close as asked: more products are needed")
@@ -213,7 +242,11 @@ def _known(p: StationaryPoint, theory: Theory) -> dict[str, str]:
     if theory.strict > 0 and p.kind in (Kind.MINIMUM, Kind.SADDLE):
         said["flat"] = f"proved: the energy rises strictly along {int(theory.strict)} of the flat directions"
         if theory.radius > 0:
-            said["flat"] += f"; nothing is lower while every row of the weight is shorter than {float(theory.radius):.4g}"
+            said["flat"] += (
+                f"; nothing is lower while every row of the weight is shorter than {float(theory.radius):.4g}, |log std| and "
+                "the norms of the means are at most 0.01, the bias is within 0.01 sqrt(gammabar) of the data's mean and "
+                "gamma, where learned, at least exp(-0.01) gammabar"
+            )
     elif p.inertia.flat and p.kind == Kind.DEGENERATE:
         said["flat"] = f"not explained: {int(theory.dead_rows)} rows of the weight are at zero"
     if theory.falling > 0 and p.kind != Kind.NOT_STATIONARY:
@@ -224,8 +257,8 @@ def _known(p: StationaryPoint, theory: Theory) -> dict[str, str]:
         )
     if theory.minimum == -np.inf:
         said["global"] = (
-            f"exact in float64: the energy is unbounded below, it falls like {float(theory.slope):g} log gamma along a ray "
-            "(theory.unbounded_ray; proof.certify_unbounded proves it)"
+            f"exact up to rounding of the data: the energy is unbounded below, it falls like {float(theory.slope):g} log gamma "
+            "along a ray (theory.unbounded_ray; proof.certify_unbounded asks for a proof without rounding)"
         )
     elif np.isfinite(theory.minimum):
         gap = float(p.loss - theory.minimum)

@@ -215,7 +215,10 @@ def _at_one_alpha(here: Sequence[Found]) -> str:
     if collapsed:
         said += f" (into a {collapsed[0].label}"
         if collapsed[0].radius > 0:
-            said += f"; nothing near it is lower while the weight's rows are shorter than {collapsed[0].radius:.2g}"
+            said += (
+                f"; nothing is lower while the weight's rows are shorter than {collapsed[0].radius:.2g} and all other "
+                "parameters within about a hundredth of its own"
+            )
         said += ")"
     best = min(points, key=lambda r: r.energy, default=None)
     if best is not None and best.label.startswith("global optimum"):
@@ -262,9 +265,9 @@ def draw(
     if alpha not in swept.ds.alpha.values:
         raise ValueError(f"expected an alpha of the sweep, got {alpha:g}; choose from {swept.ds.alpha.values.tolist()}")
     problem: Any = swept.problem(alpha)
-    cast = _cast(swept, rows, alpha)
-    (_, collapsed), (_, best), (_, third) = cast
-    known = [(point, p) for point, p in cast if point is not None]
+    chosen = cast(swept, rows, alpha)
+    (_, collapsed), (_, best), (_, third) = chosen
+    known = [(point, p) for point, p in chosen if point is not None]
     lowest = min(float(problem.loss(p)) for _, p in known)
     title = f"{swept.ds.attrs['data']}, α = {alpha:g}"
     drawn: dict[str, Any] = {}
@@ -273,16 +276,16 @@ def draw(
             drawn["phase"] = plot.phase_diagram(swept.ds, note=note)
         if "line" in kinds:
             line = landscape.segment(problem.loss, collapsed, best)
-            ends = zip((0.0, float(line.length)), cast, strict=False)
+            ends = zip((0.0, float(line.length)), chosen, strict=False)
             marks = [plot.Mark(x, float(problem.loss(p)), j.label, int(j.kind)) for x, (j, p) in ends if j is not None]
             drawn["line"] = plot.segment(line, marks=marks, title=title)
         if "plane" in kinds:
             plane = landscape.plane(problem.loss, collapsed, best, third)
-            feet = zip(plane.points.tolist(), cast, ("collapsed", "best found", "next best"), strict=True)
+            feet = zip(plane.points.tolist(), chosen, ("collapsed", "best found", "next best"), strict=True)
             marks = [plot.Mark(x, y, name, int(j.kind)) for (x, y), (j, _), name in feet if j is not None]
             drawn["plane"] = plot.plane(plane, marks=marks, best=lowest, title=title)
         if "spectrum" in kinds:
-            for name, (judged, p) in zip(("collapsed", "best"), cast, strict=False):
+            for name, (judged, p) in zip(("collapsed", "best"), chosen, strict=False):
                 if judged is not None:
                     values = curvature.spectrum(problem.loss, p)
                     said = f"{title}\n{judged.label}"
@@ -293,7 +296,7 @@ def draw(
     return [out / f"{name}.png" for name in drawn]
 
 
-def _cast(swept: Sweep, rows: Sequence[Found], alpha: float) -> list[tuple[StationaryPoint | None, VAEParams]]:
+def cast(swept: Sweep, rows: Sequence[Found], alpha: float) -> list[tuple[StationaryPoint | None, VAEParams]]:
     """The collapsed point and the two best others of one alpha with their verdicts; random starts, without, stand in."""
     problem: Any = swept.problem(alpha)
     points = [r for r in rows if r.alpha == alpha and r.kind != Kind.NOT_STATIONARY and not r.collapsed]

@@ -1,0 +1,171 @@
+"""The report as a reader meets it: in a real browser, without a network, nothing in its console."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from plotly.offline import get_plotlyjs
+
+from vaesurface import report
+from vaesurface.report import Figure, Study
+
+GRID = np.linspace(-1.5, 1.5, 25)
+SURFACE = {
+    "kind": "surface",
+    "title": "a double well",
+    "quantity": "energy above the best",
+    "x": GRID.tolist(),
+    "y": GRID.tolist(),
+    "values": ((GRID[None] ** 2 - 1) ** 2 + GRID[:, None] ** 2).tolist(),
+    "cap": 2.0,
+    "marks": [{"x": 0.0, "y": 0.0, "value": 1.0, "label": "saddle of index 1", "kind": 2}],
+}
+SPECTRUM = {"kind": "spectrum", "title": "at the saddle", "eigenvalues": [-4.0, 0.0, 2.0, 1e3], "negative": 1, "flat": 1}
+
+
+def run(seed, collapsed):
+    label = "collapsed local minimum" if collapsed else "local minimum"
+    return {"seed": seed, "label": label, "energy": 3.0 - 0.5 * (not collapsed), "collapsed": collapsed}
+
+
+PHASE = {
+    "kind": "phase",
+    "title": "which starts collapse",
+    "alpha": [0.0, 0.25, 0.5],
+    "scale": [0.1, 1.0],
+    "runs": [
+        [[run(0, False), run(1, False)], [run(0, True), run(1, False)], [run(0, True), run(1, True)]],
+        [[run(0, False)], [run(0, False)], []],
+    ],
+}
+NASTY = "</script><script>document.title = 'broken'</script> & \"quoted\""
+VERDICT = {"name": NASTY, "label": "saddle of index 1", "energy": 1.0, "evidence": {"inertia": "exact in float64: 1 negative"}}
+
+
+FIGURES = [Figure("flat.png", "Nothing, drawn flat.")]
+SETTINGS = {"alpha": 0.5, "data": NASTY}
+STUDIES = (
+    Study("a", "Which?", ["Three of five collapse."], [VERDICT], FIGURES, [PHASE, SURFACE], SETTINGS, "vaesurface sweep"),
+    Study("b", "The saddle", [], [], [], [SPECTRUM], {}),
+)
+
+
+def made(tmp_path):
+    """Those studies on disk."""
+    figure = plt.figure(figsize=(2, 1))
+    figure.savefig(tmp_path / "flat.png")
+    plt.close(figure)
+    for study in STUDIES:
+        report.save(study, tmp_path)
+
+
+def shown_from(directory):
+    """The page of all studies there."""
+    return report.page([(study, directory) for study in report.studies(directory)], "A report")
+
+
+def test_a_study_comes_back_from_its_file_as_it_was(tmp_path):
+    made(tmp_path)
+    (tmp_path / "other.json").write_text('{"answer": 42}')
+    (tmp_path / "broken.json").write_text("{")
+    back = report.studies(tmp_path)
+    assert [s.name for s in back] == ["a", "b"]
+    assert {"jax", "numpy", "vaesurface"} <= back[0].software.keys()
+    assert [s._replace(software={}) for s in back] == [s._replace(software={}) for s in STUDIES]
+
+
+def test_the_page_is_one_file_that_names_no_other(tmp_path):
+    made(tmp_path)
+    shown = shown_from(tmp_path)
+    own = shown.replace(get_plotlyjs(), "")  # which names addresses in its texts, and is kept from them by the page's policy
+    assert len(own) < 0.1 * len(shown)
+    assert not any(fetched in own for fetched in ("http:", "https:", "@import", "<link", 'src="//'))
+    assert "default-src 'none'" in own
+    assert NASTY not in shown
+    assert 'src="data:image/png;base64,' in shown
+    assert "exact in float64: 1 negative" in shown
+
+
+def test_what_cannot_be_shown_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"expected the figure .*gone\.png .* got none"):
+        report.page([(Study("a", "A", figures=[Figure("gone.png", "")]), tmp_path)])
+    with pytest.raises(ValueError, match="expected a kind out of surface, spectrum, phase, got 'pie'"):
+        report.page([(Study("a", "A", interactive=[{"kind": "pie", "title": ""}]), tmp_path)])
+    (tmp_path / "a.json").write_text('{"format": 9, "verdicts": []}')
+    with pytest.raises(ValueError, match=r"expected a study of vaesurface, got .*a\.json: it is of another format"):
+        report.studies(tmp_path)
+
+
+def test_the_report_imports_no_jax():
+    probe = (
+        "import sys; from vaesurface import report; report.page([(report.Study('a', 'A'), '.')]); print('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium that logs its console and has no network to go to."""
+    from selenium import webdriver
+
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        assert not os.environ.get("CI"), "scripts/browser should have installed Chromium"
+        pytest.skip("no Chromium: scripts/browser says how to get it")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    flags = ("headless", "no-sandbox", "disable-dev-shm-usage", "enable-unsafe-swiftshader", "window-size=1100,900")
+    quiet = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-quic")
+    for flag in (*flags, *quiet, f"user-data-dir={profile}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    opened.set_network_conditions(offline=True, latency=0, throughput=0)
+    yield opened
+    opened.quit()
+
+
+def test_in_a_browser_the_surface_turns_and_a_cell_opens(tmp_path, browser):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import Select, WebDriverWait
+
+    made(tmp_path)
+    report.write(shown_from(tmp_path), tmp_path / "report.html")
+    browser.get((tmp_path / "report.html").as_uri())
+    wait = WebDriverWait(browser, 30)
+    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) == 3)
+    assert browser.title == "A report"
+
+    place = browser.find_element(By.ID, "figure-1")
+    wait.until(lambda b: b.execute_script("return !!arguments[0]._fullLayout.scene._scene.glplot", place))
+    eye = "const e = arguments[0]._fullLayout.scene._scene.getCamera().eye; return [e.x, e.y, e.z]"
+    before = browser.execute_script(eye, place)
+    canvas = place.find_element(By.TAG_NAME, "canvas")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
+    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(150, 40).release().perform()
+    wait.until(lambda b: np.linalg.norm(np.subtract(b.execute_script(eye, place), before)) > 0.1)
+
+    diagram = browser.find_element(By.ID, "figure-0")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", diagram)
+    middle = diagram.find_element(By.CSS_SELECTOR, ".nsewdrag")  # of the plot area: the left cell of three is a third away
+    ActionChains(browser).move_to_element_with_offset(
+        middle, -middle.size["width"] // 3, middle.size["height"] // 4
+    ).click().perform()
+    rows = lambda: browser.find_element(By.ID, "runs-0").text.splitlines()  # noqa: E731
+    wait.until(lambda b: rows())
+    assert rows()[0].split() == ["seed", "label", "energy", "collapsed"]
+    assert rows()[1:] == ["0 local minimum 2.5 false", "1 local minimum 2.5 false"]
+    Select(browser.find_element(By.ID, "cells-0")).select_by_visible_text("α = 0.5, scale 0.1")
+    wait.until(lambda b: rows()[1:] == ["0 collapsed local minimum 3 true", "1 collapsed local minimum 3 true"])
+
+    if kept := os.environ.get("VAESURFACE_SCREENSHOTS"):
+        browser.save_screenshot(f"{kept}/report.png")
+    console = browser.get_log("browser")
+    print(*(entry["message"] for entry in console), sep="\n")
+    assert [entry["message"] for entry in console if entry["level"] == "SEVERE"] == []

@@ -1,0 +1,228 @@
+"""How does one come back to a curve of stationary points, over parameters and a hyper-parameter, and which way does it go on?
+
+A place on the curve is a vector z (p + 1,): raveled parameters, then the hyper-parameter's value. `correct` takes a place
+near the curve to it by Newton's method within a plane, `look` gives what second derivatives say of a place.
+
+>>> import jax.numpy as jnp
+>>> curve = Curve(lambda v: Problem(loss=lambda x: x**3 / 3 - v * x), jnp.array(1.0), scale=1.0)
+>>> print(correct(curve, np.array([1.1, 1.0]), np.array([0.0, 1.0])).z)
+[1. 1.]
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
+
+from vaesurface import curvature, stationary
+from vaesurface.problem import Params, Problem
+
+MakeProblem = Callable[[Any], Problem]
+
+CORRECTIONS = 8  # Newton steps back to the branch; where more are needed the step was too long
+DRIVEN = 1e-8  # share of the drive in the flat directions that is more than rounding
+LED = 0.1  # share of the row in them with which it leads there: at a branch point, along the kernel
+MIXED = 1e5  # roundings of the Hessian below which an eigenvalue's vector is mixed with those of eigenvalues zero, by 1e-5
+
+
+class Curve(NamedTuple):
+    """What is followed; a place on it is a vector z (p + 1,): raveled parameters, then the value."""
+
+    make_problem: MakeProblem
+    like: Params
+    scale: float
+
+    def params(self, x: ArrayLike) -> Params:
+        """From the raveled ones (p,)."""
+        return ravel_pytree(self.like)[1](jnp.asarray(x))
+
+
+class Seen(NamedTuple):
+    """A place z and the branch there; gradient and drive (its derivative in the value) are (p,).
+
+    step: Newton's, with row . step = 0; reach: its largest change of a parameter, in sizes; tangent: with row . tangent = 1;
+    weights (p + 1,): of squares in arclength; eigenvalues: all that can vanish (the Schur complement's where the Hessian is
+    bordered), ascending; width: half their flat band; own: the others.
+    """
+
+    z: Any
+    loss: Any
+    gradient: Any
+    drive: Any
+    step: Any
+    reach: Any
+    tangent: Any
+    weights: Any
+    eigenvalues: Any
+    width: Any
+    own: Any
+
+
+class Lost(ArithmeticError):
+    """Newton's method did not come back to the branch."""
+
+
+def upright(z: np.ndarray) -> np.ndarray:
+    """The row that holds the value fixed."""
+    return np.append(np.zeros(len(z) - 1), 1.0)
+
+
+def correct(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
+    """Newton's method from z to the branch, within the plane through z across row. Raises Lost."""
+    before, last = None, np.inf
+    for _ in range(CORRECTIONS + 1):
+        seen = look(curve, z, row)
+        norm = float(np.linalg.norm(seen.gradient))
+        if before is not None and last <= stationary.GRADIENT and not norm < last / 2:
+            return before  # the step was made of rounding, as it is at a branch point
+        reach = max(seen.reach, abs(seen.step[-1]) / curve.scale)
+        if norm <= stationary.GRADIENT and reach <= stationary.POLISHED:
+            return seen
+        if not (np.isfinite(norm) and reach <= 1.0):
+            break
+        z, before, last = seen.z + seen.step, seen, norm
+    raise Lost
+
+
+@dataclass(frozen=True)
+class _Make:
+    """A problem without a recipe, from its value."""
+
+    make_problem: MakeProblem
+
+    def __call__(self, value: Array) -> Problem:
+        return self.make_problem(value)
+
+
+def built(make_problem: MakeProblem, value: float) -> tuple[Callable[..., Problem], Any, Any]:
+    """(build, arrays, rates): build(**arrays) is the problem, rates are d arrays / d value.
+
+    Where problems have a recipe one compiled program serves all that are of one make and shape, whichever the
+    hyper-parameter.
+    """
+    made: list[Callable[..., Problem]] = []
+
+    def arrays(v):
+        problem = make_problem(v)
+        if problem.recipe is None:
+            made.append(_Make(make_problem))
+            return {"value": v}
+        made.append(problem.recipe()[0])
+        return problem.recipe()[1]
+
+    primal, rates = jax.jvp(arrays, (jnp.asarray(value, float),), (jnp.ones(()),))
+    return made[0], primal, rates
+
+
+def look(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
+    build, arrays, rates = built(curve.make_problem, z[-1])
+    seen = jax.device_get(_second(build, arrays, rates, curve.like, z, row))
+    return seen._replace(weights=np.append(seen.weights, curve.scale**-2))
+
+
+@partial(jax.jit, static_argnums=0)
+def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Array) -> Seen:
+    """Second derivatives at z, Newton's step and the tangent.
+
+    [H b; c d] (x, y) = (f, g) is solved by mixed block elimination (W. Govaerts, SIAM J. Numer. Anal. 28, 1991), which is
+    accurate where H is nearly singular and the bordered matrix is not. In H's flat directions only what b and c drive is
+    solved for.
+    """
+    unravel = ravel_pytree(like)[1]
+    flatten = lambda tree: ravel_pytree(tree)[0]  # noqa: E731
+    problem = build(**arrays)
+    params = stationary._settle(problem, unravel(z[:-1]))
+    factor, solve, _ = stationary._methods(problem)
+    factors = factor(params)
+    f = -flatten(factors.gradient)
+    b = flatten(jax.jvp(lambda a: jax.grad(build(**a).loss)(params), (arrays,), (rates,))[1])
+    c, d = row[:-1], row[-1]
+    least = jnp.finfo(z.dtype).eps * jnp.maximum(jnp.max(jnp.abs(factors.eigenvalues)), 1e-300)
+    edge = jnp.maximum(jnp.max(factors.width), MIXED * least)
+    flat = jnp.abs(factors.eigenvalues) <= edge
+    inverse = curvature.inverses(factors.eigenvalues, edge)[0]
+    part = jnp.where(flat[None], jnp.stack([jnp.ones_like(inverse), factors.eigenvalues]), 0.0)
+    inverses = jnp.stack([part[0], part[0], part[1], part[1], inverse, inverse, inverse])
+    safe = lambda x: jnp.where(x == 0, jnp.finfo(x.dtype).tiny, x)  # noqa: E731
+
+    def driven(found):
+        """Unit vectors in the flat directions, along the parts of b and c there, and the inverse of H along them."""
+
+        def unit(vector, part, curved, share):
+            square = safe(vector @ part)
+            value = curved / square
+            inverse = 1.0 / jnp.where(jnp.abs(value) > least, value, jnp.copysign(least, value))
+            is_driven = square > share**2 * (vector @ vector)
+            return jnp.where(is_driven, part / jnp.sqrt(jnp.abs(square)), 0.0), jnp.where(is_driven, inverse, 0.0)
+
+        first, along = unit(b, found[0], b @ found[2], DRIVEN)
+        second, across = unit(c, found[1] - (first @ c) * first, c @ found[3], LED)
+        return jnp.stack([first, second]), jnp.stack([along, across])
+
+    def stage(i, found):
+        units, inverse = driven(found)
+        y = -(found[5] @ f) / safe(d - found[5] @ b)
+        right = jnp.stack([b, c, b, c, b, c, f - y * b])[i]
+        x = flatten(solve(params, factors, unravel(right), inverses[i]))
+        return found.at[i].set(x + jnp.where(i < 4, 0.0, units.T @ (inverse * (units @ right))))
+
+    # The flat parts of b and c, and H times them; H^-1 b, H^-1 c and, with what they say, H^-1 of the rest.
+    found = jax.lax.fori_loop(jnp.where(jnp.any(flat), 0, 4), 7, stage, jnp.zeros((7, f.size), f.dtype))
+    by_b, by_c, rest = found[4:]
+    first, second = safe(d - by_c @ b), safe(d - c @ by_b)
+    y = -(by_c @ f) / first
+    more = (-d * y - c @ rest) / second
+    share = 1 / first
+    share = share + (1 - d * share + (c @ by_b) * share) / second
+    # Without sizes of its own a problem has the same for all parameters, so that no symmetry's direction is along the row.
+    extent = jnp.maximum(1.0, jnp.sqrt(jnp.mean(flatten(params) ** 2)))
+    sizes = jax.tree.map(lambda x: jnp.full_like(x, extent), params) if problem.size is None else problem.size(params)
+    weights = jax.tree.map(lambda size: size**-2.0, sizes)
+    shared = f.size
+    if problem.structure is not None:
+        parts = problem.structure.split(weights)
+        n, shared = len(problem.structure.data), len(factors.shared)
+        weights = problem.structure.join(parts._replace(local=jax.tree.map(lambda x: x / n, parts.local)))
+    step = unravel(rest - more * by_b)
+    return Seen(
+        z=jnp.append(flatten(params), z[-1]),
+        loss=problem.loss(params),
+        gradient=-f,
+        drive=b,
+        step=jnp.append(flatten(step), y + more),
+        reach=stationary._reach(problem, params, step),
+        tangent=jnp.append(-by_b * share, share),
+        weights=flatten(weights),
+        eigenvalues=factors.eigenvalues[:shared],
+        width=jnp.max(factors.width[:shared]),
+        own=factors.eigenvalues[shared:],
+    )
+
+
+def solved(curve: Curve, z: np.ndarray, right: np.ndarray, inverse: np.ndarray) -> np.ndarray:
+    """H^-1 right at z, for inverses of all eigenvalues."""
+    build, arrays, _ = built(curve.make_problem, z[-1])
+    return np.array(_solve(build, arrays, curve.params(z[:-1]), curve.params(right), inverse))
+
+
+@partial(jax.jit, static_argnums=0)
+def _solve(build, arrays, params, right, inverse):
+    factor, solve, _ = stationary._methods(build(**arrays))
+    return ravel_pytree(solve(params, factor(params), right, inverse))[0]
+
+
+def product(curve: Curve, seen: Seen, vector: np.ndarray) -> np.ndarray:
+    build, arrays, _ = built(curve.make_problem, seen.z[-1])
+    return np.array(_apply(build, arrays, curve.params(seen.z[:-1]), curve.params(vector)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _apply(build, arrays, params, vector):
+    return ravel_pytree(curvature.hvp(build(**arrays).loss, params, vector))[0]

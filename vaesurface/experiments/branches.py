@@ -1,0 +1,127 @@
+"""Where do the collapsed point, the saddle and the best minimum go as a hyper-parameter moves?"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from vaesurface import paths, plot
+from vaesurface.experiments.study import Setting, far_end, verdict, way_out
+from vaesurface.report import Study
+from vaesurface.stationary import Kind
+
+NAMES = {
+    "alpha": "decoder perturbation strength α (data units)",
+    "gamma": "decoder variance γ (data units²)",
+    "beta": "weight β of the KL part",
+}
+SHOWN = 8  # events that a sentence lists
+
+
+def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float, jump: bool) -> Study:
+    """Follow them from the first of the values on; alpha where it is not the one that moves. jump: at folds of the minimum."""
+    fixed = {"alpha": alpha} if parameter != "alpha" else {}
+    make = lambda value: setting.problem(**fixed, **{parameter: value})  # noqa: E731
+    problem = make(values[0])
+    far = far_end(problem, setting.ends(problem))
+    begun: dict[str, Any] = {"collapsed point": problem.collapsed()}  # type: ignore[misc]
+    if far is not None and far.kind != Kind.NOT_STATIONARY:
+        begun["best minimum"] = far
+    crossing = None if far is None else way_out(problem, far)
+    if crossing is not None:
+        begun["saddle"] = crossing.transition.saddle
+    moved: dict[str, Any] = {parameter: values}
+    followed = {name: paths.follow(make, start, jump=jump and name == "best minimum", **moved) for name, start in begun.items()}
+    best = followed.get("best minimum")
+    if best is not None:
+        followed |= _taken_over(make, best, moved)
+    said = [_followed(name, branch) for name, branch in followed.items()]
+    if best is not None:
+        said.append(_crossed(best, make))
+
+    eigenvalues = np.linalg.eigvalsh(np.cov(setting.X.T, bias=True))[::-1]
+    switches: Any = {"gamma": eigenvalues / setting.beta, "beta": eigenvalues / (setting.gamma or np.inf)}.get(parameter, [])
+    lines = {f"λ{i + 1}": float(v) for i, v in enumerate(switches) if values.min() <= v <= values.max()}
+    title = ", ".join([setting.source, *(f"α = {a:g}" for a in fixed.values())])
+    look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
+    figures = [
+        setting.draw(
+            "bifurcation",
+            "Energy of the branches, minima solid, all else dashed; folds, branch points and jumps are marked.",
+            partial(plot.bifurcation, list(followed.values()), labels=list(followed), theory=lines, **look),
+        )
+    ]
+    if best is not None and parameter in ("gamma", "beta"):
+        kl = 0.5 * np.asarray(jax.lax.map(problem.information, jax.tree.map(jnp.asarray, best.point.params)))
+        active = np.asarray(best.point.active).sum(axis=1)
+        caption = "KL divergence of every latent along the best minimum's branch, and the number of active ones."
+        marked = list(lines.values())
+        figures.append(
+            setting.draw("active", caption, partial(plot.active_units, best.value, kl, active, eigenvalues=marked, **look))
+        )
+    columns: dict[str, np.ndarray] = {}
+    for name, b in followed.items():
+        parts = {"value": b.value, "energy": b.point.loss, "negative": b.point.inertia.negative, "kind": b.point.kind}
+        columns |= {f"{name}_{part}".replace(" ", "_"): np.asarray(column) for part, column in parts.items()}
+    np.savez(setting.out / "follow.npz", allow_pickle=False, **columns)
+    return setting.study(
+        "follow",
+        f"Where do the stationary points go as {parameter} moves?",
+        said,
+        verdicts=[
+            verdict(f"{name} at {parameter} = {b.value[i]:.6g}", jax.tree.map(lambda x: x[i], b.point))  # noqa: B023
+            for name, b in followed.items()
+            for i in (0, -1)
+        ],
+        figures=figures,
+        settings={"parameter": parameter, "from": values[0], "to": values[-1], "values": len(values), **fixed, "jump": jump},
+    )
+
+
+def _taken_over(make: Callable, branch: Any, moved: dict[str, Any]) -> dict[str, Any]:
+    """The minima that cross a branch where it first ceases to be one, followed both ways."""
+    ((parameter, values),) = moved.items()
+    found: dict[str, Any] = {}
+    lost = next((e for e in branch.events if e.kind == "branch point"), None)
+    if lost is None or branch.point.kind[0] != Kind.MINIMUM or branch.point.kind[-1] == Kind.MINIMUM:
+        return {}
+    for start in paths.switch(make, lost):
+        both: dict[str, Any] = {parameter: [start.value, *values]}
+        for direction in (1, -1):
+            other = paths.follow(make, start, direction=direction, **both)
+            if Kind.MINIMUM in other.point.kind:
+                found[f"minimum {len(found) + 1} from {lost.value:.4g}"] = other
+    return found
+
+
+def _followed(name: str, branch: Any) -> str:
+    kinds = [str(event.kind) for event in branch.events]
+    counts = [f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) != 1)}" for kind in dict.fromkeys(kinds)]
+    where = [f"{event.kind} at {event.value:.10g}" for event in branch.events[:SHOWN]] + ["..."] * (len(kinds) > SHOWN)
+    return (
+        f"The {name} from {branch.parameter} = {branch.value[0]:g}: followed over {len(branch.value)} points to "
+        f"{branch.value[-1]:.6g} ({branch.ended}), {', '.join(counts) or 'no fold and no branch point'}"
+        + "".join(f"; {one}" for one in where)
+        + "."
+    )
+
+
+def _crossed(branch: Any, make: Callable) -> str:
+    """Where the energy of a branch passes the collapsed point's."""
+
+    def level(value):
+        problem = make(value)
+        return problem.loss(problem.collapsed())
+
+    gap = np.asarray(branch.point.loss) - np.asarray(jax.lax.map(level, jnp.asarray(branch.value)))
+    passed = np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0))
+    if not passed.size:
+        side = "below" if gap[-1] < 0 else "above"
+        return f"At its end the minimum's branch is {abs(gap[-1]):.6g} {side} collapse, which it did not rise past on the way."
+    i = passed[0]
+    left, right = branch.value[i], branch.value[i + 1]
+    where = left - gap[i] * (right - left) / (gap[i + 1] - gap[i])
+    return f"Collapse becomes the better of the two at {branch.parameter} = {where:.6g} (between {left:.6g} and {right:.6g})."

@@ -1,0 +1,182 @@
+"""How high is the lowest pass from one point to another, and which minima does it join?
+
+`minimum_energy_path` relaxes a chain of images between two points, `saddle` refines its highest image to a stationary point,
+and `connect` follows the descent on both sides of that, so that the pair it joins is known and not assumed; `barrier` does
+all three. Energies in the problem's units, distances along a path Euclidean in all parameters.
+
+>>> import jax.numpy as jnp
+>>> wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2 + (w[1] - w[0] ** 2) ** 2)
+>>> crossing = barrier(wells, jnp.array([-1.0, 1.0]), jnp.array([1.0, 1.0]))
+>>> print(crossing.saddle.label, crossing.ends.label, crossing.barrier.round(9))
+saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from vaesurface import curvature, stationary
+from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
+from vaesurface.continuation import follow, switch
+from vaesurface.problem import Params, Problem, compiled
+from vaesurface.verdict import Kind, StationaryPoint
+
+__all__ = ["Path", "Transition", "barrier", "connect", "follow", "minimum_energy_path", "saddle", "switch"]
+
+LEAP = 0.1  # step beside a saddle, in the parameters' sizes, before it is halved
+TRIALS = 20  # halvings of a step at most
+
+
+class Transition(NamedTuple):
+    """A saddle and the two points that descent from it leads to; all fields survive `vmap`.
+
+    ends: with a leading axis 2, the higher one first; barrier (2,): from each end up to the saddle, infinite where the
+    energy falls without bound there, NaN where descent reached no stationary point (its label says so); error (2,): of the
+    barrier, from rounding and the distance to the stationary points.
+    """
+
+    saddle: StationaryPoint
+    ends: StationaryPoint
+    barrier: Array
+    error: Array
+
+
+def saddle(problem: Problem, path: Path, max_steps: int = 200) -> StationaryPoint:
+    """The highest image of a path refined to a stationary point, and judged: index 1 is expected, its label says what it is.
+
+    Eigenvector following (Cerjan and Miller, J. Chem. Phys. 75, 2800, 1981) with exact second derivatives: up along the
+    lowest eigenvalue's direction, down along all others, in steps short enough for the quadratic model, which become
+    Newton's. Raises ValueError for a path without an image above both ends, and for problems
+    without structure of more than 4,096 parameters.
+    """
+    if not isinstance(path.interior, jax.core.Tracer) and not jnp.all(path.interior):
+        raise ValueError(
+            "expected a path with an image above both its ends, got one without; there is no barrier between these ends: "
+            "check that both are minima, or take more images"
+        )
+    size = sum(x[0].size for x in jax.tree.leaves(path.params))
+    if problem.structure is None and size > stationary.DENSE:
+        raise ValueError(f"expected at most {stationary.DENSE} parameters, got {size}; give the problem a structure")
+    return stationary.analyze(problem, _climb(problem, path, max_steps))
+
+
+def _climb(problem: Problem, path: Path, max_steps: int) -> Params:
+    at = lambda i: jax.tree.map(lambda x: x[jnp.clip(i, 0, path.loss.size - 1)], path.params)  # noqa: E731
+    around = jax.tree.map(jnp.subtract, at(path.top + 1), at(path.top - 1))
+    radius = stationary._reach(problem, at(path.top), around)
+    return compiled(_pursue, problem, at(path.top), radius, True, max_steps)
+
+
+def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_steps: Array) -> Params:
+    """Up along the lowest eigenvalue and down along all others, or, not up, down along all of them, to a stationary point.
+
+    In steps on which the quadratic model predicts the gradient to half of it or of its change, at first no longer than radius
+    in the parameters' sizes. Downwards the energy never rises.
+    """
+    factor, solve, downhill = stationary._methods(problem)
+    length = lambda tree, weight: stationary._norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))  # noqa: E731
+
+    def step(state: tuple) -> tuple:
+        params, radius, steps, _ = state
+        factors = factor(params)
+        _, inverse = curvature.inverses(factors.eigenvalues, factors.width)
+        inverse = jnp.where(up & (jnp.abs(factors.eigenvalues) <= factors.width), 0.0, inverse)
+        inverse = inverse.at[jnp.argmin(factors.eigenvalues)].multiply(jnp.where(up, -1.0, 1.0))
+        move = solve(params, factors, stationary._scale(factors.gradient, -1.0), inverse)
+        weight, loss = natural_metric(problem, params), problem.loss(params)
+        there = (stationary._norm(factors.gradient) <= stationary.GRADIENT) & (
+            stationary._reach(problem, params, move) <= stationary.POLISHED
+        )
+        # A way down that is symmetric ends at a saddle, and goes on beside it.
+        leaves = ~up & there & jnp.any(factors.eigenvalues < -factors.width)
+        aside = downhill(params, factors)
+        aside = stationary._scale(aside, LEAP / stationary._reach(problem, params, aside))
+        move = stationary._where(leaves, aside, move)
+        reach, bend = stationary._reach(problem, params, move), curvature.hvp(problem.loss, params, move)
+        force, slope = length(factors.gradient, weight), stationary._dot(factors.gradient, move)
+
+        def attempt(tried: tuple) -> tuple:
+            t, *_, count = tried
+            t = 0.5 * t
+            way = t * jnp.array([0.25, 0.5, 0.75, 1.0])
+            heights, slopes = jax.lax.map(lambda f: jax.value_and_grad(problem.loss)(stationary._add(params, move, f)), way)
+            missed = jax.tree.map(lambda new, old, change: new[-1] - old - t * change, slopes, factors.gradient, bend)
+            off = length(missed, weight) / jnp.maximum(force, t * length(bend, weight))
+            # Where the energy is down to its rounding, a smaller gradient is progress.
+            smaller = length(jax.tree.map(lambda x: x[-1], slopes), weight) <= 0.5 * force
+            falls = (jnp.max(heights) <= loss + noise) & ((heights[-1] <= loss + 1e-4 * t * slope) | smaller)
+            return t, off, jnp.where(up, off <= 0.5, falls), count + 1
+
+        first = 2.0 * jnp.minimum(1.0, radius / reach), jnp.asarray(jnp.inf), jnp.asarray(False), jnp.asarray(0)
+        t, off, good, _ = jax.lax.while_loop(lambda s: ~s[2] & (s[3] < TRIALS), attempt, first)
+        done = ~good | (there & ~leaves)
+        moved = stationary._settle(problem, stationary._add(params, move, t))
+        radius = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
+        return stationary._where(done, params, moved), radius, steps + 1, done
+
+    noise = rounding(problem, params)
+    state = params, radius, jnp.asarray(0), jnp.asarray(False)
+    return jax.lax.while_loop(lambda s: ~s[3] & (s[2] < max_steps), step, state)[0]
+
+
+def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> Transition:
+    """Follow the descent on both sides of a saddle to the points that it joins, and judge those.
+
+    Along the direction of its lowest curvature as far as the quadratic model holds, then down by steps with |eigenvalues|
+    that start as short as that, at most double and never rise; a symmetric way that ends at another saddle goes on beside it.
+    Raises ValueError for a point that is no saddle.
+    """
+    if saddle.descent is None:
+        raise ValueError("expected a saddle with its direction of descent, got one without; judge it with analyze")
+    if not isinstance(saddle.kind, jax.core.Tracer) and not (saddle.kind == Kind.SADDLE).all():
+        raise ValueError(f"expected a saddle, got '{saddle.label}'; only a saddle joins two minima")
+
+    sides = []
+    for sign in (1.0, -1.0):
+        start, radius = compiled(_aside, problem, saddle, sign)
+        end = compiled(_pursue, problem, start, radius, False, max_steps)
+        sides.append(stationary.analyze(problem, end))
+    return compiled(_joined, problem, saddle, *sides)
+
+
+def _aside(problem: Problem, saddle: StationaryPoint, sign: Array) -> tuple[Params, Array]:
+    """A point beside a saddle, as far down as the quadratic model holds, and how far that is in the parameters' sizes."""
+    unit = 1.0 / stationary._reach(problem, saddle.params, saddle.descent)
+    distances = sign * unit * 0.5 ** jnp.arange(40.0)[::-1]
+    heights = jax.lax.map(lambda t: problem.loss(stationary._add(saddle.params, saddle.descent, t)), distances)
+    model = 0.5 * saddle.curvature * distances**2
+    holds = jnp.abs(heights - saddle.loss - model) <= 0.25 * jnp.abs(model) + rounding(problem, saddle.params)
+    t = distances[jnp.maximum(jnp.sum(jnp.cumprod(holds)) - 1, 0)]
+    return stationary._add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
+
+
+def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) -> Transition:
+    ends = _stack(*sides)
+    order = jnp.argsort(-ends.loss)
+    ends = jax.tree.map(lambda x: x[order], ends)
+
+    def doubt(point: tuple) -> Array:
+        # Half the gradient times the Newton step is the energy's distance from the stationary point's.
+        params, newton_step = point
+        scaled = jax.tree.map(lambda g, size: g * size, jax.grad(problem.loss)(params), stationary._size(problem, params))
+        return rounding(problem, params) + 0.5 * newton_step * jnp.sum(jnp.abs(ravel_pytree(scaled)[0]))
+
+    points = (saddle, *sides)
+    doubts = jax.lax.map(doubt, (_stack(*(x.params for x in points)), _stack(*(x.newton_step for x in points))))
+    doubts = doubts[0] + doubts[1:][order]
+    reached = ends.kind != Kind.NOT_STATIONARY
+    unbounded = jnp.zeros_like(reached) if ends.theory is None else ends.theory.runaway & (ends.theory.minimum == -jnp.inf)
+    barrier = jnp.where(reached, saddle.loss - ends.loss, jnp.where(unbounded, jnp.inf, jnp.nan))
+    return Transition(saddle, ends, barrier, jnp.where(reached, doubts, jnp.nan))
+
+
+def _stack(*trees: Any) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def barrier(problem: Problem, a: Params | StationaryPoint, b: Params | StationaryPoint, **options: Any) -> Transition:
+    """Path, saddle and what it joins, in one call; options of `minimum_energy_path`. Errors as there and of `saddle`."""
+    return connect(problem, saddle(problem, minimum_energy_path(problem, a, b, **options)))
