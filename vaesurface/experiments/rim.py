@@ -9,14 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import curvature, landscape, plot, stationary, tally
+from vaesurface import curvature, landscape, plot, stationary
 from vaesurface.experiments.study import DENSE, Crossing, Setting, far_end, longest_row, spectra, surface, verdict, way_out
 from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
-
-HOME = 1e-6  # distance up to which the end of a descent is the collapsed point
 
 
 def rim(setting: Setting, alpha: float) -> Study | None:
@@ -29,7 +27,6 @@ def rim(setting: Setting, alpha: float) -> Study | None:
         return None
     saddle = crossing.transition.saddle
     sides = [jax.tree.map(lambda x: x[i], crossing.transition.ends) for i in (0, 1)]  # noqa: B023
-    home = any(tally.distance(problem, side.params, collapsed.params) <= HOME for side in sides)
     row = longest_row(saddle.params)
     per = f", {crossing.rise / alpha**2:.6g} alpha^2" if alpha > 0 else ""
     said = [
@@ -38,7 +35,9 @@ def rim(setting: Setting, alpha: float) -> Study | None:
         f"{float(saddle.loss):.12g}: {crossing.rise:.8g} above collapse (within {crossing.error:.1g}){per}.",
         f"Descent from it leads to a {sides[0].label} (energy {float(sides[0].loss):.10g}) on one side and a {sides[1].label} "
         f"(energy {float(sides[1].loss):.10g}) on the other: "
-        + ("a pass out of collapse." if home else "neither is the collapsed point, so lower passes may lie elsewhere."),
+        + (
+            "a pass out of collapse." if crossing.home else "neither is the collapsed point, so lower passes may lie elsewhere."
+        ),
         f"The longest row of the saddle's weight is {row:.6g} long" + f", {row / alpha:.4g} alpha." * (alpha > 0),
     ]
     if not crossing.path.converged:

@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from matplotlib import pyplot as plt
 
-from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, theory, vae
+from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, tally, theory, vae
 from vaesurface.plot import Mark
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
@@ -23,6 +23,8 @@ from vaesurface.stationary import Kind, StationaryPoint
 
 ADAM = optimize.adam()  # one object, so that one program serves all
 ESCAPES = 3  # how often a start goes on from a saddle
+HOME = 1e-6  # distance up to which the end of a descent is the collapsed point
+LEGS = 4  # saddles met on the way out of collapse at most
 DENSE = 2000  # parameters up to which a page shows all eigenvalues
 
 
@@ -92,15 +94,6 @@ def far_end(problem: Problem, ends: StationaryPoint) -> StationaryPoint | None:
     return stationary.analyze(problem, ray.at(gammas[jnp.argmax(below)])) if below.any() else None
 
 
-class Crossing(NamedTuple):
-    """The way out of collapse: a path to a lower place, its saddle with what that joins, and by how much it is higher."""
-
-    path: paths.Path
-    transition: paths.Transition
-    rise: float
-    error: float
-
-
 def over(problem: Problem, a: Params | StationaryPoint, b: StationaryPoint) -> tuple[paths.Path, paths.Transition] | None:
     """A path between two points and the transition over its saddle; None where no image lies above both or none is a saddle."""
     path = paths.minimum_energy_path(problem, a, b)
@@ -110,14 +103,39 @@ def over(problem: Problem, a: Params | StationaryPoint, b: StationaryPoint) -> t
     return (path, paths.connect(problem, saddle)) if saddle.kind == Kind.SADDLE else None
 
 
+class Crossing(NamedTuple):
+    """The way out of collapse: a path to a lower place, its saddle with what that joins, by how much it is higher, and whether
+    the collapsed point is one of the two that it joins.
+    """
+
+    path: paths.Path
+    transition: paths.Transition
+    rise: float
+    error: float
+    home: bool
+
+
 def way_out(problem: Problem, end: StationaryPoint) -> Crossing | None:
-    """Over a saddle between the collapsed point and a lower one; None where the way there leads over none."""
+    """Over a saddle between the collapsed point and a lower one; None where the way there leads over none.
+
+    Where the highest saddle on the way joins two other minima the nearer one is the next end: the rim of collapse comes first.
+    """
     collapsed = problem.collapsed()  # type: ignore[misc]
-    found = over(problem, collapsed, end)
-    if found is None:
-        return None
-    path, transition = found
-    return Crossing(path, transition, float(transition.saddle.loss - problem.loss(collapsed)), float(transition.error[0]))
+    crossing = None
+    for _ in range(LEGS):
+        found = over(problem, collapsed, end)
+        if found is None:
+            break
+        path, transition = found
+        sides = [jax.tree.map(lambda x: x[i], transition.ends) for i in (0, 1)]  # noqa: B023
+        away = [tally.distance(problem, side.params, collapsed) for side in sides]
+        home = min(away) <= HOME
+        rise = float(transition.saddle.loss - problem.loss(collapsed))
+        crossing = Crossing(path, transition, rise, float(transition.error[0]), home)
+        end = sides[int(np.argmin(away))]
+        if home or end.kind == Kind.NOT_STATIONARY:
+            break
+    return crossing
 
 
 def longest_row(params: Any) -> float:
