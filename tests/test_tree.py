@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "proof": "balls data problem",
     "tally": "problem",
     "sweep": "problem store",  # store inside a function: only a sweep that keeps its results needs it
-    "store": "curvature data problem stationary sweep",
+    "store": "curvature data probe problem stationary sweep",
     "plot": "",
     "report": "",
 }

@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import curvature, stationary
-from vaesurface.problem import Params, Problem
+from vaesurface.problem import Params, Problem, recipe_of
 
 MakeProblem = Callable[[Any], Problem]
 
@@ -111,11 +111,9 @@ def built(make_problem: MakeProblem, value: float) -> tuple[Callable[..., Proble
 
     def arrays(v):
         problem = make_problem(v)
-        if problem.recipe is None:
-            made.append(_Make(make_problem))
-            return {"value": v}
-        made.append(problem.recipe()[0])
-        return problem.recipe()[1]
+        make, given = recipe_of(problem) or (_Make(make_problem), {"value": v})
+        made.append(make)
+        return given
 
     primal, rates = jax.jvp(arrays, (jnp.asarray(value, float),), (jnp.ones(()),))
     return made[0], primal, rates

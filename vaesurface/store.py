@@ -218,6 +218,7 @@ def _labels(leaves: Columns) -> Columns:
     if not {"kind", "grad_norm", "inertia_negative", "optimal"} <= leaves.keys():
         return {}
     from vaesurface.curvature import Inertia
+    from vaesurface.probe import Kink
     from vaesurface.problem import Theory
     from vaesurface.stationary import StationaryPoint
 
@@ -225,8 +226,9 @@ def _labels(leaves: Columns) -> Columns:
         return cls(**{field: leaves.get(prefix + field) for field in cls._fields} | parts)
 
     theory = rebuild(Theory, "theory_") if "theory_collapsed" in leaves else None
-    search = leaves.get("search_lower")
-    return {"label": rebuild(StationaryPoint, inertia=rebuild(Inertia, "inertia_"), theory=theory, search=search).label}
+    kink = rebuild(Kink, "kink_") if "kink_found" in leaves else None
+    parts = {"inertia": rebuild(Inertia, "inertia_"), "theory": theory, "search": leaves.get("search_lower"), "kink": kink}
+    return {"label": rebuild(StationaryPoint, **parts).label}
 
 
 def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> None:

@@ -226,8 +226,9 @@ def basin_width(
 ) -> Axes:
     """How far the basin of collapse reaches at every alpha (m,), on logarithmic axes, in one norm.
 
-    certified (m,): radius of the region in which provably nothing is lower, dashed; width (m, r): measured along r directions, the band
-    from the least to the largest with its median; saddle (m,): distance of the nearest saddle. What is not finite is left out.
+    certified (m,): radius of the region in which provably nothing is lower, dashed; width (m, r): measured along r directions,
+    the band from the least to the largest with its median; saddle (m,): distance of the nearest saddle. What is not finite is
+    left out.
     """
     a, proved, measured = (np.asarray(v, dtype=float) for v in (alpha, certified, width))
     order = np.argsort(a)
