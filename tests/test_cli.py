@@ -102,7 +102,7 @@ def test_an_interruption_says_how_to_go_on(vaesurface, monkeypatch, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_sweep", interrupted)
+    monkeypatch.setattr(cli.sweeps, "_sweep", interrupted)
     code, out, err = vaesurface(f"sweep --out {tmp_path}")
     assert (code, out) == (130, "")
     assert "run again to go on" in err
