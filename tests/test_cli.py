@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from vaesurface import cli, data, store
+from vaesurface import cli, data, report, store
 
 SMALL = {"alpha": [0.0, 0.4], "scale": [0.05, 1.0], "seeds": 2, "limit": 12, "steps": 300}
 SWEEP = "sweep --data digits-4x4 --limit 12 --latent 1 --alpha 0,0.4 --scale 0.05,1 --seeds 2 --steps 300 --json --out"
@@ -106,6 +106,21 @@ def test_an_interruption_says_how_to_go_on(vaesurface, monkeypatch, tmp_path):
     code, out, err = vaesurface(f"sweep --out {tmp_path}")
     assert (code, out) == (130, "")
     assert "run again to go on" in err
+
+
+def test_report_makes_a_page_of_a_sweep_whose_cells_hold_its_runs(vaesurface, swept):
+    code, out, _ = vaesurface(f"report {swept} --json")
+    assert code == 0
+    assert json.loads(out) == {"file": str(swept / "report.html"), "studies": ["Which starts collapse?"]}
+    study = report.load(swept / "report" / "overview.json")
+    phase = next(one for one in study.interactive if one["kind"] == "phase")
+    assert [[len(cell) for cell in row] for row in phase["runs"]] == [[2, 2], [2, 2]]
+    ds = store.open(swept)
+    run = phase["runs"][0][1][1]  # scale 0.05, alpha 0.4, seed 1
+    cell = ds.sel(scale=0.05, alpha=0.4, seed=1)
+    assert (run["label"], run["energy"], run["collapsed"]) == (str(cell.label.values), float(cell.loss), True)
+    assert {one["kind"] for one in study.interactive} == {"phase", "surface", "spectrum"}
+    assert [v["label"] for v in study.verdicts][0] == "collapsed local minimum"
 
 
 def test_slice_and_plot_draw_from_a_store(vaesurface, swept, tmp_path):

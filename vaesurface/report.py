@@ -245,7 +245,7 @@ def _section(study: Study, directory: Path, numbers: Any) -> str:
     parts += [_picture(figure, directory) for figure in study.figures]
     if study.verdicts:
         parts.append("<h3>Verdicts, and why they are believed</h3>")
-        parts += [_verdict(v) for v in study.verdicts]
+        parts += [_verdict(v, shown=i == 0) for i, v in enumerate(study.verdicts)]
     parts.append("<details><summary>To reproduce</summary>")
     if study.command:
         parts.append(f"<pre>{_safe(study.command)}</pre>")
@@ -253,11 +253,11 @@ def _section(study: Study, directory: Path, numbers: Any) -> str:
     return "\n".join([*parts, f"<table>{rows}</table></details></section>"])
 
 
-def _verdict(v: dict[str, Any]) -> str:
+def _verdict(v: dict[str, Any], shown: bool) -> str:
     energy = "" if v.get("energy") is None else f", energy {v['energy']:.10g}"
     rows = "".join(f"<tr><th>{_safe(k)}</th><td>{_safe(said)}</td></tr>" for k, said in v["evidence"].items())
     head = f"<b>{_safe(v['name'])}</b>: {_safe(v['label'])}{energy}"
-    return f'<details class="verdict"><summary>{head}</summary><table>{rows}</table></details>'
+    return f'<details class="verdict"{" open" * shown}><summary>{head}</summary><table>{rows}</table></details>'
 
 
 def _picture(figure: Figure, directory: Path) -> str:

@@ -23,10 +23,10 @@ def overview(swept: starts.Sweep, rows: Sequence[starts.Found], out: Path, comma
         name: p for name, (p, _) in zip(("collapsed point", "best found", "next best"), cast, strict=True) if p is not None
     }
     captions = {
-        "phase": "Probability of collapse over decoder perturbation strength and initialization scale.",
         "line": f"Energy on the line between the collapsed point and the best one found, alpha = {alpha:g}.",
         "plane": f"Energy over the plane through the collapsed point and the best found, alpha = {alpha:g}.",
     }
+    out.mkdir(parents=True, exist_ok=True)
     files = starts.draw(swept, rows, out, alpha, tuple(captions))
     cells = [[ds.sel(alpha=a, scale=s) for a in ds.alpha.values] for s in ds.scale.values]
     phase = {
