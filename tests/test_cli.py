@@ -120,7 +120,7 @@ def test_report_makes_a_page_of_a_sweep_whose_cells_hold_its_runs(vaesurface, sw
     cell = ds.sel(scale=0.05, alpha=0.4, seed=1)
     assert (run["label"], run["energy"], run["collapsed"]) == (str(cell.label.values), float(cell.loss), True)
     assert {one["kind"] for one in study.interactive} == {"phase", "surface", "spectrum"}
-    assert [v["label"] for v in study.verdicts][0] == "collapsed local minimum"
+    assert study.verdicts[0]["label"] == "collapsed local minimum"
 
 
 def test_slice_and_plot_draw_from_a_store(vaesurface, swept, tmp_path):

@@ -28,16 +28,12 @@ RADII = 10.0 ** np.arange(-6.0, -0.4, 0.5)  # of the shells, in units of the par
 SETTLING, TURNING = 3, 8  # steps that turn a random direction into a flat one, and that into a falling one
 TURN = 0.03  # radius at which directions are turned
 CORRECTIONS = 3  # Newton steps back to the bottom of the valley
-FINER = 10.0 ** np.linspace(
-    -1.0, 1.0, SETTLING + TURNING + RADII.size
-)  # radii around the first shell that is lower, over its own
+# Radii around the first shell that is lower, over its own.
+FINER = 10.0 ** np.linspace(-1.0, 1.0, SETTLING + TURNING + RADII.size)
 STRIDE = 4  # of those, between two measurements of the power with which the loss falls: a factor of 2.3
 # By how much that power may be larger nearer to the point: a rise before the fall, too small to be seen, makes it larger.
 STEEPER = 1.05
-SAMPLES, NEXT = (
-    9,
-    1e-3,
-)  # values that rounding is estimated from, and how far apart they are, over their distance from the point
+SAMPLES, NEXT = 9, 1e-3  # values that rounding is estimated from; how far apart, over their distance from the point
 RAYS = 4  # straight lines on which the quadratic model is tried
 DISTANCES = 10.0 ** np.arange(-9.0, -2.9)  # along them
 # The mismatch over distance squared shrinks by ten per decade where third derivatives exist, and not at a kink.
