@@ -34,6 +34,7 @@ DRAW = {
     "bifurcation": lambda ax: draw.bifurcation(BRANCHES, ax, theory={"theory": 0.3}),
     "active_units": lambda ax: draw.active_units(ALPHA, np.ones((3, 2)), [2, 2, 2], ax, eigenvalues=[0.5]),
     "basin_width": lambda ax: draw.basin_width(ALPHA, ax, certified=ALPHA / 2, width=np.ones((3, 4)) * ALPHA[:, None]),
+    "basin_volume": lambda ax: draw.basin_volume(ALPHA, {"Adam": np.tile([0.5, 0.4, 0.6], (3, 1))}, ax, scale=1.0),
     "barrier_scaling": lambda ax: draw.barrier_scaling(ALPHA, ALPHA**2, ax),
 }
 
@@ -180,6 +181,18 @@ def test_widths_of_a_basin_are_a_median_a_band_and_two_curves():
     corners = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
     assert {tuple(row) for row in np.round(corners, 12)} == {(0.01, 0.1), (0.01, 0.2), (0.1, 1.0), (0.1, 9.0)}
     assert said(ax) == ["measured width", "least to largest", "nearest saddle", "certified radius"]
+
+
+def test_volumes_are_shares_with_intervals_side_by_side():
+    shares = {"flow": [[0.2, 0.1, 0.3], [0.5, 0.4, 0.7], [1, 0.9, 1]], "Adam": np.tile([0.0, 0.0, 0.1], (3, 1))}
+    ax = draw.basin_volume([1.0, 0.1, 0.01], shares, scale=0.3)
+    flow, adam = (container.lines[0].get_xydata() for container in ax.containers)
+    np.testing.assert_allclose(flow, [[-0.15, 1.0], [0.85, 0.5], [1.85, 0.2]])  # in ascending order of alpha
+    np.testing.assert_allclose(adam[:, 1], 0.0)
+    segments = np.array(ax.containers[0].lines[2][0].get_segments())[:, :, 1]
+    np.testing.assert_allclose(segments, [[0.9, 1.0], [0.4, 0.7], [0.1, 0.3]])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.01", "0.1", "1"]
+    assert said(ax) == ["flow", "Adam"]
 
 
 def test_barriers_are_divided_by_alpha_squared_with_their_errors():

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import curvature, data, landscape, optimize, plot, stationary, store, sweep, tally, vae
+from vaesurface import curvature, data, landscape, optimize, plot, stationary, store, sweep, tally, theory, vae
 from vaesurface.problem import Problem, VAEParams
 from vaesurface.stationary import Kind, StationaryPoint
 
@@ -273,7 +273,9 @@ def draw(
     drawn: dict[str, Any] = {}
     with plot.style():
         if "phase" in kinds:
-            drawn["phase"] = plot.phase_diagram(swept.ds, note=note)
+            said = "a start's longest row of W = certified radius"
+            radius = _certified(swept) if min(swept.ds.kind.shape[:2]) > 1 else None  # a line needs two cells a side
+            drawn["phase"] = plot.phase_diagram(swept.ds, note=note, theory=radius, theory_label=said)
         if "line" in kinds:
             line = landscape.segment(problem.loss, collapsed, best)
             ends = zip((0.0, float(line.length)), chosen, strict=False)
@@ -294,6 +296,14 @@ def draw(
             axes.figure.savefig(out / f"{name}.png", dpi=200)
             plt.close(axes.figure)
     return [out / f"{name}.png" for name in drawn]
+
+
+def _certified(swept: Sweep) -> np.ndarray:
+    """Points (alpha, scale), alpha > 0, at which the longest row of a start's weight, in the mean over seeds, is the radius."""
+    rows = [np.asarray(swept.problem(0.0).init(jax.random.key(int(s)), 1.0).weight) for s in swept.ds.seed]  # type: ignore[misc]
+    longest = np.mean([np.linalg.norm(row, axis=1).max() for row in rows])
+    s, alphas = swept.settings, [float(a) for a in swept.ds.alpha if a > 0]
+    return np.array([(a, theory.collapse_radius(swept.X, a, s["gamma"], s["beta"]).radius / longest) for a in alphas])
 
 
 def cast(swept: Sweep, rows: Sequence[Found], alpha: float) -> list[tuple[StationaryPoint | None, VAEParams]]:

@@ -34,12 +34,14 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
     """Widths at every alpha > 0; runs: random starts per alpha and way to descend (0: none); steps: of Adam."""
     rows = [_row(setting, alpha) for alpha in alphas]
     said = [_sentence(row) for row in rows]
-    keys = jax.random.split(jax.random.key(setting.seed), runs)
+    shares: dict[str, list] = {}
     exact, noisy = _flows(steps, len(setting.X))
     for row in rows if runs else ():
         problem = setting.problem(row.alpha)
+        keys = jax.random.split(jax.random.key(setting.seed), runs)
         for name, flow in (exact | noisy).items():
             v = basin.volume(basin.ends(problem, keys, setting.scale, flow))
+            shares.setdefault(name, []).append((v.share, v.low, v.high))
             said.append(
                 f"At alpha = {row.alpha:g}, {name} takes {v.returned} of {v.starts} random starts of scale {setting.scale:g} "
                 f"into collapse: {_percent(v)}."
@@ -68,6 +70,10 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
         caption = "Height of the rim, in units of alpha squared."
         drawn = partial(plot.barrier_scaling, alphas, rises, error=errors, title=setting.source)
         figures.append(setting.draw("barrier", caption, drawn))
+    if shares:
+        caption = f"Share of {runs} random starts that collapse, with 95 % confidence intervals."
+        drawn = partial(plot.basin_volume, alphas, shares, scale=setting.scale, title=setting.source)
+        figures.append(setting.draw("basin_volume", caption, drawn))
     np.savez(setting.out / "basin.npz", allow_pickle=False, alpha=alphas, rise=rises, error=errors, **curves)
     settings = {"alpha": ", ".join(f"{a:g}" for a in alphas), "runs": runs, "steps of Adam": steps}
     return setting.study("basin", "How wide is the basin of collapse?", said, figures=figures, settings=settings)
@@ -123,13 +129,11 @@ def _flows(steps: int, n: int) -> tuple[dict[str, basin.Flow], dict[str, basin.F
     exact = {
         "gradient flow": basin.gradient_flow,
         "second-order descent": basin.second_order,
-        f"Adam ({steps} steps)": basin.optimized(optimize.adam(steps)),
+        "Adam": basin.optimized(optimize.adam(steps)),
     }
     noisy = {}
     for samples, batch in ((1, None), (10, None), (1, max(1, n // 4))):
-        name = f"{samples} sample{'s' * (samples > 1)} per datum" + f", batches of {batch}" * (batch is not None)
+        name = f"Adam, {samples} sample{'s' * (samples > 1)}" + f", batch {batch}" * (batch is not None)
         step = optimize.descend_noisily(optax.adam(optax.cosine_decay_schedule(0.02, steps)), steps, name)
-        noisy[f"Adam on the sampled energy ({name})"] = basin.noisy(
-            step, partial(vae.sampled_loss, samples=samples, batch=batch)
-        )
+        noisy[name] = basin.noisy(step, partial(vae.sampled_loss, samples=samples, batch=batch))
     return exact, noisy

@@ -15,7 +15,7 @@ change with a hyper-parameter. All are reached from here:
 from vaesurface.plot.canvas import COLORS, COLUMN, KINDS, Mark, Track, style
 from vaesurface.plot.points import disconnectivity, index_scatter, sigma_histogram, spectrum
 from vaesurface.plot.slices import eigenvalue_map, field, path_profile, plane, segment
-from vaesurface.plot.sweeps import active_units, barrier_scaling, basin_width, bifurcation, phase_diagram
+from vaesurface.plot.sweeps import active_units, barrier_scaling, basin_volume, basin_width, bifurcation, phase_diagram
 
 __all__ = [
     "COLORS",
@@ -25,6 +25,7 @@ __all__ = [
     "Track",
     "active_units",
     "barrier_scaling",
+    "basin_volume",
     "basin_width",
     "bifurcation",
     "disconnectivity",

@@ -250,6 +250,30 @@ def basin_width(
     return axes
 
 
+def basin_volume(
+    alpha: npt.ArrayLike, shares: Mapping[str, npt.ArrayLike], ax: Axes | None = None, *, scale: float, title: str = ""
+) -> Axes:
+    """Share of random starts of a scale that collapse, at every alpha (m,), for several ways to descend, side by side.
+
+    shares: name -> (m, 3), the share and both ends of its confidence interval.
+    """
+    a = np.asarray(alpha, dtype=float)
+    order = np.argsort(a)
+    with drawn_on(ax, 2.4 + 0.15 * len(shares)) as axes:
+        handles = []
+        for i, (name, drawn) in enumerate(shares.items()):
+            share, low, high = np.asarray(drawn, dtype=float)[order].T
+            aside = np.arange(a.size) + 0.6 * ((i + 0.5) / len(shares) - 0.5)
+            look: Any = {"color": PALETTE[i % len(PALETTE)], "fmt": "o", "markersize": 3, "elinewidth": 0.8, "capsize": 1.5}
+            axes.errorbar(aside, share, [share - low, high - share], **look)
+            handles.append(Line2D([], [], color=look["color"], marker="o", markersize=3, linestyle="", label=name))
+        axes.set_xticks(np.arange(a.size), [f"{v:g}" for v in a[order]])
+        axes.set(xlim=(-0.5, a.size - 0.5), ylim=(-0.04, 1.04), xlabel="decoder perturbation strength α (data units)")
+        axes.set_ylabel(f"share of starts of scale {scale:g}\nthat collapse")
+        legend(axes, handles, title)
+    return axes
+
+
 def barrier_scaling(
     alpha: npt.ArrayLike,
     barrier: npt.ArrayLike,
