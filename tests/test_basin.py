@@ -40,7 +40,7 @@ def widths():
     return run
 
 
-@pytest.mark.parametrize("flow", [basin.gradient_flow, basin.second_order])
+@pytest.mark.parametrize("flow", [basin.gradient_flow, basin.second_order_descent])
 def test_a_double_well_is_as_wide_as_the_way_to_its_ridge(flow):
     directions = jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
     found = basin.width(WELLS, LEFT, directions, jnp.array([0.25, 0.9, 3.0]), flow)

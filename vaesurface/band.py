@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import curvature, stationary, tally
+from vaesurface import curvature, second_order, tally
 from vaesurface.problem import Params, Problem, compiled, require_float64
 from vaesurface.verdict import StationaryPoint
 
@@ -113,7 +113,7 @@ def _path(
     problem: Problem, a: Params, b: Params, metric: Params, tolerance: Array, max_steps: Array, images: int
 ) -> tuple[Path, Array]:
     b = tally.align(problem, a, b)
-    apart = stationary._reach(problem, a, jax.tree.map(jnp.subtract, b, a))
+    apart = second_order.reach(problem, a, jax.tree.map(jnp.subtract, b, a))
     root = jnp.sqrt(ravel_pytree(natural_metric(problem, a) if metric is None else metric)[0])
     first, unravel = ravel_pytree(a)
     last = ravel_pytree(b)[0]
@@ -179,7 +179,7 @@ def _path(
 
 def natural_metric(problem: Problem, params: Params) -> Params:
     """Weights 1 / size^2, like params, and 1/n of that for what belongs to one of n data: curvatures of order one in them."""
-    weight = jax.tree.map(lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, stationary._size(problem, params))
+    weight = jax.tree.map(lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, second_order.size(problem, params))
     if problem.structure is None:
         return weight
     parts, n = problem.structure.split(weight), len(problem.structure.data)
@@ -190,7 +190,7 @@ def rounding(problem: Problem, params: Params) -> Array:
     """What the energy at a point changes by where nothing changes but rounding."""
     x, unravel = ravel_pytree(params)
     level = problem.loss(params)
-    nudges = 1e-14 * ravel_pytree(stationary._size(problem, params))[0][None] * _irregular(6, x.size)
+    nudges = 1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * _irregular(6, x.size)
     jitter = jax.lax.map(lambda u: jnp.abs(problem.loss(unravel(x + u)) - level), nudges)
     return 4 * jnp.max(jitter) + 32 * jnp.finfo(x.dtype).eps * jnp.abs(level)
 

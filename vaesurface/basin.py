@@ -25,7 +25,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from scipy.stats import binomtest
 
-from vaesurface import optimize, stationary, theory
+from vaesurface import optimize, second_order, stationary, theory
 from vaesurface.problem import Params, Problem, VAEParams, compiled, recipe_of, require_float64
 
 # flow(problem, start, level, key) -> where that leads. It may stop where the loss has fallen below level, the minimum's, from
@@ -120,7 +120,7 @@ def gradient_flow(problem: Problem, params: Params, level: ArrayLike, key: Any =
     return _flow(problem, params, level, time, _rates(problem, params, 1.0))
 
 
-def second_order(problem: Problem, params: Params, level: ArrayLike, key: Any = None) -> Params:
+def second_order_descent(problem: Problem, params: Params, level: ArrayLike, key: Any = None) -> Params:
     """The end of `stationary.refine`: second-order steps along which the loss never rises, or Newton's method at once."""
     return stationary.refine(problem, params).params
 
@@ -329,9 +329,8 @@ def _end(problem: Problem, minimum: Params, level: Array, end: Params) -> Ends:
     # Far below, on the way to where the loss has no bound, there may be nothing to refine to.
     refined = jax.lax.cond(problem.loss(end) < level, lambda: end, lambda: stationary.refine(problem, end).params)
     loss = problem.loss(refined)
-    sizes = jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), minimum) if problem.size is None else problem.size(minimum)
-    away = jax.tree.map(lambda x, y, size: jnp.abs(x - y) / size, refined, minimum, sizes)
-    return Ends(refined, loss, jnp.max(ravel_pytree(away)[0]) <= SAME, loss < level)
+    away = second_order.reach(problem, minimum, jax.tree.map(jnp.subtract, refined, minimum))
+    return Ends(refined, loss, away <= SAME, loss < level)
 
 
 def _level(problem: Problem, minimum: Params) -> Array:

@@ -21,7 +21,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import curvature, stationary
+from vaesurface import curvature, second_order, stationary
 from vaesurface.problem import Params, Problem, recipe_of
 
 MakeProblem = Callable[[Any], Problem]
@@ -136,8 +136,8 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
     unravel = ravel_pytree(like)[1]
     flatten = lambda tree: ravel_pytree(tree)[0]  # noqa: E731
     problem = build(**arrays)
-    params = stationary._settle(problem, unravel(z[:-1]))
-    factor, solve, _ = stationary._methods(problem)
+    params = second_order.settle(problem, unravel(z[:-1]))
+    factor, solve, _ = second_order.methods(problem)
     factors = factor(params)
     f = -flatten(factors.gradient)
     b = flatten(jax.jvp(lambda a: jax.grad(build(**a).loss)(params), (arrays,), (rates,))[1])
@@ -195,7 +195,7 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
         gradient=-f,
         drive=b,
         step=jnp.append(flatten(step), y + more),
-        reach=stationary._reach(problem, params, step),
+        reach=second_order.reach(problem, params, step),
         tangent=jnp.append(-by_b * share, share),
         weights=flatten(weights),
         eigenvalues=factors.eigenvalues[:shared],
@@ -212,7 +212,7 @@ def solved(curve: Curve, z: np.ndarray, right: np.ndarray, inverse: np.ndarray) 
 
 @partial(jax.jit, static_argnums=0)
 def _solve(build, arrays, params, right, inverse):
-    factor, solve, _ = stationary._methods(build(**arrays))
+    factor, solve, _ = second_order.methods(build(**arrays))
     return ravel_pytree(solve(params, factor(params), right, inverse))[0]
 
 

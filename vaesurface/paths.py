@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import curvature, stationary
+from vaesurface import curvature, second_order, stationary
 from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
 from vaesurface.continuation import follow, switch
 from vaesurface.problem import Params, Problem, compiled
@@ -58,15 +58,15 @@ def saddle(problem: Problem, path: Path, max_steps: int = 200) -> StationaryPoin
             "check that both are minima, or take more images"
         )
     size = sum(x[0].size for x in jax.tree.leaves(path.params))
-    if problem.structure is None and size > stationary.DENSE:
-        raise ValueError(f"expected at most {stationary.DENSE} parameters, got {size}; give the problem a structure")
+    if problem.structure is None and size > second_order.DENSE:
+        raise ValueError(f"expected at most {second_order.DENSE} parameters, got {size}; give the problem a structure")
     return stationary.analyze(problem, _climb(problem, path, max_steps))
 
 
 def _climb(problem: Problem, path: Path, max_steps: int) -> Params:
     at = lambda i: jax.tree.map(lambda x: x[jnp.clip(i, 0, path.loss.size - 1)], path.params)  # noqa: E731
     around = jax.tree.map(jnp.subtract, at(path.top + 1), at(path.top - 1))
-    radius = stationary._reach(problem, at(path.top), around)
+    radius = second_order.reach(problem, at(path.top), around)
     return compiled(_pursue, problem, at(path.top), radius, True, max_steps)
 
 
@@ -76,8 +76,8 @@ def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_step
     In steps on which the quadratic model predicts the gradient to half of it or of its change, at first no longer than radius
     in the parameters' sizes. Downwards the energy never rises.
     """
-    factor, solve, downhill = stationary._methods(problem)
-    length = lambda tree, weight: stationary._norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))  # noqa: E731
+    factor, solve, downhill = second_order.methods(problem)
+    length = lambda tree, weight: second_order.norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))  # noqa: E731
 
     def step(state: tuple) -> tuple:
         params, radius, steps, _ = state
@@ -85,24 +85,24 @@ def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_step
         _, inverse = curvature.inverses(factors.eigenvalues, factors.width)
         inverse = jnp.where(up & (jnp.abs(factors.eigenvalues) <= factors.width), 0.0, inverse)
         inverse = inverse.at[jnp.argmin(factors.eigenvalues)].multiply(jnp.where(up, -1.0, 1.0))
-        move = solve(params, factors, stationary._scale(factors.gradient, -1.0), inverse)
+        move = solve(params, factors, second_order.scale(factors.gradient, -1.0), inverse)
         weight, loss = natural_metric(problem, params), problem.loss(params)
-        there = (stationary._norm(factors.gradient) <= stationary.GRADIENT) & (
-            stationary._reach(problem, params, move) <= stationary.POLISHED
+        there = (second_order.norm(factors.gradient) <= stationary.GRADIENT) & (
+            second_order.reach(problem, params, move) <= stationary.POLISHED
         )
         # A way down that is symmetric ends at a saddle, and goes on beside it.
         leaves = ~up & there & jnp.any(factors.eigenvalues < -factors.width)
         aside = downhill(params, factors)
-        aside = stationary._scale(aside, LEAP / stationary._reach(problem, params, aside))
-        move = stationary._where(leaves, aside, move)
-        reach, bend = stationary._reach(problem, params, move), curvature.hvp(problem.loss, params, move)
-        force, slope = length(factors.gradient, weight), stationary._dot(factors.gradient, move)
+        aside = second_order.scale(aside, LEAP / second_order.reach(problem, params, aside))
+        move = second_order.where(leaves, aside, move)
+        reach, bend = second_order.reach(problem, params, move), curvature.hvp(problem.loss, params, move)
+        force, slope = length(factors.gradient, weight), second_order.dot(factors.gradient, move)
 
         def attempt(tried: tuple) -> tuple:
             t, *_, count = tried
             t = 0.5 * t
             way = t * jnp.array([0.25, 0.5, 0.75, 1.0])
-            heights, slopes = jax.lax.map(lambda f: jax.value_and_grad(problem.loss)(stationary._add(params, move, f)), way)
+            heights, slopes = jax.lax.map(lambda f: jax.value_and_grad(problem.loss)(second_order.add(params, move, f)), way)
             missed = jax.tree.map(lambda new, old, change: new[-1] - old - t * change, slopes, factors.gradient, bend)
             off = length(missed, weight) / jnp.maximum(force, t * length(bend, weight))
             # Where the energy is down to its rounding, a smaller gradient is progress.
@@ -113,9 +113,9 @@ def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_step
         first = 2.0 * jnp.minimum(1.0, radius / reach), jnp.asarray(jnp.inf), jnp.asarray(False), jnp.asarray(0)
         t, off, good, _ = jax.lax.while_loop(lambda s: ~s[2] & (s[3] < TRIALS), attempt, first)
         done = ~good | (there & ~leaves)
-        moved = stationary._settle(problem, stationary._add(params, move, t))
+        moved = second_order.settle(problem, second_order.add(params, move, t))
         radius = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
-        return stationary._where(done, params, moved), radius, steps + 1, done
+        return second_order.where(done, params, moved), radius, steps + 1, done
 
     noise = rounding(problem, params)
     state = params, radius, jnp.asarray(0), jnp.asarray(False)
@@ -144,13 +144,13 @@ def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> 
 
 def _aside(problem: Problem, saddle: StationaryPoint, sign: Array) -> tuple[Params, Array]:
     """A point beside a saddle, as far down as the quadratic model holds, and how far that is in the parameters' sizes."""
-    unit = 1.0 / stationary._reach(problem, saddle.params, saddle.descent)
+    unit = 1.0 / second_order.reach(problem, saddle.params, saddle.descent)
     distances = sign * unit * 0.5 ** jnp.arange(40.0)[::-1]
-    heights = jax.lax.map(lambda t: problem.loss(stationary._add(saddle.params, saddle.descent, t)), distances)
+    heights = jax.lax.map(lambda t: problem.loss(second_order.add(saddle.params, saddle.descent, t)), distances)
     model = 0.5 * saddle.curvature * distances**2
     holds = jnp.abs(heights - saddle.loss - model) <= 0.25 * jnp.abs(model) + rounding(problem, saddle.params)
     t = distances[jnp.maximum(jnp.sum(jnp.cumprod(holds)) - 1, 0)]
-    return stationary._add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
+    return second_order.add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
 
 
 def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) -> Transition:
@@ -161,7 +161,7 @@ def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) 
     def doubt(point: tuple) -> Array:
         # Half the gradient times the Newton step is the energy's distance from the stationary point's.
         params, newton_step = point
-        scaled = jax.tree.map(lambda g, size: g * size, jax.grad(problem.loss)(params), stationary._size(problem, params))
+        scaled = jax.tree.map(lambda g, size: g * size, jax.grad(problem.loss)(params), second_order.size(problem, params))
         return rounding(problem, params) + 0.5 * newton_step * jnp.sum(jnp.abs(ravel_pytree(scaled)[0]))
 
     points = (saddle, *sides)

@@ -21,10 +21,11 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import bordered, curvature, optimize
+from vaesurface import curvature, optimize, second_order
 from vaesurface.curvature import Inertia, Steps
 from vaesurface.probe import Probe, kink, probe
 from vaesurface.problem import Params, Problem, Theory, compiled, require_float64
+from vaesurface.second_order import DENSE
 from vaesurface.verdict import NEAR, SCALED, STATIONARY, Kind, Refinement, StationaryPoint
 
 __all__ = ["Kind", "Refinement", "StationaryPoint", "analyze", "find", "refine"]
@@ -36,7 +37,6 @@ POLISHED = 1e-8  # Newton step at which `refine` is content before rounding stop
 FIRM = 0.25
 ACTIVE = 1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
 MOVES = 4  # along flat directions: two of them, there and back
-DENSE = 4096  # parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its eigenvalues
 
 
 class _Curvature(NamedTuple):
@@ -81,21 +81,21 @@ def analyze(
 
 
 def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, directions: int) -> StationaryPoint:
-    params = _settle(problem, params)
+    params = second_order.settle(problem, params)
     if problem.structure is None and ravel_pytree(params)[0].size > dense:
         second = _searched(problem, params, jax.random.key(0) if key is None else key)
     else:
         second = _counted(problem, params, directions)
     known = second.theory
-    loss, grad_norm = problem.loss(params), _norm(second.gradient)
-    scaled_grad, newton_step = _nearness(problem, params, second.gradient, second.newton)
+    loss, grad_norm = problem.loss(params), second_order.norm(second.gradient)
+    scaled_grad, newton_step = second_order.nearness(problem, params, second.gradient, second.newton)
     stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED) & (newton_step <= NEAR) & jnp.isfinite(loss)
     if known is not None:
         stationary &= ~known.runaway
 
     negative, flat, positive = second.inertia
     # The exact energies that come with a theory are smooth; of any other loss that is not known.
-    bent = kink(problem.loss, params, _size(problem, params)) if known is None else None
+    bent = kink(problem.loss, params, second_order.size(problem, params)) if known is None else None
     kinked = jnp.asarray(False) if bent is None else bent.found
     reliable = second.reliable & ~kinked
     lower = jnp.asarray(False)  # along a flat direction
@@ -112,17 +112,17 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
     kind = jnp.where(lower, Kind.SADDLE, kind)
     kind = jnp.where(stationary, kind, Kind.NOT_STATIONARY)
     optimal = jnp.asarray(False)
-    descent = _where((negative > 0) & ~kinked, second.descent, jax.tree.map(jnp.zeros_like, params))
+    descent = second_order.where((negative > 0) & ~kinked, second.descent, jax.tree.map(jnp.zeros_like, params))
     if bent is not None:
-        descent = _where(bent.falls, bent.displacement, descent)
+        descent = second_order.where(bent.falls, bent.displacement, descent)
         bent = bent._replace(displacement=None)
     if second.probe is not None:
-        descent = _where((negative == 0) & second.probe.falls & ~kinked, second.probe.displacement, descent)
+        descent = second_order.where((negative == 0) & second.probe.falls & ~kinked, second.probe.displacement, descent)
     if known is not None:
         tolerance = 1e-9 * jnp.maximum(1.0, jnp.abs(known.minimum))
         optimal = (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & (jnp.abs(loss - known.minimum) <= tolerance)
         if known.descent is not None:
-            descent = _where((negative == 0) & (known.falling > 0), known.descent, descent)
+            descent = second_order.where((negative == 0) & (known.falling > 0), known.descent, descent)
         known = known._replace(descent=None)
     return StationaryPoint(
         params=params,
@@ -139,7 +139,7 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
         reliable=reliable,
         optimal=optimal,
         descent=descent,
-        curvature=_dot(descent, curvature.hvp(problem.loss, params, descent)),
+        curvature=second_order.dot(descent, curvature.hvp(problem.loss, params, descent)),
         probe=None if second.probe is None else second.probe._replace(displacement=None),
         search=second.search,
         kink=bent,
@@ -148,12 +148,12 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
 
 def _known(problem: Problem, params: Params, newton: Params) -> Theory | None:
     """What theory says of a point that is a Newton step away from the stationary one."""
-    return None if problem.theory is None else problem.theory(params, _reach(problem, params, newton))
+    return None if problem.theory is None else problem.theory(params, second_order.reach(problem, params, newton))
 
 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
-    factor, solve, downhill = _methods(problem)
+    factor, solve, downhill = second_order.methods(problem)
     symmetries = curvature.symmetries(problem.symmetry, params)
     is_flat = lambda factors: jnp.abs(factors.eigenvalues) <= factors.width  # noqa: E731
 
@@ -168,21 +168,21 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
 
     def look(state):
         i, here, newton, step, *changes = state
-        there = factor(_add(params, step, 1.0))
-        here = _where(i == 0, there, here)
+        there = factor(second_order.add(params, step, 1.0))
+        here = second_order.where(i == 0, there, here)
         change = jnp.abs(there.eigenvalues - here.eigenvalues)
         changes = [jnp.where(now, jnp.maximum(old, change), old) for now, old in zip((i == 1, i > 1), changes, strict=True)]
-        right, inverse = _scale(here.gradient, -1.0), curvature.inverses(here.eigenvalues, here.width)[0]
+        right, inverse = second_order.scale(here.gradient, -1.0), curvature.inverses(here.eigenvalues, here.width)[0]
         if problem.theory is None:  # after the Newton step some flat direction, there and back
-            flattened, unravel = ravel_pytree(_size(problem, params))
+            flattened, unravel = ravel_pytree(second_order.size(problem, params))
             irregular = unravel(flattened * jnp.cos(jnp.arange(flattened.size) ** 2.0 + (i - 1) // 2))
-            right = _where(i == 0, right, irregular)
+            right = second_order.where(i == 0, right, irregular)
             inverse = jnp.where(i == 0, inverse, is_flat(here))
         step = solve(params, here, right, inverse)
-        newton = _where(i == 0, step, newton)
+        newton = second_order.where(i == 0, step, newton)
         if problem.theory is None:
-            length = jnp.where(i % 2 == 1, NEAR, -NEAR) / _reach(problem, params, step)
-            step = _scale(step, jnp.where(i == 0, 1.0, length))
+            length = jnp.where(i % 2 == 1, NEAR, -NEAR) / second_order.reach(problem, params, step)
+            step = second_order.scale(step, jnp.where(i == 0, 1.0, length))
         return i + 1, here, newton, step, *changes
 
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(factor, params))
@@ -207,7 +207,7 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
 
         def explore():
             back = lambda gradient: solve(params, here, gradient, inverse)  # noqa: E731
-            return probe(problem.loss, params, back, _size(problem, params), band, directions)
+            return probe(problem.loss, params, back, second_order.size(problem, params), band, directions)
 
         blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(explore))
         falling = False if known is None else known.falling > 0
@@ -231,7 +231,7 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
 def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
     """From Hessian-vector products: at least as many eigenvalues are negative, and positive, as are counted."""
     taken = curvature.krylov_steps(problem.loss, params)
-    ends = params, _add(params, taken.newton, 1.0)
+    ends = params, second_order.add(params, taken.newton, 1.0)
     p = ravel_pytree(params)[0].size
 
     # A minimum is looked for where the Newton step leads, too: the bound stands if it is the same there.
@@ -241,8 +241,8 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
 
     def look(state):
         i, (here, _) = state
-        there = curvature.descent(problem.loss, _where(i == 0, *ends), key, problem.symmetry)
-        return i + 1, (_where(i == 0, there, here), there)
+        there = curvature.descent(problem.loss, second_order.where(i == 0, *ends), key, problem.symmetry)
+        return i + 1, (second_order.where(i == 0, there, here), there)
 
     blank = jax.eval_shape(lambda: curvature.descent(problem.loss, params, key, problem.symmetry))
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), blank)
@@ -251,7 +251,7 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
     bounded &= jnp.abs(there.lower - found.lower) <= FIRM * found.lower
 
     # Only directions along which the loss bends as much where the Newton step leads count.
-    bend = lambda v: _dot(v, curvature.hvp(problem.loss, ends[1], v))  # noqa: E731
+    bend = lambda v: second_order.dot(v, curvature.hvp(problem.loss, ends[1], v))  # noqa: E731
     firm = jnp.abs(jax.lax.map(bend, found.directions) - found.eigenvalues) <= FIRM * jnp.abs(found.eigenvalues)
 
     def at_least(width):
@@ -309,49 +309,49 @@ def _refine(problem: Problem, params: Params, max_steps: int) -> Refinement:
     def attempt(state):
         # One trial step per turn, and one place for each evaluation: the program compiles in a third of the time.
         fresh = state.trial == 0
-        second = jax.lax.cond(fresh, lambda: _steps(problem, state.params), lambda: state.second)
+        second = jax.lax.cond(fresh, lambda: second_order.steps(problem, state.params), lambda: state.second)
         last = state.trial == LAST_TRIAL
         newton = fresh | last
         start = state.trial < 0
-        reach = _reach(problem, state.params, _where(newton, second.newton, second.descent))
+        reach = second_order.reach(problem, state.params, second_order.where(newton, second.newton, second.descent))
         there = state.norm <= GRADIENT
         done = fresh & there & (reach <= POLISHED)
         t = jnp.where(newton, 1.0, 0.5 ** (state.trial - 1.0) / jnp.maximum(1.0, reach))
         t = jnp.where(start, 0.0, t)
-        step = _where(newton, second.newton, second.descent)
+        step = second_order.where(newton, second.newton, second.descent)
 
         fractions = t * jnp.array([0.25, 0.5, 0.75, 1.0])
-        heights = jax.lax.map(lambda f: problem.loss(_add(state.params, step, f)), fractions)
+        heights = jax.lax.map(lambda f: problem.loss(second_order.add(state.params, step, f)), fractions)
         heights = jnp.where(jnp.isfinite(heights), heights, jnp.inf)
-        moved = _settle(problem, _add(state.params, step, t))
-        norm = _norm(jax.grad(problem.loss)(moved))
+        moved = second_order.settle(problem, second_order.add(state.params, step, t))
+        norm = second_order.norm(jax.grad(problem.loss)(moved))
 
         # Where the energy is down to its rounding, any Newton step that lowers the gradient is progress.
         contracts = (reach <= 1.0) & (norm <= jnp.where(last, 0.99, 0.5) * state.norm)
         contracts &= ~state.descended | (second.inertia.negative == 0) | last
         slack = 4 * jnp.finfo(state.loss.dtype).eps * jnp.abs(state.loss)
-        falls = heights[-1] <= state.loss + 1e-4 * t * _dot(second.gradient, second.descent)
+        falls = heights[-1] <= state.loss + 1e-4 * t * second_order.dot(second.gradient, second.descent)
         falls &= jnp.max(heights) <= state.loss + slack
         good = start | (jnp.where(newton, contracts, falls) & jnp.isfinite(norm) & jnp.isfinite(heights[-1]))
         peak = jnp.maximum(state.peak, jnp.max(heights))
         taken = state._replace(params=moved, loss=heights[-1], norm=norm, peak=peak, trial=jnp.asarray(0))
         taken = taken._replace(steps=state.steps + ~start, descended=state.descended | ~(newton | start))
         refused = state._replace(second=second, trial=state.trial + 1, stuck=last | there)
-        return _where(done, state._replace(second=second, stuck=done), _where(good, taken, refused))
+        return second_order.where(done, state._replace(second=second, stuck=done), second_order.where(good, taken, refused))
 
     def unfinished(state):
         return ~state.stuck & (state.steps < max_steps)
 
     loss = problem.loss(params)
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: _steps(problem, params)))
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: second_order.steps(problem, params)))
     infinite = jnp.full_like(loss, jnp.inf)
     zero = jnp.asarray(0)
     state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0)
     state = jax.lax.while_loop(unfinished, attempt, state)
     rise = state.peak - loss
     rise = jnp.where(rise > 1e-12 * jnp.maximum(1.0, jnp.abs(loss)), rise, 0.0)
-    moved = _norm(jax.tree.map(jnp.subtract, state.params, params))
-    scaled_grad, newton_step = _nearness(problem, state.params, state.second.gradient, state.second.newton)
+    moved = second_order.norm(jax.tree.map(jnp.subtract, state.params, params))
+    scaled_grad, newton_step = second_order.nearness(problem, state.params, state.second.gradient, state.second.newton)
     converged = state.stuck & (state.norm <= GRADIENT) & (scaled_grad <= SCALED) & (newton_step <= NEAR)
     return Refinement(state.params, converged, state.norm, state.steps, moved, rise)
 
@@ -394,62 +394,5 @@ def _downhill(problem: Problem, point: StationaryPoint) -> Params:
     """A point below a saddle: along its direction of descent, as far as the energy falls by doubling."""
     params, direction = point.params, point.descent
     distances = jnp.concatenate([s * 0.5 ** jnp.arange(20.0) for s in (1.0, -1.0)])
-    values = jax.lax.map(lambda t: problem.loss(_add(params, direction, t)), distances)
-    return _add(params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))])
-
-
-def _settle(problem: Problem, params: Params) -> Params:
-    return params if problem.settle is None else problem.settle(params)
-
-
-def _nearness(problem: Problem, params: Params, gradient: Params, newton: Params) -> tuple[Array, Array]:
-    """Largest gradient times size, and largest Newton step over size, of a parameter."""
-    scaled = jax.tree.map(lambda g, s: g * s, gradient, _size(problem, params))
-    return jnp.max(jnp.abs(ravel_pytree(scaled)[0])), _reach(problem, params, newton)
-
-
-def _methods(problem: Problem) -> Any:
-    """How to take the Hessian apart, solve with it, and find its most negative curvature."""
-    if problem.structure is None:
-        return partial(curvature.factor, problem.loss), curvature.solve, curvature.downhill
-    return tuple(partial(f, problem.structure) for f in (bordered.factor, bordered.solve, bordered.downhill))
-
-
-def _steps(problem: Problem, params: Params) -> Steps:
-    if problem.structure is None and ravel_pytree(params)[0].size > DENSE:
-        return curvature.krylov_steps(problem.loss, params)
-    if problem.structure is None:
-        return curvature.steps(problem.loss, params)
-    return bordered.steps(problem.structure, params)
-
-
-def _norm(tree: Params) -> Array:
-    return jnp.linalg.norm(ravel_pytree(tree)[0])
-
-
-def _dot(a: Params, b: Params) -> Array:
-    return jnp.dot(ravel_pytree(a)[0], ravel_pytree(b)[0])
-
-
-def _scale(tree: Params, t: ArrayLike) -> Params:
-    return jax.tree.map(lambda x: t * x, tree)
-
-
-def _add(params: Params, step: Params, t: ArrayLike) -> Params:
-    return jax.tree.map(lambda x, s: x + t * s, params, step)
-
-
-def _size(problem: Problem, params: Params) -> Params:
-    if problem.size is not None:
-        return problem.size(params)
-    return jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
-
-
-def _reach(problem: Problem, params: Params, step: Params) -> Array:
-    """Largest change of a parameter, in units of its size."""
-    relative = jax.tree.map(lambda s, size: jnp.abs(s) / size, step, _size(problem, params))
-    return jnp.max(ravel_pytree(relative)[0])
-
-
-def _where(condition: Array, a: Params, b: Params) -> Params:
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
+    values = jax.lax.map(lambda t: problem.loss(second_order.add(params, direction, t)), distances)
+    return second_order.add(params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))])

@@ -128,7 +128,7 @@ def _flows(steps: int, n: int) -> tuple[dict[str, basin.Flow], dict[str, basin.F
     """Ways to descend, by name: on the exact energy, and on what training sees of it."""
     exact = {
         "gradient flow": basin.gradient_flow,
-        "second-order descent": basin.second_order,
+        "second-order descent": basin.second_order_descent,
         "Adam": basin.optimized(optimize.adam(steps)),
     }
     noisy = {}
