@@ -114,9 +114,12 @@ def test_report_makes_a_page_of_a_sweep_whose_cells_hold_its_runs(vaesurface, sw
     assert json.loads(out) == {"file": str(swept / "report.html"), "studies": ["Which starts collapse?"]}
     study = report.load(swept / "report" / "overview.json")
     phase = next(one for one in study.interactive if one["kind"] == "phase")
-    assert [[len(cell) for cell in row] for row in phase["runs"]] == [[2, 2], [2, 2]]
     ds = store.open(swept)
-    run = phase["runs"][0][1][1]  # scale 0.05, alpha 0.4, seed 1
+    counts = ds.computed.sum("seed").transpose("scale", "alpha").values
+    assert [[len(cell) for cell in row] for row in phase["runs"]] == counts.tolist()
+    row, column = list(ds.scale.values).index(0.05), list(ds.alpha.values).index(0.4)
+    run = phase["runs"][row][column][1]
+    assert run["seed"] == 1
     cell = ds.sel(scale=0.05, alpha=0.4, seed=1)
     assert (run["label"], run["energy"], run["collapsed"]) == (str(cell.label.values), float(cell.loss), True)
     assert {one["kind"] for one in study.interactive} == {"phase", "surface", "spectrum"}

@@ -83,6 +83,7 @@ def test_network_draws_the_tree(vaesurface, results):
     assert "collapsed local minimum" in (results / "network.txt").read_text()
 
 
+@pytest.mark.slow
 def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, results):
     options = "--alpha 0.2 --gamma 0.3 --to 3 --values 3"
     code, found, _ = vaesurface(f"follow {options} {COMMON} {results}")

@@ -25,6 +25,7 @@ from vaesurface.verdict import StationaryPoint
 
 EQUAL = 1e-9  # distance, relative to the parameters' sizes, at which two ends are one
 RESOLVED = 3  # the part of a window that lies above both its ends is at least one in this many images, or it is zoomed in on
+BESIDE = 2  # images on each side of the highest one down to where the window ends, or it is zoomed in on
 ZOOMS = 24  # at most: each narrows the window about threefold or more, so 1e-10 of the way is reached
 OUTSIDE = 5  # one in this many images stays on each side of a window
 PATIENCE = 100  # steps after which a window is zoomed in on although it has not settled
@@ -131,8 +132,8 @@ def _path(
     def turn(band: _Band) -> _Band:
         band = evaluate(band)
         band, force, tangent = _forces(band, noise)
-        _, low, high, interior = _summit(band.loss, noise)
-        wide = RESOLVED * (high - low) >= band.window[1] - band.window[0]
+        top, low, high, interior = _summit(band.loss, noise)
+        wide = (high - top >= BESIDE) & (top - low >= BESIDE) & (RESOLVED * (high - low) >= band.window[1] - band.window[0])
         wide &= (low >= band.window[0]) & (high <= band.window[1])
         ready = (band.residual <= SETTLED) | (band.since >= PATIENCE)
         zoom = ready & ~(wide & interior) & (band.zooms < ZOOMS)

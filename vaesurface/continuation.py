@@ -40,7 +40,7 @@ VANISHED = 1e-5  # of what it is at a step's ends: then a quantity is zero at an
 APART = 1e-8  # of a step: a requested value nearer to its base than this is the base's own
 NEARBY = 2e-3  # of a step: how far from an event the branch is corrected to locate it
 LOCATED = 1e-12  # of a step: how closely that is done
-PAST = 1e-3  # of the span: how far beyond a fold a jump looks for the way down
+PAST = (1e-3, 1e-4, 1e-5, 1e-6)  # of the span: how far beyond a fold a jump looks for the way down, the first that leads lower
 
 
 class EventKind(StrEnum):
@@ -472,18 +472,17 @@ def _end(
 
 def _landed(curve: Curve, fold: Event, sign: float, values: np.ndarray) -> Seen:
     """The minimum that descent leads to from where a branch has ended in a fold, at the fold's value."""
-    beyond = float(np.clip(fold.value + sign * PAST * curve.scale, values.min(), values.max()))
-    refined = stationary.refine(curve.make_problem(beyond), fold.params)
-    x = ravel_pytree(refined.params)[0]
-    if not refined.converged:
-        raise Lost
-    try:
-        seen = _started(curve, x, fold.value, sign)
-    except Lost:
-        seen = _started(curve, x, beyond, sign)
-    if not seen.loss < fold.loss:
-        raise Lost
-    return seen
+    for past in PAST:
+        beyond = float(np.clip(fold.value + sign * past * curve.scale, values.min(), values.max()))
+        refined = stationary.refine(curve.make_problem(beyond), fold.params)
+        for value in (fold.value, beyond) if refined.converged else ():
+            try:
+                seen = _started(curve, ravel_pytree(refined.params)[0], value, sign)
+            except Lost:
+                continue
+            if seen.loss < fold.loss:
+                return seen
+    raise Lost
 
 
 def _place(curve: Curve, seen: Seen, arclength: float, requested: bool) -> _Place:

@@ -28,6 +28,7 @@ __all__ = ["Path", "Transition", "barrier", "connect", "follow", "minimum_energy
 
 LEAP = 0.1  # step beside a saddle, in the parameters' sizes, before it is halved
 TRIALS = 20  # halvings of a step at most
+FINE = 20  # places looked at on each side of the highest image
 
 
 class Transition(NamedTuple):
@@ -65,9 +66,22 @@ def saddle(problem: Problem, path: Path, max_steps: int = 200) -> StationaryPoin
 
 def _climb(problem: Problem, path: Path, max_steps: int) -> Params:
     at = lambda i: jax.tree.map(lambda x: x[jnp.clip(i, 0, path.loss.size - 1)], path.params)  # noqa: E731
-    around = jax.tree.map(jnp.subtract, at(path.top + 1), at(path.top - 1))
-    radius = second_order.reach(problem, at(path.top), around)
-    return compiled(_pursue, problem, at(path.top), radius, True, max_steps)
+    left, top, right = (at(path.top + i) for i in (-1, 0, 1))
+    start, radius = compiled(_crest, problem, left, top, right)
+    return compiled(_pursue, problem, start, radius, True, max_steps)
+
+
+def _crest(problem: Problem, left: Params, top: Params, right: Params) -> tuple[Params, Array]:
+    """The highest place on the chain beside its highest image, which may be far from the next, and how far images are apart."""
+
+    def place(t):
+        before, after = (second_order.add(top, jax.tree.map(jnp.subtract, end, top), jnp.abs(t)) for end in (left, right))
+        return second_order.where(t < 0, before, after)
+
+    places = jnp.linspace(-1.0, 1.0, 2 * FINE + 1)
+    heights = jax.lax.map(lambda t: problem.loss(place(t)), places)
+    highest = places[jnp.argmax(jnp.where(jnp.isfinite(heights), heights, -jnp.inf))]
+    return place(highest), second_order.reach(problem, top, jax.tree.map(jnp.subtract, right, left))
 
 
 def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_steps: Array) -> Params:
