@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import brentq
 
-from vaesurface import paths, plot
+from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, far_end, verdict, way_out
 from vaesurface.report import Study
 from vaesurface.stationary import Kind
@@ -122,6 +123,11 @@ def _crossed(branch: Any, make: Callable) -> str:
         side = "below" if gap[-1] < 0 else "above"
         return f"At its end the minimum's branch is {abs(gap[-1]):.6g} {side} collapse, which it did not rise past on the way."
     i = passed[0]
-    left, right = branch.value[i], branch.value[i + 1]
-    where = left - gap[i] * (right - left) / (gap[i + 1] - gap[i])
-    return f"Collapse becomes the better of the two at {branch.parameter} = {where:.6g} (between {left:.6g} and {right:.6g})."
+    begin = jax.tree.map(lambda x: jnp.asarray(x[i]), branch.point.params)
+
+    def height(value):
+        problem = make(value)
+        return float(problem.loss(stationary.refine(problem, begin).params) - level(value))
+
+    where = brentq(height, branch.value[i], branch.value[i + 1], rtol=1e-10)
+    return f"Collapse becomes the better of the two at {branch.parameter} = {where:.10g}."
