@@ -56,12 +56,16 @@ def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float,
         )
     ]
     if best is not None and parameter in ("gamma", "beta"):
-        kl = 0.5 * np.asarray(jax.lax.map(problem.information, jax.tree.map(jnp.asarray, best.point.params)))
-        active = np.asarray(best.point.active).sum(axis=1)
-        caption = "KL divergence of every latent along the best minimum's branch, and the number of active ones."
+        minima = [b for name, b in followed.items() if name == "best minimum" or name.startswith("minimum")]
+        points = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.point for b in minima))
+        lowest = points.kind == Kind.MINIMUM
+        points, along = jax.tree.map(lambda x: x[lowest], points), np.concatenate([b.value for b in minima])[lowest]
+        kl = 0.5 * np.asarray(jax.lax.map(problem.information, jax.tree.map(jnp.asarray, points.params)))
+        active = points.active.sum(axis=1)
+        caption = "KL divergence of every latent along the branches of minima, and the number of active ones."
         marked = list(lines.values())
         figures.append(
-            setting.draw("active", caption, partial(plot.active_units, best.value, kl, active, eigenvalues=marked, **look))
+            setting.draw("active", caption, partial(plot.active_units, along, kl, active, eigenvalues=marked, **look))
         )
     columns: dict[str, np.ndarray] = {}
     for name, b in followed.items():
@@ -83,11 +87,14 @@ def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float,
 
 
 def _taken_over(make: Callable, branch: Any, moved: dict[str, Any]) -> dict[str, Any]:
-    """The minima that cross a branch where it first ceases to be one, followed both ways."""
+    """The minima that cross a branch where it first ceases to be one, or turns back, followed both ways."""
     ((parameter, values),) = moved.items()
     found: dict[str, Any] = {}
     lost = next((e for e in branch.events if e.kind == "branch point"), None)
-    if lost is None or branch.point.kind[0] != Kind.MINIMUM or branch.point.kind[-1] == Kind.MINIMUM:
+    if lost is None or branch.point.kind[0] != Kind.MINIMUM:
+        return {}
+    back = (branch.value[-1] - lost.value) * (lost.value - branch.value[0]) < 0
+    if branch.point.kind[-1] == Kind.MINIMUM and not back:
         return {}
     for start in paths.switch(make, lost):
         both: dict[str, Any] = {parameter: [start.value, *values]}
