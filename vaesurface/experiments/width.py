@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -120,7 +121,7 @@ def _near(problem: Problem, key: Any, scale: Any, radius: float) -> Any:
     """A start in a random direction of the weight, its longest row `radius` long, the rest as at collapse."""
     collapsed = problem.collapsed()  # type: ignore[misc]
     weight = jax.random.normal(key, collapsed.weight.shape, collapsed.weight.dtype)
-    longest = jax.numpy.max(jax.numpy.linalg.norm(weight, axis=1))
+    longest = jnp.max(jnp.linalg.norm(weight, axis=1))
     return collapsed._replace(weight=scale * radius * weight / longest)
 
 
