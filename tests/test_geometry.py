@@ -99,12 +99,15 @@ def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, results):
 
 
 def test_report_shows_all_of_it_on_one_page(vaesurface, results):
+    judged = {"name": "a point", "label": "local minimum", "energy": 1.0, "evidence": {"inertia": "counted"}}
+    report.save(report.Study("other", "Another question", ["Answered."], [judged]), results)  # whichever verbs ran before
     names = {study.name for study in report.studies(results)}
     code, found, _ = vaesurface(f"report {results} --json")
     assert code == 0
     assert len(found["studies"]) == len(names) >= 1
     page = (results / "report.html").read_text()
     assert all(f'id="{name}"' in page for name in names)
+    assert "Answered." in page
     assert "Verdicts, and why they are believed" in page
 
 

@@ -32,7 +32,6 @@ from vaesurface.problem import Params, Problem, VAEParams, compiled, recipe_of, 
 # where no descent returns. key: for flows that draw.
 Flow = Callable[[Problem, Params, Array, Array], Params]
 Draw = Callable[[Problem, Array, Array], Params]  # draw(problem, key, scale) -> a start
-Prepare = Callable[[Problem, Params], Params]  # what is done to a start before the run
 
 TIME = 100.0  # of gradient flow: in its metric a posterior mean without effect relaxes like exp(-2 t)
 SETTLING = 30.0  # time in which posteriors settle: exp(-60) is nothing
@@ -151,11 +150,6 @@ def settled(problem: Problem, params: Params) -> Params:
     return _flow(problem, params, -jnp.inf, SETTLING, _rates(problem, params, 0.0)) if problem.structure else params
 
 
-def as_given(problem: Problem, params: Params) -> Params:
-    """The start as it is: from collapse, posterior = prior."""
-    return params
-
-
 def principal(problem: Problem, count: int) -> VAEParams:
     """Directions (count, ...) u_j e_1^T of the weight, for `width`: u_j the j-th principal direction of the data.
 
@@ -178,30 +172,29 @@ def width(
     directions: Params,
     lengths: ArrayLike,
     flow: Flow = gradient_flow,
-    prepare: Prepare = settled,
     halvings: int = 12,
 ) -> Width:
     """How far out along each direction (leading axis m) do starts return to the minimum?
 
     lengths (g,), ascending: tried in turn until one does not return, which is the outer end of a bracket that is halved
-    `halvings` times; what a basin does beyond its first edge is not asked. prepare: `settled` (default) puts posteriors at
-    their optimum for that weight first, so that the start lies on the floor of the valley that runs would follow, and the
-    width is a length along it; `as_given` starts from the minimum's own posteriors, which have no signal to offer until they
-    have moved: such starts return from farther away. Raises ValueError for lengths that do not ascend from above zero.
+    `halvings` times; what a basin does beyond its first edge is not asked. Posteriors are first put at their optimum for that
+    weight (`settled`), so that the start lies on the floor of the valley that runs would follow, and the width is a length along
+    it; starts with the minimum's own posteriors return from farther away. Raises ValueError for lengths that do not ascend from
+    above zero.
     """
     require_float64("a basin's width", minimum)
     grid = jnp.asarray(lengths, float)
     if not isinstance(grid, jax.core.Tracer) and (grid.size == 0 or not np.all(np.diff(grid, prepend=0.0) > 0)):
         raise ValueError(f"expected lengths ascending from above 0, got {grid}; sort them")
-    return compiled(_width, problem, minimum, directions, grid, flow=flow, prepare=prepare, halvings=halvings)
+    return compiled(_width, problem, minimum, directions, grid, flow=flow, halvings=halvings)
 
 
-def _width(problem, minimum, directions, lengths, flow, prepare, halvings):
+def _width(problem, minimum, directions, lengths, flow, halvings):
     level = _level(problem, minimum)
 
     def along(direction):
         def start(t):
-            return prepare(problem, jax.tree.map(lambda x, v: x + t * v, minimum, direction))
+            return settled(problem, jax.tree.map(lambda x, v: x + t * v, minimum, direction))
 
         def returns(begun):
             return _end(problem, minimum, level, flow(problem, begun, level, jax.random.key(0))).returned

@@ -21,8 +21,8 @@ from vaesurface.cli.options import (
     Starts,
     Studies,
     app,
+    float64,
     load,
-    make_problem,
     numbers,
     say,
 )
@@ -153,12 +153,14 @@ def _setting(
         raise ValueError(f"expected --starts of 1 or more and --scale > 0, got {starts} and {scale:g}; change either")
     if out.exists() and not out.is_dir():
         raise ValueError(f"expected a directory for the results, got the file {out}; name another place with --out")
-    make_problem(data, limit, latent, 0.0, gamma, beta)
+    X = load(data, limit)
+    float64()
     from vaesurface.experiments.study import Setting
 
-    X = load(data, limit)
     command = shlex.join(["vaesurface", *sys.argv[1:]])
-    return Setting(X, Path(data).name, latent, gamma, beta, starts, scale, seed, out, command)
+    setting = Setting(X, Path(data).name, latent, gamma, beta, starts, scale, seed, out, command)
+    setting.problem(0.0)  # refuses what no problem can be made of
+    return setting
 
 
 def _positive(name: str, value: float) -> float:
