@@ -179,8 +179,8 @@ def width(
     lengths (g,), ascending: tried in turn until one does not return, which is the outer end of a bracket that is halved
     `halvings` times; what a basin does beyond its first edge is not asked. Posteriors are first put at their optimum for that
     weight (`settled`), so that the start lies on the floor of the valley that runs would follow, and the width is a length
-    along it; starts with the minimum's own posteriors return from farther away. Raises ValueError for lengths that do not ascend from
-    above zero.
+    along it; starts with the minimum's own posteriors return from farther away. Raises ValueError for lengths that do not
+    ascend from above zero.
     """
     require_float64("a basin's width", minimum)
     grid = jnp.asarray(lengths, float)
