@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 Params = Any
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
@@ -120,6 +121,27 @@ class Symmetry(NamedTuple):
     move: Callable[[Params, Array], Params]
 
 
+class Autoencoder(NamedTuple):
+    """A trained VAE as arrays and functions, whatever made it: what diagnosis and Proposition 5.1 ask for.
+
+    data (n, d); mean and log_std (n, k): the data's posteriors; decode: latents (..., k) to the decoder's means (..., d);
+    gamma: decoder variance, () or, where the decoder has a covariance of its own, (n,) or (n, d) at the posterior means;
+    learned: whether gamma was trained; beta (): weight of the KL part; error(mean, log_std, x) = E ||x - decode(z)||^2 of one
+    datum, (k,), (k,), (d,) to (): exact or by fixed nodes, None where it has to be sampled; predict(z, x): means (..., d) where
+    the decoder sees the datum's other coordinates too, as autoregressive ones do, or None.
+    """
+
+    data: Array
+    mean: Array
+    log_std: Array
+    decode: Callable[[Array], Array]
+    gamma: Array
+    learned: bool = True
+    beta: ArrayLike = 1.0
+    error: Callable[[Array, Array, Array], Array] | None = None
+    predict: Callable[[Array, Array], Array] | None = None
+
+
 class Problem(NamedTuple):
     """A loss surface. `loss(params)` is a scalar; the rest is optional."""
 
@@ -139,6 +161,12 @@ class Problem(NamedTuple):
     # relabel(params, order, sign): latent j of the result is sign[j] times latent order[j]; order and sign (k,)
     relabel: Callable[[Params, Array, Array], Params] | None = None
     symmetry: Symmetry | None = None  # flat directions that are no degeneracy
+    autoencoder: Callable[[Params], Autoencoder] | None = None  # the VAE that the parameters make
+    # restrict(params, keep): latents outside keep (k,) bool switched off: ignored by the decoder, their posterior the prior
+    restrict: Callable[[Params, Array], Params] | None = None
+    # deterministic() is the same architecture as an autoencoder: squared error per coordinate, no noise, no KL; its parameters
+    # are these too, and what it has no use for is ignored
+    deterministic: Callable[[], Any] | None = None
     # recipe() is (make, arrays) with make(**arrays) this problem and make hashable: `compiled` needs it, and `proof`
     recipe: Callable[[], tuple[Callable[..., Any], dict[str, Any]]] | None = None
     # original() is the problem as its recipe makes it: one of which a part was replaced is another, and has no recipe

@@ -20,7 +20,18 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, losses, moments, theory
-from vaesurface.problem import STREAM, Parts, Problem, Structure, Theory, VAEParams, compiled, recipe_of, require_float64
+from vaesurface.problem import (
+    STREAM,
+    Autoencoder,
+    Parts,
+    Problem,
+    Structure,
+    Theory,
+    VAEParams,
+    compiled,
+    recipe_of,
+    require_float64,
+)
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
 NEGLIGIBLE = 1e-12
@@ -166,6 +177,27 @@ def threshold_vae(
             log_std=params.log_std[:, order],
         )
 
+    def autoencoder(params: VAEParams) -> Autoencoder:
+        def decode(z: Array) -> Array:
+            return soft_threshold(z @ params.weight.T, alpha) + jnp.broadcast_to(params.bias, (*z.shape[:-1], d))
+
+        def error(mean: Array, log_std: Array, x: Array) -> Array:
+            y = jax.vmap(reconstruction, in_axes=(0, None, None))(params.weight, mean, log_std)
+            return jnp.sum(losses.expected_squared_error(x - params.bias, *y))
+
+        return Autoencoder(Z, params.mean, params.log_std, decode, gamma_of(params), fixed is None, beta, error)
+
+    def restrict(params: VAEParams, keep: Array) -> VAEParams:
+        off = lambda a: jnp.where(keep[None], a, 0.0)  # noqa: E731
+        return params._replace(weight=off(params.weight), mean=off(params.mean), log_std=off(params.log_std))
+
+    def deterministic() -> Problem:
+        def error(params: VAEParams) -> Array:
+            y = soft_threshold(params.mean @ params.weight.T, alpha) + params.bias[None]
+            return jnp.mean((Z - y) ** 2)
+
+        return Problem(error, init)
+
     def recipe() -> tuple[Callable[..., Problem], dict[str, Any]]:
         return _Make(latent), {"X": Z, "alpha": alpha, "gamma": gamma, "beta": beta}
 
@@ -184,10 +216,18 @@ def threshold_vae(
         size,
         latents,
         relabel,
+        autoencoder=autoencoder,
+        restrict=restrict,
+        deterministic=deterministic,
         recipe=recipe,
         original=lambda: problem,
     )
     return problem
+
+
+def soft_threshold(u: Array, alpha: ArrayLike) -> Array:
+    """sign(u) max(|u| - alpha, 0), elementwise (eq. 5); where alpha = 0 its derivative is 1 at 0 too."""
+    return jnp.where(jnp.abs(u) >= alpha, u - alpha * jnp.sign(u), 0.0)
 
 
 def sampled_loss(problem: Problem, params: VAEParams, key: Array, samples: int = 1, batch: int | None = None) -> Array:
@@ -211,7 +251,7 @@ def sampled_loss(problem: Problem, params: VAEParams, key: Array, samples: int =
         mean, log_std, x = (a[jax.random.choice(which, n, (batch,), replace=False)] for a in (mean, log_std, x))
     z = mean[None] + jnp.exp(log_std)[None] * jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
     u = z @ params.weight.T
-    y = jnp.where(jnp.abs(u) >= alpha, u - alpha * jnp.sign(u), 0.0) + params.bias[None, None]
+    y = soft_threshold(u, alpha) + params.bias[None, None]
     error = jnp.mean((x[None] - y) ** 2, axis=0)
     log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
     return jnp.mean(
