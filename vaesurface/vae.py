@@ -1,4 +1,4 @@
-"""Which VAE's loss surface? Problems whose energy is exact: no sampling, no noise.
+"""Which VAE's loss surface? Problems whose energy is exact: no sampling, no noise. (`deep` has those of networks.)
 
 The decoder is pi_alpha(W z) + b with the soft threshold pi_alpha (affine at alpha = 0), the posterior of each datum is
 a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang & Wipf, ICML 2020).
@@ -20,6 +20,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, losses, moments, theory
+from vaesurface.deep import conv_vae as conv_vae
+from vaesurface.deep import mlp_vae as mlp_vae
+from vaesurface.deep import resnet_vae as resnet_vae
 from vaesurface.problem import (
     STREAM,
     Autoencoder,
