@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import combinations
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import moments
 from vaesurface.problem import VAEParams
+from vaesurface.thresholding import collapse_threshold as collapse_threshold  # Proposition 5.1, with the rest of theory
 
 ULPS = 16  # of the largest number of a feature (or alpha): errors of a reconstruction below that are rounding
 TIED = 1e-7  # relative difference of posterior widths that the rounding of a refined point could turn round
@@ -61,6 +61,14 @@ class CollapseRadius(NamedTuple):
     mean: Array
     bias: Array
     gamma: Array
+
+
+class Optimum(NamedTuple):
+    """Global minimum of the affine model: number of principal directions kept, decoder variance, energy."""
+
+    kept: Array
+    gamma: Array
+    energy: Array
 
 
 class Ray(NamedTuple):
@@ -108,15 +116,16 @@ def _centered(X: Any) -> tuple[Any, Any]:
     return center, Z - Z.mean(axis=0)[None]
 
 
-def _eigenvalues(X: Any, xp: ModuleType) -> Any:
-    """Eigenvalues (d,) of the covariance, descending, and exactly zero beyond the rank of the data up to rounding.
+def eigenvalues(X: ArrayLike) -> Any:
+    """Eigenvalues (d,) of the covariance of X (n, d), descending, and exactly zero beyond the rank of the data up to rounding.
 
     They are squared singular values, down to eps^2 of the largest where eigenvalues of the covariance end at eps; with the
     largest features first LAPACK keeps the digits of small ones on top. The rank does not depend on the features'
     units: each is counted in units in the last place of its largest number, and what is below the norm of so much random
     rounding of the data, or below that of the decomposition itself, is zero.
     """
-    n, d = X.shape
+    xp = jnp if isinstance(X, jax.Array) else np
+    n, d = np.shape(X)
     _, Z = _centered(X)
     eps = np.finfo(np.float64).eps
     unit = eps * xp.max(xp.abs(X), axis=0)
@@ -133,7 +142,7 @@ def _spectrum(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, eigenvalues (descending) and directions (columns) of the covariance."""
     center, Z = _centered(X)
     directions = np.linalg.svd(Z, full_matrices=len(X) < X.shape[1])[2]
-    return center, _eigenvalues(X, np), directions.T
+    return center, eigenvalues(X), directions.T
 
 
 def _gamma(values: np.ndarray, retained: Sequence[int], gamma: float | None, beta: float) -> float:
@@ -185,29 +194,37 @@ def stationary_points(X: np.ndarray, latent: int, gamma: float | None = None, be
 
 
 def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Array:
-    """Energy of the affine model's global minimum.
+    """Energy of the affine model's global minimum, -inf where it has no lower bound: see `affine_optimum`.
 
-    It is -inf where gamma is learned and r <= latent directions, with beta r < d, span the data to within their rounding.
-    Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1). X,
-    gamma and beta may be traced. O(n d^2) in time.
+    X, gamma and beta may be traced. O(n d^2) in time.
     """
     # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that is being traced.
-    traced = isinstance(X, jax.core.Tracer)
-    values = jnp.asarray(_eigenvalues(X, jnp) if traced else _eigenvalues(np.asarray(X, np.float64), np))
+    X = X if isinstance(X, jax.core.Tracer) else np.asarray(X, np.float64)
+    return affine_optimum(eigenvalues(X), latent, gamma, beta).energy
+
+
+def affine_optimum(values: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Optimum:
+    """The affine model's global minimum over data whose covariance has the eigenvalues values (d,), descending.
+
+    The energy is -inf, and gamma zero, where gamma is learned and r <= latent directions, with beta r < d, are all that is not
+    zero. Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1).
+    """
+    values = jnp.asarray(values)
     d, beta = len(values), jnp.asarray(beta, values.dtype)
-    energies = []
-    for size in range(min(latent, d) + 1):
-        kept, rest = values[:size], jnp.sum(values[size:])
-        free = d - beta * size  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
-        positive = jnp.where(free > 0, free, 1.0)
-        g = jnp.where(free > 0, rest / positive, 0.0) if gamma is None else jnp.asarray(gamma, values.dtype)
-        safe = jnp.where(g > 0, g, 1.0)
-        gain = jnp.sum(jnp.log(jnp.where(kept > 0, kept, 1.0) / (beta * safe)))
-        energy = d * jnp.log(safe) + rest / safe + beta * (size + latent + gain)
-        admissible = (g > 0) & jnp.all(kept > beta * g)
-        unbounded = (rest == 0) & (free > 0) & (gamma is None)
-        energies.append(jnp.where(unbounded, -jnp.inf, jnp.where(admissible, energy, jnp.inf)))
-    return jnp.min(jnp.stack(energies))
+    size = jnp.arange(min(latent, d) + 1)
+    least = jnp.where(size > 0, values[size - 1], jnp.inf)  # of the eigenvalues kept
+    rest = jnp.append(jnp.cumsum(values[::-1])[::-1], 0.0)[size]
+    logs = jnp.append(0.0, jnp.cumsum(jnp.log(jnp.where(values > 0, values, 1.0))))[size]
+    free = d - beta * size  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
+    learned = jnp.where(free > 0, rest / jnp.where(free > 0, free, 1.0), 0.0)
+    g = learned if gamma is None else jnp.full_like(rest, gamma)
+    safe = jnp.where(g > 0, g, 1.0)
+    energy = d * jnp.log(safe) + rest / safe + beta * (size + latent + logs - size * jnp.log(beta * safe))
+    energy = jnp.where((g > 0) & (least > beta * g), energy, jnp.inf)
+    if gamma is None:
+        energy = jnp.where((rest == 0) & (free > 0), -jnp.inf, energy)
+    best = jnp.argmin(energy)
+    return Optimum(best, g[best], energy[best])
 
 
 def collapse_radius(
