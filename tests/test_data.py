@@ -1,12 +1,15 @@
 """Every format round-trips, every bad input gives one clear line, and nothing is ever unpickled."""
 
 import gzip
+import hashlib
 import io
+import json
 import pickle
 import struct
 import subprocess
 import sys
 import zipfile
+from urllib.error import URLError
 
 import jax.numpy as jnp
 import numpy as np
@@ -114,6 +117,115 @@ def test_a_limit_keeps_the_first_rows(tmp_path, name):
     np.testing.assert_array_equal(data.load(path, limit=1000), expected)
 
 
+OPENML = {  # number, pixels (n, channels, height, width), whether a row keeps the colors of a pixel together
+    "mnist": (554, PIXELS[:, :1, :28, :28], False),
+    "fashion-mnist": (40996, PIXELS[:, 1:2, :28, :28], False),
+    "cifar-10": (40927, PIXELS, False),
+    "svhn": (41081, PIXELS, True),
+}
+
+
+@pytest.fixture
+def openml(tmp_path, monkeypatch):
+    """Puts images into scikit-learn's cache, in the files that openml.org serves."""
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
+
+    def keep(number, images, colors_last=False, md5=None):
+        rows = (images.transpose(0, 2, 3, 1) if colors_last else images).reshape(len(images), -1)
+        names = [*(f"pixel{i}" for i in range(rows.shape[1])), "class"]
+        head = "@RELATION images\n" + "".join(f"@ATTRIBUTE {n} REAL\n" for n in names[:-1]) + "@ATTRIBUTE class {0,1}\n@DATA\n"
+        arff = head + "".join(",".join(map(str, [*row, i % 2])) + "\n" for i, row in enumerate(rows))
+        roles = ("is_target", "is_ignore", "is_row_identifier")
+        features = [
+            {"index": str(i), "name": n, "data_type": "nominal" if n == "class" else "numeric"}
+            | dict.fromkeys(roles, "false")
+            | {"number_of_missing_values": "0"}
+            | {"is_target": "true" if n == "class" else "false"}
+            for i, n in enumerate(names)
+        ]
+        url = f"https://www.openml.org/data/v1/download/{number}/images.arff"
+        about = {"id": str(number), "name": "images", "version": "1", "format": "ARFF", "status": "active", "description": ""}
+        about |= {"url": url, "md5_checksum": md5 or hashlib.md5(arff.encode()).hexdigest()}
+        served = {
+            f"api/v1/json/data/{number}": {"data_set_description": about},
+            f"api/v1/json/data/features/{number}": {"data_features": {"feature": features}},
+            f"api/v1/json/data/qualities/{number}": {"data_qualities": {"quality": []}},
+        }
+        files = {name: json.dumps(content) for name, content in served.items()} | {url.split("org/")[1]: arff}
+        for name, content in files.items():
+            path = tmp_path / "openml" / "openml.org" / f"{name}.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(content.encode()))
+
+    return keep
+
+
+@pytest.mark.parametrize("name", OPENML)
+def test_a_data_set_of_openml_comes_channel_by_channel(openml, name):
+    number, images, colors_last = OPENML[name]
+    openml(number, images, colors_last)
+    X = data.load(name)
+    np.testing.assert_array_equal(X, images.reshape(5, -1) / 255)
+    np.testing.assert_array_equal(data.load(name, limit=2), X[:2])
+    assert data.shape(X) == images.shape[1:]
+
+
+class Served(io.BytesIO):
+    """An answer of a server."""
+
+    def info(self):
+        return {"Content-Encoding": "gzip"}
+
+
+def test_what_openml_does_not_give_whole_is_refused(openml, monkeypatch):
+    openml(554, PIXELS[:, :1, :8, :8])
+    assert "expected mnist of 784 pixels, got shape (5, 64)" in complaint(data.load, "mnist")
+    openml(40996, PIXELS[:, :1, :28, :28], md5="0" * 32)
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", lambda _: Served(gzip.compress(b"something else")))
+    assert "expected fashion-mnist from openml.org, whole, got ValueError: The md5" in complaint(data.load, "fashion-mnist")
+
+
+def test_without_a_network_one_line_says_what_to_do(openml, monkeypatch):
+    calls = []
+
+    def unreachable(_):
+        calls.append(1)
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("sklearn.datasets._openml.urlopen", unreachable)
+    monkeypatch.setattr("time.sleep", lambda _: None)  # between retries
+    said = r"\Aexpected svhn from openml.org or .*cache, got .*no route to host.*; give the path of the data set's own file.*\Z"
+    with pytest.raises(ConnectionError, match=said) as caught:
+        data.load("svhn")
+    assert calls and "\n" not in str(caught.value)
+
+
+def test_patches_are_the_squares_of_both_photographs():
+    from sklearn.datasets import load_sample_images
+
+    X = data.load("patches")
+    assert X.shape == (8480, 192) and data.shape(X) == (3, 8, 8)
+    known = {row.tobytes() for row in (255 * X).round().astype(np.uint8)}
+    for photo in load_sample_images().images:
+        for top, left in [(0, 0), (8, 0), (0, 8), (200, 320), (416, 632)]:
+            square = photo[top : top + 8, left : left + 8]
+            assert np.moveaxis(square, -1, 0).ravel().tobytes() in known
+    np.testing.assert_array_equal(data.load("patches", limit=5), X[:5])
+    # Each photograph has a mean color of its own: the first hundred are of both, as all are.
+    np.testing.assert_allclose(X[:400].mean(axis=0), X.mean(axis=0), atol=5 * 0.3 / 20)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 1, 1), (3, 1, 1)])
+def test_the_number_of_features_tells_the_shape_of_square_images(shape):
+    assert data.shape(np.zeros((2, int(np.prod(shape))))) == shape
+
+
+@pytest.mark.parametrize("d", [2, 8, 16 * 2, 3 * 30])
+def test_rows_that_are_no_square_images_have_no_shape(d):
+    with pytest.raises(ValueError, match=f"expected rows that are square images, gray or RGB, got {d} features; crop"):
+        data.shape(np.zeros((2, d)))
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".gif", ".PGM", ".tiff"])
 def test_a_folder_of_grayscale_images_is_read_in_order_of_name(tmp_path, suffix):
     for number, image in reversed(list(enumerate(GRAY))):
@@ -202,7 +314,8 @@ BROKEN = {
     "type.idx": (b"\0\0\x07\x02" + b"\0" * 8, "so is not IDX either; convert"),
     "notes.txt": (
         b"hello",
-        r"a name \(digits, digits-4x4, antipodal\) or a path \(.npy .npz .csv .bin .mat, IDX",
+        r"a name \(digits, digits-4x4, antipodal, patches, mnist, fashion-mnist, cifar-10, svhn\) or a path "
+        r"\(.npy .npz .csv .bin .mat, IDX",
     ),
     "empty.dat": (b"", "not IDX either"),
     "cut.bin": (cifar(labels=1)[:-1], "got 15364 bytes, a whole number of neither; fetch"),

@@ -1,4 +1,4 @@
-"""Which data shape the surface? Real images that ship, files you have, and families made to measure.
+"""Which data shape the surface? Real images that ship or can be fetched, files you have, and families made to measure.
 
 Every data matrix is a float64 array (n, d): rows are data, columns features. Pixels are scaled to [0, 1];
 color images are flattened channel by channel (red, green, blue, each row by row), as CIFAR's files are.
@@ -18,18 +18,28 @@ import os
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from http.client import HTTPException
 from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["antipodal", "check", "clusters", "digest", "gaussian", "load"]
+__all__ = ["antipodal", "check", "clusters", "digest", "gaussian", "load", "shape"]
 
 # Element types of an IDX file by the third byte of its magic number (Y. LeCun's MNIST page); all big-endian.
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _PIXELS = 3 * 32 * 32  # of one CIFAR or SVHN image
 _CIFAR_RECORDS = (1 + _PIXELS, 2 + _PIXELS)  # CIFAR-10 has one label byte before the pixels, CIFAR-100 two
+# Image data sets of openml.org: number, axes of a row, and whether these are (height, width, channels). CIFAR-10's rows are
+# those of its own files, red first; SVHN's keep the three colors of a pixel together, as notebooks that draw them show.
+_OPENML: dict[str, tuple[int, tuple[int, int, int], bool]] = {
+    "mnist": (554, (1, 28, 28), False),
+    "fashion-mnist": (40996, (1, 28, 28), False),
+    "cifar-10": (40927, (3, 32, 32), False),
+    "svhn": (41081, (32, 32, 3), True),
+}
+_PATCH = 8  # pixels a side
 _IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -39,18 +49,24 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     `source` is a name or a path:
 
     - "digits" (1797, 64) in [0, 1]; "digits-4x4" (1797, 16), its means over 2 x 2 pixels; "antipodal" (2, 2)
+    - "patches" (8480, 192): all 8 x 8 squares of scikit-learn's two color photographs, shuffled (once and for all)
+    - "mnist", "fashion-mnist", "cifar-10", "svhn": fetched from openml.org once and kept in scikit-learn's cache
+      (`sklearn.datasets.get_data_home()`); where there is no network, give the data set's own file by its path
     - `.npy`, `.npz` (its only array, or the one named X or x), `.csv` (a header is optional), as they are
     - IDX such as MNIST's, plain or `.gz`, told by its magic number: unsigned bytes are pixels, others values
     - `.bin`, CIFAR-10 or CIFAR-100, told by the length of a record; `.mat`, SVHN's cropped digits: (n, 3072)
     - a folder of images by file name: one size, all 8-bit grayscale or all RGB, the first frame of animations
 
-    Nothing is ever unpickled. Raises FileNotFoundError where the path does not exist, and ValueError for all
-    that gives no such matrix: an unknown name, a truncated file, a limit below 2, data that `check` refuses.
+    Nothing is ever unpickled. Raises FileNotFoundError where the path does not exist, ConnectionError where a data set
+    cannot be fetched, and ValueError for all that gives no such matrix: an unknown name, a truncated file, a limit
+    below 2, data that `check` refuses.
     """
     if limit is not None:
         _count("limit", limit, least=2)
     if isinstance(source, str) and source in _SHIPPED:
         return check(_SHIPPED[source]()[:limit])
+    if isinstance(source, str) and source in _OPENML:
+        return check(_openml(source, limit))
     path = _existing(source)
     read = _folder if path.is_dir() else _FORMATS.get(path.suffix.lower(), _idx)
     rows = read(path, limit)
@@ -87,6 +103,22 @@ def check(X: npt.ArrayLike) -> np.ndarray:
         raise _complaint("finite numbers", got, "drop or impute those rows")
     _check_spread(X)
     return X
+
+
+def shape(X: npt.ArrayLike) -> tuple[int, int, int]:
+    """(channels, height, width) of the square images that the rows of X (n, d) are, gray or RGB.
+
+    d alone tells: no number is both a square and three times a square. Raises ValueError where it is neither.
+
+    >>> shape(np.zeros((5, 64))), shape(np.zeros((5, 192)))
+    ((1, 8, 8), (3, 8, 8))
+    """
+    d = np.shape(X)[-1]
+    for channels in (1, 3):
+        side = math.isqrt(d // channels)
+        if side and channels * side**2 == d:
+            return channels, side, side
+    raise _complaint("rows that are square images, gray or RGB", f"{d} features", "crop the images, or choose other data")
 
 
 def _check_spread(X):
@@ -167,6 +199,39 @@ def _digits():
 
 def _digits_4x4():
     return _digits().reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+
+
+def _patches():
+    from sklearn.datasets import load_sample_images
+
+    patches = []
+    for photo in load_sample_images().images:
+        height, width = (side // _PATCH for side in photo.shape[:2])
+        squares = photo[: height * _PATCH, : width * _PATCH].reshape(height, _PATCH, width, _PATCH, 3)
+        patches.append(squares.transpose(0, 2, 4, 1, 3).reshape(height * width, -1))
+    rows = np.concatenate(patches)
+    return np.random.default_rng(0).permutation(rows) / 255.0  # so that the first few are of both photographs
+
+
+def _openml(name, limit):
+    from sklearn.datasets import fetch_openml
+
+    number, axes, colors_last = _OPENML[name]
+    options = {"nrows": limit, "dtype": None}  # else whole numbers as class labels fail with pandas 3.1
+    remedy = "give the path of the data set's own file, or try again"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # one for every retry
+            rows = fetch_openml(data_id=number, as_frame=False, parser="pandas", read_csv_kwargs=options).data
+    except (OSError, HTTPException) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise ConnectionError(str(_complaint(f"{name} from openml.org or scikit-learn's cache", got, remedy))) from error
+    except Exception as error:  # parsers raise anything; also where the checksum is not the one announced
+        raise _complaint(f"{name} from openml.org, whole", f"{type(error).__name__}: {error}", remedy) from error
+    if rows.ndim != 2 or rows.shape[1] != math.prod(axes) or rows.dtype.kind not in "iuf":
+        raise _complaint(f"{name} of {math.prod(axes)} pixels", f"shape {rows.shape}, dtype {rows.dtype}", remedy)
+    images = rows.reshape(-1, *axes)
+    return (images.transpose(0, 3, 1, 2) if colors_last else images).reshape(rows.shape) / 255.0
 
 
 def _existing(source):
@@ -316,6 +381,6 @@ def _complaint(expected, got, remedy, path=None):
     return ValueError(" ".join(f"{where}expected {expected}, got {got}; {remedy}".split()))
 
 
-_SHIPPED = {"digits": _digits, "digits-4x4": _digits_4x4, "antipodal": antipodal}
+_SHIPPED = {"digits": _digits, "digits-4x4": _digits_4x4, "antipodal": antipodal, "patches": _patches}
 _FORMATS = {".npy": _numpy, ".npz": _numpy, ".csv": _csv, ".bin": _cifar, ".mat": _svhn}
-_KNOWN = f"a name ({', '.join(_SHIPPED)}) or a path ({' '.join(_FORMATS)}, IDX, IDX.gz, image folder)"
+_KNOWN = f"a name ({', '.join([*_SHIPPED, *_OPENML])}) or a path ({' '.join(_FORMATS)}, IDX, IDX.gz, image folder)"

@@ -1,0 +1,54 @@
+"""Do the posteriors of deeper VAEs move to the prior? Figure 2 of the paper: histograms of sigma over convolutional depth."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vaesurface import data, plot, report, train
+from vaesurface.experiments.depth import MIDDLE, MIDDLE_FULL, Plan, draw, lower, names, near_prior, over_depth, vae
+from vaesurface.report import Study
+
+PLAN = MIDDLE._replace(depths=(2, 4, 5))
+PLAN_FULL = MIDDLE_FULL._replace(depths=(2, 4, 5))
+
+
+def fig2(plan: Plan, seeds: int, out: Path, command: str) -> Study:
+    """Histograms of the posteriors' standard deviations of all data and latents, of all seeds."""
+    said, figures, held = [], [], []
+    for source, short in zip(plan.sources, names(plan), strict=True):
+        X = data.load(source, limit=plan.limit)
+        counts = np.asarray(over_depth(vae, plan, X, source, seeds, out).sigma)
+        here, sentence = claim(plan.depths, short, near_prior(counts))
+        held.append(here)
+        said.append(sentence)
+        sets = {f"{d} layers per scale": widths(c) for d, c in zip(plan.depths, counts, strict=True)}
+        file = "fig2" if len(plan.sources) == 1 else f"fig2-{short}"
+        caption = f"Posterior standard deviations of trained convolutional VAEs, {short}."
+        drawn = partial(plot.sigma_histogram, sets, title=f"{short}, {plan.latent} latents, {seeds} seeds")
+        figures.append(draw(out, file, caption, drawn))
+        np.savez(out / f"{file}.npz", allow_pickle=False, depth=plan.depths, edges=train.SIGMA, counts=counts)
+    settings: dict[str, Any] = plan.settings(seeds) | {"claim held here": all(held)}
+    study = Study("fig2", "Figure 2: posterior standard deviations over depth", said, [], figures, (), settings, command)
+    report.save(study, out)
+    return study
+
+
+def widths(counts: np.ndarray) -> np.ndarray:
+    """Standard deviations at the middle of their bins, of counts (..., bins) in `train.SIGMA`."""
+    middle = (train.SIGMA[:-1] + train.SIGMA[1:]) / 2
+    return np.repeat(middle, counts.reshape(-1, middle.size).sum(axis=0))
+
+
+def claim(depths: Sequence[int], source: str, share: np.ndarray) -> tuple[bool, str]:
+    """Whether the share (m, seeds) of standard deviations above 0.9 grows with depth; in words."""
+    median = np.median(share, axis=1)
+    held = lower(share[0], share[-1]) and bool((np.diff(median) >= 0).all())
+    verdict = "The paper's claim holds" if held else "The paper's claim is not seen"
+    each = ", ".join(f"{100 * m:.3g} % at {d}" for d, m in zip(depths, median, strict=True))
+    return held, (
+        f"{verdict} for {source}: the share of posterior standard deviations above 0.9 is {each} layers per scale, medians of "
+        f"{share.shape[1]} seeds{'' if held else ', which is no growth with depth by the test'}."
+    )
