@@ -1,5 +1,7 @@
 """Points met often are one node, minima join at their lowest known pass, and what no transition joins stays apart."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -141,6 +143,14 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     # Energies may shift as a whole, and the order of what is given does not matter.
     again = network.network(BROWN, minima[::-1], [Passage(flat(e, 1), (minima[j], minima[i])) for i, j, e in passes[::-1]])
     assert again.merges == net.merges and again.table == net.table
+
+
+def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_saddle(flat):
+    row = flat(1.0)._replace(kind=jnp.asarray(2))
+    weak, strong = (row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop))) for drop in (1e-17, 1e-3))
+    assert network.is_bottom(weak) and not network.is_bottom(strong) and not network.is_bottom(row)
+    assert not network.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
+    assert network.is_bottom(flat(1.0))
 
 
 def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):

@@ -59,6 +59,20 @@ def test_the_passes_of_mueller_and_brown_and_the_minima_that_they_join(a, b, nam
     assert (crossing.error < 1e-10).all()
 
 
+def test_the_edge_of_a_basin_leads_to_a_saddle_on_it_from_a_chain_that_nothing_has_relaxed():
+    left, right = exact(LEFT), exact(RIGHT)
+    for a, b, name, joins in ((left, right, "left", (MIDDLE, LEFT)), (right, left, "right", (MIDDLE, RIGHT))):
+        joined = paths.rim(SURFACE, paths.minimum_energy_path(SURFACE, a, b, max_steps=0))
+        assert joined.saddle.label == "saddle of index 1"
+        np.testing.assert_allclose(joined.saddle.params, exact(PASSES[name]), atol=1e-10)
+        np.testing.assert_allclose(joined.ends.params, jnp.stack([exact(end) for end in joins]), atol=1e-10)
+        bottom = paths.fall(SURFACE, joined.saddle)
+        assert bottom.label == "local minimum" and bottom.loss < joined.saddle.loss
+        assert paths.fall(SURFACE, bottom) is bottom
+    within = paths.minimum_energy_path(SURFACE, left, left + 0.05, max_steps=0)
+    assert paths.rim(SURFACE, within) is None
+
+
 def test_pairs_of_ends_under_vmap_are_what_they_are_one_by_one():
     pairs = [(LEFT, MIDDLE), (MIDDLE, RIGHT), (LEFT, RIGHT)]
     a, b = (jnp.stack([exact(pair[i]) for pair in pairs]) for i in (0, 1))

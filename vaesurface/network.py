@@ -32,6 +32,8 @@ from vaesurface import tally
 from vaesurface.problem import Params, Problem
 from vaesurface.verdict import Kind, StationaryPoint
 
+RESOLVED = 256  # units of rounding of an energy: a fall of less is none that float64 shows for certain
+
 
 class Transition(Protocol):
     """Two points that are joined over a saddle: descent from it on each side ends there. ends: two points, or one with a
@@ -72,7 +74,8 @@ class Merge(NamedTuple):
 class Network(NamedTuple):
     """Points told apart, lowest energy first, and how they are joined.
 
-    energy (m,); negative (m,) eigenvalues; kind (m,), a `Kind`; active (m, k), or None without latents; met (m,): how often;
+    energy (m,); negative (m,) eigenvalues; kind (m,), a `Kind`; bottom (m,): whether it is a minimum to float64, as `is_bottom`
+    says; active (m, k), or None without latents; met (m,): how often;
     label: m strings; params: leaves (m, ...). edges: known transitions, lowest first. dropped: how many points were left out
     as not stationary; ends of transitions are kept whatever they are, and their label says it.
     """
@@ -80,6 +83,7 @@ class Network(NamedTuple):
     energy: np.ndarray
     negative: np.ndarray
     kind: np.ndarray
+    bottom: np.ndarray
     active: np.ndarray | None
     met: np.ndarray
     label: tuple[str, ...]
@@ -89,10 +93,10 @@ class Network(NamedTuple):
 
     @property
     def leaves(self) -> np.ndarray:
-        """Nodes that valleys end in: minima, and ends of transitions that are not known to be anything else."""
+        """Nodes that valleys end in: bottoms, and ends of transitions that are not known to be anything else."""
         saddles = {edge.saddle for edge in self.edges}
         ends = {node for edge in self.edges for node in (edge.low, edge.high)} - saddles
-        return np.array([i for i in range(len(self.energy)) if self.kind[i] == Kind.MINIMUM or i in ends], int)
+        return np.array([i for i in range(len(self.energy)) if self.bottom[i] or i in ends], int)
 
     @property
     def merges(self) -> tuple[Merge, ...]:
@@ -176,6 +180,7 @@ def network(
         energy=energy,
         negative=np.array([int(point.inertia.negative) for point in first]),
         kind=np.array([int(point.kind) for point in first]),
+        bottom=np.array([is_bottom(point) for point in first]),
         active=None if first[0].active is None else np.array([np.asarray(point.active) for point in first]),
         met=np.array([count or passed[i] for i, count in enumerate(given_in)]),
         label=tuple(point.label for point in first),
@@ -183,6 +188,18 @@ def network(
         edges=tuple(sorted(set(edges), key=lambda edge: (edge.energy, edge))),
         dropped=dropped,
     )
+
+
+def is_bottom(point: StationaryPoint) -> bool:
+    """Whether runs in float64 end there: at a minimum, or at a degenerate saddle that the energy leaves by less than rounding.
+
+    So fall rows at zero of faint features, by exp(-1 / faintness). It stays a saddle, and its label says so.
+    """
+    if point.theory is None or point.kind != Kind.SADDLE or point.inertia.negative > 0:
+        return bool(point.kind == Kind.MINIMUM)
+    loss = np.asarray(point.loss)
+    weak = point.theory.drop <= RESOLVED * np.finfo(loss.dtype).eps * np.maximum(1.0, np.abs(loss))
+    return bool((point.theory.falling > 0) & weak)
 
 
 def explore(
@@ -196,10 +213,10 @@ def explore(
 
     connect(problem, a, b) finds a saddle between two points and what it joins, or None. Pairs without a known connection go
     first, nearest first (`tally.distance`); once all hang together, pairs that no transition joins directly, in the same
-    order. A pair counts as failed where connect gives None, or a saddle that is none. Points that are no minima are left
+    order. A pair counts as failed where connect gives None, or a saddle that is none. Points that are no bottoms are left
     out; transitions that are known already may be given.
     """
-    known = [point for point in _singly(minima) if point.kind == Kind.MINIMUM]
+    known = [point for point in _singly(minima) if is_bottom(point)]
     known = [known[group[0]] for group in _groups(problem, known)]
     found, failed = list(transitions), []
     tried: set[tuple[int, int]] = set()
@@ -238,7 +255,7 @@ def _add(problem: Problem, known: list[StationaryPoint], ends: StationaryPoint |
     """The numbers of points among the known ones, to which new minima are added; None for what is no minimum."""
     numbers: list[int | None] = []
     for end in _singly(ends):
-        if end.kind != Kind.MINIMUM:
+        if not is_bottom(end):
             numbers.append(None)
             continue
         number = next((i for i, old in enumerate(known) if len(_groups(problem, [old, end])) == 1), len(known))

@@ -2,7 +2,8 @@
 
 `minimum_energy_path` relaxes a chain of images between two points, `saddle` refines its highest image to a stationary point,
 and `connect` follows the descent on both sides of that, so that the pair it joins is known and not assumed; `barrier` does
-all three. Energies in the problem's units, distances along a path Euclidean in all parameters.
+all three. `rim` looks for a saddle on the edge of the basin of a chain's first end, however badly the chain is relaxed.
+Energies in the problem's units, distances along a path Euclidean in all parameters.
 
 >>> import jax.numpy as jnp
 >>> wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2 + (w[1] - w[0] ** 2) ** 2)
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 
 from vaesurface import curvature, second_order, stationary
 from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
@@ -24,11 +26,20 @@ from vaesurface.continuation import follow, switch
 from vaesurface.problem import Params, Problem, compiled
 from vaesurface.verdict import Kind, StationaryPoint
 
-__all__ = ["Path", "Transition", "barrier", "connect", "follow", "minimum_energy_path", "saddle", "switch"]
+__all__ = ["Path", "Transition", "barrier", "connect", "fall", "follow", "minimum_energy_path", "rim", "saddle", "switch"]
 
 LEAP = 0.1  # step beside a saddle, in the parameters' sizes, before it is halved
 TRIALS = 20  # halvings of a step at most
 FINE = 20  # places looked at on each side of the highest image
+STRIDE = 0.2  # longest step of descents from beside an edge, in the parameters' sizes; always the same, so that they are a map
+WALK = 300  # such steps in which a descent is home, or never is
+HOME = 1e-6  # distance from home, in the parameters' sizes, at which it is
+NARROW = 1e-3  # distance in the parameters' sizes between the two sides of a bracket
+WIDE = 30  # times that, and two descents have parted
+APART = 20  # steps in which they do, or are taken to
+ROUNDS = 12  # brackets at most
+SEARCH = 60  # steps from a bracket to a saddle at most
+SAME = 1e-6  # relative difference of two heights that are one
 
 
 class Transition(NamedTuple):
@@ -58,17 +69,74 @@ def saddle(problem: Problem, path: Path, max_steps: int = 200) -> StationaryPoin
             "expected a path with an image above both its ends, got one without; there is no barrier between these ends: "
             "check that both are minima, or take more images"
         )
+    _require_few(problem, path)
+    return stationary.analyze(problem, _climb(problem, path, max_steps))
+
+
+def rim(problem: Problem, path: Path) -> Transition | None:
+    """A saddle on the edge of the basin of the path's first end, and what it joins; None where none was met. Not for `jit`.
+
+    Edge tracking (Itano and Toh, J. Phys. Soc. Jpn. 70, 703, 2001; Skufca, Yorke and Eckhardt, Phys. Rev. Lett. 96, 174101,
+    2006): between an image from which descent returns to the first end and one from which it does not the edge is bracketed
+    by halving; both then descend until they part, which takes them along the edge to lower places, and it is bracketed anew.
+    From every bracket a saddle is looked for as `saddle` does, until one is met twice or the edge has led down to it. The
+    answer is the lowest of them with the first end on one side; the path need only lead out of the basin, however it does,
+    and another path may lead to a lower one.
+    """
+    _require_few(problem, path)
+    at = lambda i: jax.tree.map(lambda x: x[i], path.params)  # noqa: E731
+    home = at(0)
+    level = problem.loss(home) - rounding(problem, home)
+    gap = lambda a, b: second_order.reach(problem, home, jax.tree.map(jnp.subtract, a, b))  # noqa: E731
+    descend = lambda start, steps: _led(problem, start, STRIDE, False, steps, True, level)  # noqa: E731
+    returns = lambda start: problem.loss(start) >= level and gap(descend(start, WALK), home) <= HOME  # noqa: E731
+
+    inner, outer = 0, path.loss.size - 1
+    if returns(at(outer)):
+        return None
+    while outer - inner > 1:
+        middle = (inner + outer) // 2
+        inner, outer = (middle, outer) if returns(at(middle)) else (inner, middle)
+    a, b = at(inner), at(outer)
+    met: list[StationaryPoint] = []
+    for _ in range(ROUNDS):
+        while gap(a, b) > NARROW:
+            middle = jax.tree.map(lambda x, y: 0.5 * (x + y), a, b)
+            a, b = (middle, b) if returns(middle) else (a, middle)
+        point = stationary.analyze(problem, _led(problem, a, LEAP, True, SEARCH))
+        if point.kind == Kind.SADDLE and point.inertia.negative == 1:
+            again = any(abs(point.loss - old.loss) <= SAME * (old.loss - level) for old in met)
+            met.append(point)
+            if again or compiled(_index, problem, a) <= 1:
+                break
+        for _ in range(APART):
+            a, b = descend(a, 1), descend(b, 1)
+            if gap(a, b) > WIDE * NARROW:
+                break
+    for point in sorted(met, key=lambda point: float(point.loss)):
+        joined = connect(problem, point)
+        if min(gap(jax.tree.map(lambda x: x[i], joined.ends.params), home) for i in (0, 1)) <= HOME:  # noqa: B023
+            return joined
+    return None
+
+
+def _index(problem: Problem, params: Params) -> Array:
+    """Number of negative eigenvalues, anywhere."""
+    factors = second_order.methods(problem)[0](params)
+    return jnp.sum(factors.eigenvalues < -factors.width)
+
+
+def _require_few(problem: Problem, path: Path) -> None:
     size = sum(x[0].size for x in jax.tree.leaves(path.params))
     if problem.structure is None and size > second_order.DENSE:
         raise ValueError(f"expected at most {second_order.DENSE} parameters, got {size}; give the problem a structure")
-    return stationary.analyze(problem, _climb(problem, path, max_steps))
 
 
 def _climb(problem: Problem, path: Path, max_steps: int) -> Params:
     at = lambda i: jax.tree.map(lambda x: x[jnp.clip(i, 0, path.loss.size - 1)], path.params)  # noqa: E731
     left, top, right = (at(path.top + i) for i in (-1, 0, 1))
     start, radius = compiled(_crest, problem, left, top, right)
-    return compiled(_pursue, problem, start, radius, True, max_steps)
+    return _led(problem, start, radius, True, max_steps)
 
 
 def _crest(problem: Problem, left: Params, top: Params, right: Params) -> tuple[Params, Array]:
@@ -84,11 +152,32 @@ def _crest(problem: Problem, left: Params, top: Params, right: Params) -> tuple[
     return place(highest), second_order.reach(problem, top, jax.tree.map(jnp.subtract, right, left))
 
 
-def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_steps: Array) -> Params:
+def _led(
+    problem: Problem,
+    params: Params,
+    radius: ArrayLike,
+    up: bool,
+    max_steps: int,
+    steady: bool = False,
+    level: ArrayLike = -jnp.inf,
+) -> Params:
+    """Where `_pursue` leads; one program serves all its uses."""
+    return compiled(_pursue, problem, params, jnp.asarray(radius, float), up, max_steps, steady, jnp.asarray(level, float))
+
+
+def _pursue(
+    problem: Problem,
+    params: Params,
+    radius: Array,
+    up: Array,
+    max_steps: Array,
+    steady: Array,
+    level: Array,
+) -> Params:
     """Up along the lowest eigenvalue and down along all others, or, not up, down along all of them, to a stationary point.
 
     In steps on which the quadratic model predicts the gradient to half of it or of its change, at first no longer than radius
-    in the parameters' sizes. Downwards the energy never rises.
+    in the parameters' sizes; steady: at no time. Downwards the energy never rises, and what falls below level ends there.
     """
     factor, solve, downhill = second_order.methods(problem)
     length = lambda tree, weight: second_order.norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))  # noqa: E731
@@ -128,11 +217,12 @@ def _pursue(problem: Problem, params: Params, radius: Array, up: Array, max_step
         t, off, good, _ = jax.lax.while_loop(lambda s: ~s[2] & (s[3] < TRIALS), attempt, first)
         done = ~good | (there & ~leaves)
         moved = second_order.settle(problem, second_order.add(params, move, t))
-        radius = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
-        return second_order.where(done, params, moved), radius, steps + 1, done
+        grown = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
+        params = second_order.where(done, params, moved)
+        return params, jnp.where(steady, radius, grown), steps + 1, done | (problem.loss(params) < level)
 
     noise = rounding(problem, params)
-    state = params, radius, jnp.asarray(0), jnp.asarray(False)
+    state = params, radius, jnp.asarray(0), problem.loss(params) < level
     return jax.lax.while_loop(lambda s: ~s[3] & (s[2] < max_steps), step, state)[0]
 
 
@@ -151,7 +241,7 @@ def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> 
     sides = []
     for sign in (1.0, -1.0):
         start, radius = compiled(_aside, problem, saddle, sign)
-        end = compiled(_pursue, problem, start, radius, False, max_steps)
+        end = _led(problem, start, radius, False, max_steps)
         sides.append(stationary.analyze(problem, end))
     return compiled(_joined, problem, saddle, *sides)
 
@@ -165,6 +255,34 @@ def _aside(problem: Problem, saddle: StationaryPoint, sign: Array) -> tuple[Para
     holds = jnp.abs(heights - saddle.loss - model) <= 0.25 * jnp.abs(model) + rounding(problem, saddle.params)
     t = distances[jnp.maximum(jnp.sum(jnp.cumprod(holds)) - 1, 0)]
     return second_order.add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
+
+
+def fall(problem: Problem, point: StationaryPoint, tries: int = 10) -> StationaryPoint:
+    """Where descent from a saddle ends, judged: down its direction of descent, and on by steps that never rise. Not for `jit`.
+
+    So again from the saddles met, `tries` times at most, until what is met is none, or float64 resolves no descent from it,
+    as from a row at zero whose fall is exponentially weak. An optimizer that moves all parameters alike, however small their
+    gradients, may undo a step off such a row. A point that is no saddle is given back.
+    """
+    for _ in range(tries):
+        if point.kind != Kind.SADDLE:
+            break
+        if point.descent is None:
+            point = stationary.analyze(problem, point.params)
+        below, falls = compiled(_below, problem, point.params, point.descent)
+        if not falls:
+            break
+        point = stationary.analyze(problem, _led(problem, below, LEAP, False, WALK))
+    return point
+
+
+def _below(problem: Problem, params: Params, descent: Params) -> tuple[Params, Array]:
+    """The lowest place among some along a direction, both ways, and whether it is lower by more than rounding."""
+    distances = jnp.concatenate([sign * 0.5 ** jnp.arange(20.0) for sign in (1.0, -1.0)])
+    heights = jax.lax.map(lambda t: problem.loss(second_order.add(params, descent, t)), distances)
+    lowest = jnp.argmin(jnp.where(jnp.isfinite(heights), heights, jnp.inf))
+    falls = heights[lowest] < problem.loss(params) - rounding(problem, params)
+    return second_order.add(params, descent, distances[lowest]), falls
 
 
 def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) -> Transition:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from vaesurface import paths, plot, stationary
-from vaesurface.experiments.study import Setting, far_end, verdict, way_out
+from vaesurface.experiments.study import Setting, far_ends, verdict, way_out
 from vaesurface.report import Study
 from vaesurface.stationary import Kind
 
@@ -27,11 +27,11 @@ def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float,
     fixed = {"alpha": alpha} if parameter != "alpha" else {}
     make = lambda value: setting.problem(**fixed, **{parameter: value})  # noqa: E731
     problem = make(values[0])
-    far = far_end(problem, setting.ends(problem))
+    far = far_ends(problem, setting.ends(problem))
     begun: dict[str, Any] = {"collapsed point": problem.collapsed()}  # type: ignore[misc]
-    if far is not None and far.kind != Kind.NOT_STATIONARY:
-        begun["best minimum"] = far
-    crossing = None if far is None else way_out(problem, far)
+    if far and far[0].kind != Kind.NOT_STATIONARY:
+        begun["best minimum"] = far[0]
+    crossing = way_out(problem, far)
     if crossing is not None:
         begun["saddle"] = crossing.transition.saddle
     moved: dict[str, Any] = {parameter: values}

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import network, plot, stationary, tally
-from vaesurface.experiments.study import Setting, over, verdict
+from vaesurface import network, paths, plot, stationary, tally
+from vaesurface.experiments.study import Setting, over, side, verdict
 from vaesurface.report import Study
 from vaesurface.stationary import Kind
 
@@ -24,14 +24,16 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     place = {int(node): i for i, node in enumerate(net.leaves)}
     edges = [(place[e.low], place[e.high], e.energy) for e in net.edges if {e.low, e.high} <= place.keys() and e.low != e.high]
     minima = int((net.kind == Kind.MINIMUM).sum())
+    weak = int(net.bottom.sum()) - minima
+    more = f", {weak} degenerate saddles whose descent float64 does not resolve" if weak else ""
     said = [
         f"At alpha = {alpha:g}, {setting.starts} random starts, the collapsed point and the ways between them led to "
-        f"{len(net.energy)} distinct points, {minima} of them minima. {explored.tried} pairs of minima were tried, "
+        f"{len(net.energy)} distinct points, {minima} of them minima{more}. {explored.tried} pairs of them were tried, "
         f"{len(explored.failed)} of them in vain.",
         f"Of the starts: {tally.best_of(problem, ends.loss, ends.params, np.asarray(ends.kind) != Kind.NOT_STATIONARY).words}.",
     ]
     if len(net.islands) > 1:
-        said.append(f"{len(net.islands)} groups of minima are without a known connection.")
+        said.append(f"{len(net.islands)} groups of them are without a known connection.")
     look: dict[str, Any] = {"title": f"{setting.source}, α = {alpha:g}"}
     widths = {"lowest point": np.exp(net.params.log_std[0]), "collapsed point": np.exp(np.asarray(collapsed.params.log_std))}
     heights, leaves = net.energy[net.leaves], active[net.leaves]
@@ -65,5 +67,8 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
 
 
 def _connect(problem, a, b):
-    found = over(problem, a, b)
-    return None if found is None else found[1]
+    """What a saddle between two points joins: the bottoms to which descent from its sides falls on."""
+    found = over(problem, paths.minimum_energy_path(problem, a, b))
+    if found is None:
+        return None
+    return network.Passage(found.saddle, (paths.fall(problem, side(found, 0)), paths.fall(problem, side(found, 1))))

@@ -10,7 +10,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, landscape, plot, stationary
-from vaesurface.experiments.study import DENSE, Crossing, Setting, far_end, longest_row, spectra, surface, verdict, way_out
+from vaesurface.experiments.study import (
+    DENSE,
+    Crossing,
+    Setting,
+    far_ends,
+    longest_row,
+    side,
+    spectra,
+    surface,
+    verdict,
+    way_out,
+)
 from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -18,15 +29,14 @@ from vaesurface.stationary import Kind, StationaryPoint
 
 
 def rim(setting: Setting, alpha: float) -> Study | None:
-    """The saddle on the way from collapse to the best that random starts find; None where no such way leads over one."""
+    """The lowest saddle on the ways from collapse to what random starts find below it; None where no way leads over one."""
     problem = setting.problem(alpha)
     collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
-    far = far_end(problem, setting.ends(problem))
-    crossing = None if far is None else way_out(problem, far)
-    if far is None or crossing is None:
+    crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
+    if crossing is None:
         return None
-    saddle = crossing.transition.saddle
-    sides = [jax.tree.map(lambda x: x[i], crossing.transition.ends) for i in (0, 1)]  # noqa: B023
+    far, saddle = crossing.far, crossing.transition.saddle
+    sides = [side(crossing.transition, i) for i in (0, 1)]
     row = longest_row(saddle.params)
     per = f", {crossing.rise / alpha**2:.6g} alpha^2" if alpha > 0 else ""
     said = [

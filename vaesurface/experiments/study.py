@@ -22,9 +22,7 @@ from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
 
 ADAM = optimize.adam()  # one object, so that one program serves all
-ESCAPES = 3  # how often a start goes on from a saddle
 HOME = 1e-6  # distance up to which the end of a descent is the collapsed point
-LEGS = 4  # saddles met on the way out of collapse at most
 DENSE = 2000  # parameters up to which a page shows all eigenvalues
 
 
@@ -52,9 +50,10 @@ class Setting(NamedTuple):
         return vae.threshold_vae(self.X, self.latent, alpha, gamma, beta)
 
     def ends(self, problem: Problem) -> StationaryPoint:
-        """Where random starts lead, leading axis: starts."""
+        """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends have rows at zero still."""
         keys = [jax.random.key(self.seed + i) for i in range(self.starts)]
-        found = [stationary.find(problem, key, self.scale, ADAM, ESCAPES) for key in keys]
+        found = [paths.fall(problem, stationary.find(problem, key, self.scale, ADAM)) for key in keys]
+        found = [point._replace(descent=None, probe=None, refinement=None) for point in found]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
     def study(self, name: str, title: str, said: Sequence[str], **more: Any) -> Study:
@@ -62,7 +61,10 @@ class Setting(NamedTuple):
         n, d = self.X.shape
         gamma = "learned" if self.gamma is None else self.gamma
         common = {"data": self.source, "n": n, "d": d, "latents": self.latent, "gamma": gamma, "beta": self.beta}
-        common |= {"random starts": f"{self.starts} of scale {self.scale:g}, seeds from {self.seed}", "optimizer": ADAM.name}
+        common |= {
+            "random starts": f"{self.starts} of scale {self.scale:g}, seeds from {self.seed}",
+            "optimizer": f"{ADAM.name}, then down from saddles",
+        }
         study = Study(name, title, said, settings=common | more.pop("settings", {}), command=self.command, **more)
         report.save(study, self.out)
         return study
@@ -77,37 +79,30 @@ class Setting(NamedTuple):
         return Figure(f"{name}.png", caption)
 
 
-def far_end(problem: Problem, ends: StationaryPoint) -> StationaryPoint | None:
-    """Something below collapse, judged: the lowest point that starts have led to, or one on a ray to minus infinity."""
+def far_ends(problem: Problem, ends: StationaryPoint) -> list[StationaryPoint]:
+    """What is below collapse, judged: points that starts have led to, lowest first, or else one on a ray to minus infinity."""
     collapsed = problem.collapsed()  # type: ignore[misc]
     level = float(problem.loss(collapsed))
-    losses = np.where(np.asarray(ends.kind) == Kind.NOT_STATIONARY, np.inf, ends.loss)
-    best = int(np.argmin(losses))
-    if losses[best] < level - 1e-9 * max(1.0, abs(level)):
-        return stationary.analyze(problem, jax.tree.map(lambda x: x[best], ends.params))
+    below = (np.asarray(ends.kind) != Kind.NOT_STATIONARY) & (np.asarray(ends.loss) < level - 1e-9 * max(1.0, abs(level)))
+    lower = jax.tree.map(lambda x: x[below], ends)
+    if below.any():
+        first = [group[0] for group in tally.distinct(problem, lower.loss, lower.params)]
+        return [stationary.analyze(problem, jax.tree.map(lambda x: x[i], lower.params)) for i in first]  # noqa: B023
     if collapsed.log_gamma is None:
-        return None
+        return []
     given = problem.recipe()[1]  # type: ignore[misc]
     ray = theory.unbounded_ray(given["X"], collapsed.weight.shape[1], given["alpha"], given["beta"])
     gammas = jnp.exp(collapsed.log_gamma) * 0.5 ** jnp.arange(1.0, 40.0)
-    below = jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - 0.1  # none where there is no ray: NaN
-    return stationary.analyze(problem, ray.at(gammas[jnp.argmax(below)])) if below.any() else None
-
-
-def over(problem: Problem, a: Params | StationaryPoint, b: StationaryPoint) -> tuple[paths.Path, paths.Transition] | None:
-    """A path between two points and the transition over its saddle; None where no image lies above both or none is a saddle."""
-    path = paths.minimum_energy_path(problem, a, b)
-    if not path.interior:
-        return None
-    saddle = paths.saddle(problem, path)
-    return (path, paths.connect(problem, saddle)) if saddle.kind == Kind.SADDLE else None
+    falls = jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - 0.1  # none where there is no ray: NaN
+    return [stationary.analyze(problem, ray.at(gammas[jnp.argmax(falls)]))] if falls.any() else []
 
 
 class Crossing(NamedTuple):
-    """The way out of collapse: a path to a lower place, its saddle with what that joins, by how much it is higher, and whether
-    the collapsed point is one of the two that it joins.
+    """The way out of collapse: a path to the lower place far, the saddle that was found by it with what that joins, by how much
+    it is higher, and whether the collapsed point is one of the two that it joins.
     """
 
+    far: StationaryPoint
     path: paths.Path
     transition: paths.Transition
     rise: float
@@ -115,27 +110,43 @@ class Crossing(NamedTuple):
     home: bool
 
 
-def way_out(problem: Problem, end: StationaryPoint) -> Crossing | None:
-    """Over a saddle between the collapsed point and a lower one; None where the way there leads over none.
-
-    Where the highest saddle on the way joins two other minima the nearer one is the next end: the rim of collapse comes first.
+def way_out(problem: Problem, ends: Sequence[StationaryPoint]) -> Crossing | None:
+    """Over the lowest saddle met on ways from the collapsed point to some lower ones; None where there is none. A saddle that
+    the collapsed point is on one side of comes before any other.
     """
+    crossings = [crossing for end in ends if (crossing := _way_to(problem, end)) is not None]
+    return min(crossings, key=lambda crossing: (not crossing.home, crossing.rise), default=None)
+
+
+def _way_to(problem: Problem, end: StationaryPoint) -> Crossing | None:
+    """Where the highest saddle on the way joins two other points, the edge of collapse's own basin is tracked instead."""
     collapsed = problem.collapsed()  # type: ignore[misc]
-    crossing = None
-    for _ in range(LEGS):
-        found = over(problem, collapsed, end)
-        if found is None:
-            break
-        path, transition = found
-        sides = [jax.tree.map(lambda x: x[i], transition.ends) for i in (0, 1)]  # noqa: B023
-        away = [tally.distance(problem, side.params, collapsed) for side in sides]
-        home = min(away) <= HOME
-        rise = float(transition.saddle.loss - problem.loss(collapsed))
-        crossing = Crossing(path, transition, rise, float(transition.error[0]), home)
-        end = sides[int(np.argmin(away))]
-        if home or end.kind == Kind.NOT_STATIONARY:
-            break
-    return crossing
+    path = paths.minimum_energy_path(problem, collapsed, end)
+    found = over(problem, path)
+    if found is not None and not _at(problem, found, collapsed):
+        found = paths.rim(problem, path) or found
+    if found is None:
+        return None
+    rise = float(found.saddle.loss - problem.loss(collapsed))
+    return Crossing(end, path, found, rise, float(found.error[0]), _at(problem, found, collapsed))
+
+
+def over(problem: Problem, path: paths.Path) -> paths.Transition | None:
+    """The transition over a path's highest saddle or, where there is none, over one on the edge of its first end's basin."""
+    saddle = paths.saddle(problem, path) if path.interior else None
+    if saddle is None or saddle.kind != Kind.SADDLE or saddle.inertia.negative == 0:
+        return paths.rim(problem, path)
+    return paths.connect(problem, saddle)
+
+
+def _at(problem: Problem, transition: paths.Transition, point: Params) -> bool:
+    """Whether one end of a transition is this point, up to symmetry."""
+    return min(tally.distance(problem, side(transition, i).params, point) for i in (0, 1)) <= HOME
+
+
+def side(transition: paths.Transition, i: int) -> StationaryPoint:
+    """One of the two ends, 0 the higher one."""
+    return jax.tree.map(lambda x: x[i], transition.ends)
 
 
 def longest_row(params: Any) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from vaesurface import basin, optimize, plot, theory, vae
-from vaesurface.experiments.study import Setting, far_end, way_out
+from vaesurface.experiments.study import Setting, far_ends, way_out
 from vaesurface.problem import Problem
 from vaesurface.report import Study
 
@@ -85,8 +85,7 @@ def _row(setting: Setting, alpha: float) -> Row:
     directions = basin.principal(problem, min(DIRECTIONS, setting.X.shape[1]))
     widths = basin.width(problem, problem.collapsed(), directions, alpha * REACH)  # type: ignore[misc]
     radius = float(theory.collapse_radius(setting.X, alpha, setting.gamma, setting.beta).radius)
-    far = far_end(problem, setting.ends(problem))
-    crossing = None if far is None else way_out(problem, far)
+    crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
     if crossing is None:
         return Row(alpha, radius, widths, None, math.nan, math.nan)
     lengths = basin.compare(problem, widths, crossing.transition.saddle.params)
