@@ -2,7 +2,7 @@
 
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing else. Exit codes: 0 done, 1 the
 answer is negative, 2 bad usage or bad input, with one line on stderr. Handlers import what they need, so help is instant.
-Verbs by what they are about: `sweeps`, `points`, `geometry`.
+Verbs by what they are about: `sweeps`, `points`, `geometry`, `diagnosis`, `reproduce`.
 """
 
 import sys
@@ -11,7 +11,7 @@ import typer
 
 # Verbs appear in --help in this order.
 # isort: off
-from vaesurface.cli import sweeps, points, geometry  # noqa: F401
+from vaesurface.cli import sweeps, points, geometry, diagnosis, reproduce  # noqa: F401
 from vaesurface.cli.options import app
 # isort: on
 

@@ -5,7 +5,8 @@ drawn above the best one, in the paper's units (twice nats per datum); distances
 parameters. Axes that a function makes have the look of `style`; axes of yours keep theirs.
 
 `slices`: lines, planes and paths through parameter space. `points`: what stationary points there are. `sweeps`: how they
-change with a hyper-parameter. All are reached from here:
+change with a hyper-parameter. `depth`: what depth does to trained networks.
+`thresholds`: where latents switch off. All are reached from here:
 
 >>> ax = spectrum([-2.0, 0.0, 1.0, 3.0], inertia=(1, 1, 2))
 >>> ax.get_title()
@@ -13,9 +14,11 @@ change with a hyper-parameter. All are reached from here:
 """
 
 from vaesurface.plot.canvas import COLORS, COLUMN, KINDS, Mark, Track, style
+from vaesurface.plot.depth import collapse_shares, depth_errors
 from vaesurface.plot.points import disconnectivity, index_scatter, sigma_histogram, spectrum
 from vaesurface.plot.slices import eigenvalue_map, field, path_profile, plane, segment
 from vaesurface.plot.sweeps import active_units, barrier_scaling, basin_volume, basin_width, bifurcation, phase_diagram
+from vaesurface.plot.thresholds import decoder_thresholds, rays, thresholding, trap
 
 __all__ = [
     "COLORS",
@@ -28,6 +31,9 @@ __all__ = [
     "basin_volume",
     "basin_width",
     "bifurcation",
+    "collapse_shares",
+    "decoder_thresholds",
+    "depth_errors",
     "disconnectivity",
     "eigenvalue_map",
     "field",
@@ -35,8 +41,11 @@ __all__ = [
     "path_profile",
     "phase_diagram",
     "plane",
+    "rays",
     "segment",
     "sigma_histogram",
     "spectrum",
     "style",
+    "thresholding",
+    "trap",
 ]

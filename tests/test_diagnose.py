@@ -1,0 +1,407 @@
+"""Which kind of collapse: numbers against closed forms, verdicts against invariances, doors against bad input."""
+
+import json
+import math
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize, minimize_scalar
+
+from vaesurface import cli, data, diagnose, report, theory, vae
+from vaesurface.diagnose import Collapse, export, measures
+from vaesurface.diagnose.diagnosis import ACTIVE
+from vaesurface.plot.diagnosis import divergences, residual_spectrum
+from vaesurface.problem import Problem
+
+STATUSES = ("exact", "proved", "closed form", "measured", "estimated", "unknown", "judged")
+KEYS = ("x", "mean", "log_std", "reconstruction", "gamma")
+
+
+@pytest.fixture(scope="module")
+def partial_collapse():
+    """Affine, gamma fixed between the third and the fourth eigenvalue: an export as anyone would make it, all keys."""
+    X = data.load("digits-4x4", limit=120)
+    values = measures.spectrum(X)
+    gamma = math.sqrt(values[2] * values[3])
+    params = min(theory.stationary_points(X, 5, gamma), key=lambda e: e.loss).params
+    return diagnose.exported(vae.threshold_vae(X, 5, 0.0, gamma), params)
+
+
+def required(given, **changed):
+    return {name: getattr(given, name) for name in KEYS} | changed
+
+
+# Numbers
+
+
+def test_information_of_two_data_far_apart_is_log_2_and_of_collapse_zero():
+    apart = measures.information(np.array([[9.0], [-9.0]]), np.full((2, 1), -3.0))
+    assert apart.value == pytest.approx(math.log(2), abs=1e-12)
+    assert apart.limit == math.log(2)
+    none = measures.information(np.zeros((5, 2)), np.zeros((5, 2)))
+    assert abs(none.value) < 1e-14
+
+
+def test_information_of_a_gaussian_channel():
+    # z = s x + noise with var z = 1 has 1/2 log(1 / sigma^2) nats a latent; with finite n a mixture sees a little less.
+    rng = np.random.default_rng(0)
+    std = np.array([0.5, 0.3])
+    mean = np.sqrt(1 - std**2) * rng.standard_normal((1500, 2))
+    found = measures.information(mean, np.log(std) * np.ones((1500, 1)))
+    print(found, -np.log(std).sum())
+    assert abs(found.value + np.log(std).sum()) < 4 * found.error
+    assert found.value < measures.divergences(mean, np.log(std) * np.ones((1500, 1))).sum(axis=1).mean() + 4 * found.error
+
+
+def test_information_takes_part_of_many_data(monkeypatch):
+    monkeypatch.setattr(measures, "PAIRS", 2**10)
+    found = measures.information(np.linspace(-1e3, 1e3, 500)[:, None], np.full((500, 1), -9.0))
+    assert found.limit == math.log(32)
+    assert found.value == pytest.approx(found.limit, abs=1e-9)
+
+
+def test_affine_optimum_is_theory_s():
+    X = data.gaussian(12, [3.0, 1.0, 0.2, 0.0], seed=1)
+    values = measures.spectrum(X)
+    for latent, gamma, beta in ((2, None, 1.0), (3, None, 1.0), (3, 0.5, 1.0), (3, None, 1.5), (2, 0.4, 0.5)):
+        found = measures.affine_optimum(values, latent, gamma, beta)
+        assert found.energy == pytest.approx(float(theory.global_minimum(X, latent, gamma, beta)), rel=1e-12)
+        if math.isfinite(found.energy):
+            best = min(theory.stationary_points(X, latent, gamma, beta), key=lambda e: e.loss)
+            assert found.kept == len(best.retained)
+    assert measures.affine_optimum(values, 3, None, 1.0) == (3, 0.0, -math.inf)
+    # Slack: of gamma = 0.195 the third direction gains next to nothing.
+    assert measures.affine_optimum(values, 3, 0.195, 1.0).kept == 3
+    assert measures.affine_optimum(values, 3, 0.195, 1.0, slack=0.02).kept == 2
+
+
+def test_what_an_affine_latent_gains():
+    X = data.gaussian(12, [3.0, 1.0, 0.5], seed=1)
+    energy = {e.retained: e.loss for e in theory.stationary_points(X, 1, 0.4, 1.0)}
+    assert measures.gain(3.0 / 0.4) == pytest.approx(0.5 * (energy[()] - energy[(0,)]), rel=1e-12)
+    assert measures.gain(1.0) == measures.gain(0.3) == 0.0
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 1.9])
+def test_the_best_component_of_two_data_in_closed_form(gamma):
+    # X = +-v, |v|^2 = 2, theta = t v: log D = log cosh(2 t / gamma) - t^2 / gamma.
+    found = measures.best_component(data.antipodal(2), gamma)
+    height = minimize_scalar(lambda t: t**2 / gamma - math.log(math.cosh(2 * t / gamma)), bounds=(0, 2), method="bounded")
+    assert found.gain == pytest.approx(-height.fun, abs=1e-9)
+    assert not found.proved
+
+
+def test_no_component_is_better_where_that_is_proved():
+    X = data.clusters(30, 2, centers=3, noise=0.3, seed=1)
+    square = np.sum((X - X.mean(axis=0)) ** 2, axis=1).max()
+    assert measures.best_component(X, 1.001 * square) == (0.0, True)
+    grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 161)] * 2), axis=-1).reshape(-1, 2)
+    Z = X - X.mean(axis=0)
+    for gamma in (0.1 * square, 0.3 * square, 0.6 * square):
+        exponent = (2 * grid @ Z.T - np.sum(grid**2, axis=1)[:, None]) / (2 * gamma)
+        brute = np.log(np.mean(np.exp(exponent), axis=1)).max()
+        found = measures.best_component(X, gamma)
+        print(gamma, found, brute)
+        assert brute - 1e-9 <= found.gain <= brute + 0.01
+
+
+def test_no_decoder_of_latents_alone_beats_the_bound():
+    X = data.load("digits-4x4", limit=40)
+    problem = vae.threshold_vae(X, 3, 0.02)
+    leading = float(measures.spectrum(X)[0])
+
+    @jax.jit
+    def errors(keys, scales):
+        def one(key, scale):
+            p = problem.init(key, scale)
+            p = p._replace(weight=p.weight / scale, log_std=-0.05 * jnp.abs(p.mean))
+            return jnp.mean(jax.vmap(problem.autoencoder(p).error)(p.mean, p.log_std, X)), problem.information(p).sum() / 2
+
+        return jax.vmap(one)(keys, scales)
+
+    found = errors(jax.random.split(jax.random.key(0), 60), jnp.logspace(-3, 0, 60))
+    tight = []
+    for error, nats in zip(*map(np.asarray, found), strict=True):
+        bound, _ = measures.least_error(X, nats, error, leading)
+        assert error >= bound
+        tight.append(bound > 0)
+    assert sum(tight) > 10
+    # Where a latent only just pays, the best affine decoder comes close.
+    G = data.gaussian(30, [1.0, 0.3, 0.3], seed=0)
+    error, nats = 0.6 + 0.95, -0.5 * math.log(0.95)  # at gamma = 0.95
+    bound, proved = measures.least_error(G, nats, error, 1.0)
+    print(bound, error, 1.6, proved)
+    assert 1.6 - 2.0 * nats * np.sum(G**2, axis=1).max() <= bound <= error
+
+
+def test_noise_does_not_last_from_one_half_to_the_other_and_structure_does():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((400, 20))
+    assert measures.variances(noise)[0] > 1.3
+    assert measures.held_out(noise, 1)[0] < 1.15
+    structured = noise + 3 * rng.standard_normal((400, 1)) * np.eye(20)[0]
+    assert measures.held_out(structured, 1)[0] == pytest.approx(10.0, rel=0.15)
+    assert measures.held_out(data.antipodal(3), 2) == pytest.approx([3.0, 0.0])
+
+
+def test_the_error_at_the_posterior_mean_tells_the_expected_one(partial_collapse):
+    # Exact where the decoder is affine and posteriors are at their best: eq. 10's error from five keys alone.
+    whole = diagnose.arrays(**partial_collapse._asdict())
+    few = diagnose.arrays(**required(partial_collapse))
+    assert (whole.error_status, few.error_status) == ("exact", "estimated")
+    assert few.error == pytest.approx(whole.error, rel=1e-12)
+    assert few.error_at_mean < 0.9 * whole.error
+
+
+# Verdicts
+
+
+def test_some_latents_off_because_gamma_is_fixed(partial_collapse):
+    found = diagnose.arrays(**required(partial_collapse))
+    assert found.kinds.tolist() == [0, 0, 0, 2, 2]
+    assert found.fixed and not found.matches
+    assert found.label == "(ii) gamma or beta too large: 2 of 5 latents inactive"
+    assert "Learn gamma" in found.change
+    assert found.affine.kept == 3 and found.free.kept == 5
+    assert found.kl[:3] == pytest.approx(0.5 * np.log(measures.spectrum(partial_collapse.x)[:3] / found.gamma), rel=1e-9)
+    assert found.counts.sum() == partial_collapse.mean.size
+    assert found.counts[20] == 2 * len(partial_collapse.x)
+
+
+def test_a_verdict_does_not_depend_on_order_signs_units_shape_or_precision(partial_collapse):
+    g = partial_collapse
+    base = diagnose.arrays(**required(g))
+    order = [4, 2, 0, 3, 1]
+    swapped = diagnose.arrays(**required(g, mean=-g.mean[:, order], log_std=g.log_std[:, order]))
+    assert swapped.kinds.tolist() == [base.kinds[i] for i in order]
+    scaled = {k: 7.0 * getattr(g, k) for k in ("x", "reconstruction")}
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((16, 16))).Q
+    images = {k: getattr(g, k).reshape(-1, 4, 4) for k in ("x", "reconstruction")}
+    single = {k: np.asarray(v, np.float32) for k, v in required(g).items()}
+    rows = np.random.default_rng(1).permutation(len(g.x))
+    for changed in (
+        required(g, **scaled, gamma=49.0 * g.gamma),
+        required(g, x=g.x @ rotation, reconstruction=g.reconstruction @ rotation),
+        required(g, **images, gamma=np.full((len(g.x), 1), float(g.gamma))),
+        single,
+        {k: v[rows] if v.ndim else v for k, v in required(g).items()},
+    ):
+        found = diagnose.arrays(**changed)
+        assert found.kinds.tolist() == base.kinds.tolist()
+        assert found.kl == pytest.approx(base.kl, rel=1e-5, abs=1e-6)
+        assert found.error / found.gamma == pytest.approx(base.error / base.gamma, rel=1e-5)
+
+
+def test_gamma_in_all_its_shapes(partial_collapse):
+    g = partial_collapse
+    n, d = g.x.shape
+    for shape in ((), (1,), (n,), (n, 1), (d,), (1, d), (n, d)):
+        assert export.check(**required(g, gamma=np.full(shape, 0.3))).gamma.shape == ()
+    assert export.check(**required(g, gamma=np.linspace(1, 2, n))).gamma.shape == (n, d)
+    assert export.check(**required(g, gamma=np.linspace(1, 2, d))).gamma[5, 3] == np.linspace(1, 2, d)[3]
+
+
+def test_faint_coordinates_are_no_spike_and_few_data_are():
+    X = data.load("digits-4x4", limit=60)
+    given = {
+        "x": X,
+        "mean": np.zeros((60, 2)),
+        "log_std": np.zeros((60, 2)),
+        "reconstruction": np.tile(X.mean(axis=0), (60, 1)),
+    }
+    per_coordinate = np.maximum(X.var(axis=0), 1e-9)
+    faint = diagnose.arrays(**given, gamma=per_coordinate)
+    assert faint.kind == Collapse.UNDECIDED
+    gamma = np.tile(per_coordinate, (60, 1))
+    gamma[7] = 1e-12
+    sharp = given | {"reconstruction": np.where(np.arange(60)[:, None] == 7, X, given["reconstruction"])}
+    spiked = diagnose.arrays(**sharp, gamma=gamma)
+    assert spiked.kind == Collapse.COVARIANCE
+    assert spiked.spike.share == 1 / 60
+    assert "no lower bound" in spiked.evidence["covariance"]
+    healthy = diagnose.arrays(**sharp | {"reconstruction": X}, gamma=gamma)
+    assert healthy.kind == Collapse.UNDECIDED  # others are reconstructed: not the paper's kind
+
+
+def test_a_decoder_that_ignores_its_latents_is_told_by_draws_from_the_prior():
+    # KL so large that nothing bounds what it could explain; but the error is the same without.
+    X = data.load("digits-4x4", limit=60)
+    rng = np.random.default_rng(0)
+    seen = X + 0.02 * rng.standard_normal(X.shape)
+    given = {"x": X, "mean": rng.standard_normal((60, 2)) * [1, 0], "log_std": np.tile([-2.0, 0.0], (60, 1))}
+    given |= {"reconstruction": seen, "gamma": np.mean((X - seen) ** 2)}
+    assert diagnose.arrays(**given, prior_reconstruction=seen).kinds.tolist() == [0, Collapse.FLEXIBLE]
+    assert diagnose.arrays(**given, prior_reconstruction=X[::-1]).kind != Collapse.FLEXIBLE
+
+
+def test_white_data_with_everything_off_are_undecided_from_arrays_and_few_data_say_little():
+    X = data.gaussian(300, [1.0] * 4, seed=0)
+    given = {"x": X, "mean": np.zeros((300, 2)), "log_std": np.zeros((300, 2)), "reconstruction": np.zeros((300, 4))}
+    found = diagnose.arrays(**given, gamma=1.0)
+    assert (found.kind, found.pays) == (Collapse.UNDECIDED, -1)
+    assert found.lower < 1e-12
+    few = np.random.default_rng(0).standard_normal((6, 30))
+    given = {
+        "x": few,
+        "mean": np.zeros((6, 2)),
+        "log_std": np.zeros((6, 2)),
+        "reconstruction": np.tile(few.mean(axis=0), (6, 1)),
+    }
+    found = diagnose.arrays(**given, gamma=few.var(axis=0).mean())
+    assert (found.kind, found.pays) == (Collapse.UNDECIDED, 0)
+    assert "optional arrays" in found.change
+
+
+def test_of_a_family_without_affine_maps_less_is_said():
+    X = data.load("digits-4x4", limit=60)
+    given = {
+        "x": X,
+        "mean": np.zeros((60, 2)),
+        "log_std": np.zeros((60, 2)),
+        "reconstruction": np.tile(X.mean(axis=0), (60, 1)),
+    }
+    gamma = float(np.mean((X - X.mean(axis=0)) ** 2))
+    assert diagnose.arrays(**given, gamma=gamma).kind == Collapse.LOCAL
+    assert diagnose.arrays(**given, gamma=gamma, affine=False).kind == Collapse.UNDECIDED
+
+
+def test_a_problem_is_tried_and_judged():
+    problem = vae.threshold_vae(data.antipodal(2), 1, 0.1, gamma=0.5)
+    found = diagnose.collapse(problem, problem.collapsed())
+    s = found.search
+    assert found.label == "(v) a bad local optimum: 1 of 1 latents inactive"
+    assert s.polished == pytest.approx(s.energy, abs=1e-12)
+    assert (s.best_active, s.dropped) == (1, 0.0)
+
+    def energy(q):  # of both rows alike and posteriors that mirror each other
+        c = problem.collapsed()
+        mirrored = jnp.array([[q[1]], [-q[1]]])
+        return problem.loss(c._replace(weight=jnp.full((2, 1), q[0]), mean=mirrored, log_std=jnp.full((2, 1), q[2])))
+
+    lowest = minimize(jax.jit(energy), np.array([1.0, 1.0, -1.0]), method="Nelder-Mead", options={"fatol": 1e-10})
+    assert s.best == pytest.approx(lowest.fun, abs=1e-5)
+    assert 0.9 * measures.gain(2.0 / 0.5) < s.gain < measures.gain(2.0 / 0.5)  # the affine optimum is lower
+    assert s.own == pytest.approx(1.0)
+    assert s.fresh <= 0.5 + 1e-9  # at most one of two coordinates behind the threshold
+    assert ("is stuck too" in found.change) == (s.fresh >= found.gamma)
+    for said in found.evidence.values():
+        assert said.startswith(STATUSES)
+
+
+@pytest.mark.slow
+def test_a_stationary_point_is_judged_where_that_is_asked():
+    problem = vae.threshold_vae(data.antipodal(2), 1, 0.1, gamma=0.5)
+    found = diagnose.collapse(problem, problem.collapsed(), hessian=True)
+    assert found.evidence["surface"] == "judged (stationary.analyze): collapsed local minimum"
+
+
+def test_functions_of_another_library_s_make(partial_collapse):
+    # Amortized, in float32, on images.
+    g = partial_collapse
+    W = np.linalg.lstsq(g.mean, g.reconstruction - g.x.mean(axis=0), rcond=None)[0]
+    E = np.linalg.lstsq(g.x - g.x.mean(axis=0), g.mean, rcond=None)[0]
+    x = jnp.asarray(g.x.reshape(-1, 1, 4, 4), jnp.float32)
+    center = x.mean(axis=0, keepdims=True)
+
+    def encode(x):
+        mean = (x - center).reshape(len(x), -1) @ jnp.asarray(E, jnp.float32)
+        return mean, jnp.broadcast_to(jnp.asarray(g.log_std[:1], jnp.float32), mean.shape)
+
+    def decode(z):
+        return (z @ jnp.asarray(W, jnp.float32)).reshape(-1, 1, 4, 4) + center
+
+    found = diagnose.functions(x, encode, decode, float(g.gamma), learned=False)
+    assert found.kinds.tolist() == [0, 0, 0, 2, 2]
+    assert found.error_status == "measured"
+    assert found.error == pytest.approx(diagnose.arrays(**g._asdict()).error, rel=0.05)
+
+
+def test_every_kind_has_words(partial_collapse):
+    found = diagnose.arrays(**required(partial_collapse))
+    for kind in Collapse:
+        changed = found._replace(kind=kind, kinds=np.array([0, 0, 0, kind, kind]))
+        assert kind.words in changed.label
+        assert len(changed.change) > 20
+
+
+# Doors
+
+
+def test_a_problem_without_an_autoencoder_is_refused():
+    with pytest.raises(ValueError, match="expected a problem with autoencoder, got one without; use"):
+        diagnose.collapse(Problem(loss=lambda w: w), jnp.zeros(2))
+
+
+BAD = {
+    "no reconstruction": ({"reconstruction": None}, "lacks reconstruction"),
+    "latents": ({"log_std": np.zeros((120, 4))}, "log_std of shape"),
+    "rows": ({"mean": np.zeros((7, 5))}, "mean of shape"),
+    "shape": ({"reconstruction": np.zeros((120, 15))}, "of the shape of x"),
+    "vector": ({"mean": np.zeros(120)}, "two axes"),
+    "NaN": ({"x": np.full((120, 16), np.nan)}, "finite x"),
+    "constant": ({"x": np.ones((120, 16))}, "data that vary"),
+    "gamma": ({"gamma": 0.0}, "gamma > 0"),
+    "gamma's shape": ({"gamma": np.ones(7)}, "gamma of shape"),
+    "beta": ({"beta": -1.0}, "beta > 0"),
+    "flag": ({"learned_gamma": 3}, "true or false"),
+    "variance": ({"log_std": np.full((120, 5), -1e3)}, "logarithm of the deviation"),
+    "words": ({"mean": np.full((120, 5), "a")}, "real numbers"),
+    "pickle": ({"mean": np.array([{}], dtype=object)}, "allow_pickle"),
+}
+
+
+@pytest.fixture
+def verb(capsys, monkeypatch):
+    """Run the command in this process: (exit code, stdout, stderr)."""
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["vaesurface", "diagnose", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_a_bad_file_is_one_line_and_exit_code_2(partial_collapse, tmp_path, verb):
+    for name, (changed, complaint) in BAD.items():
+        arrays = {k: v for k, v in required(partial_collapse, **changed).items() if v is not None}
+        np.savez(tmp_path / "bad.npz", **arrays)
+        code, out, err = verb(tmp_path / "bad.npz")
+        assert (code, out, err.count("\n")) == (2, "", 1), name
+        assert complaint in err, name
+    (tmp_path / "no.npz").write_bytes(b"PK nonsense")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    for path in ("no.npz", "one.npy", "none.npz", ""):
+        code, out, err = verb(tmp_path / path)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_the_verb_prints_json_and_leaves_a_study_and_a_figure(partial_collapse, tmp_path, verb):
+    np.savez(tmp_path / "vae.npz", **required(partial_collapse), labels=np.arange(120))
+    code, out, _ = verb(tmp_path / "vae.npz", "--json", "--out", tmp_path / "out")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["kind"], result["kinds"]) == ("GAMMA", ["NONE"] * 3 + ["GAMMA"] * 2)
+    assert result["free"]["kept"] == 5
+    assert result["edges"][-1] is None
+    assert (tmp_path / "out" / "diagnose.png").stat().st_size > 10_000
+    study = report.load(tmp_path / "out" / "diagnose.json")
+    assert study.verdicts[0]["label"] == result["label"]
+    assert result["label"] in report.page([(study, tmp_path / "out")])
+    code, out, _ = verb(tmp_path / "vae.npz")
+    assert out.startswith("(ii) gamma or beta too large: 2 of 5 latents inactive\nlatents: exact: KL")
+
+
+def test_figures():
+    ax = divergences([0.0, 2.0, 0.5], kinds=["(v)", "active", "active"], active=ACTIVE)
+    assert [bar.get_height() for bar in ax.patches] == [2.0, 0.5, 1e-4]
+    ax = residual_spectrum([0.1, 3.0, 1.0, 0.0], 0.5)
+    assert "pay: 2" in ax.get_legend().get_texts()[1].get_text()
+    with pytest.raises(ValueError, match="expected 1 kinds, one per latent, got 2; give all or none"):
+        divergences([1.0], kinds=["a", "b"])
+    with pytest.raises(ValueError, match="expected eigenvalues of which one is positive, got none; draw another residual"):
+        residual_spectrum([0.0, 0.0], 1.0)

@@ -1,0 +1,142 @@
+"""How does a trained VAE come in? As a problem, as functions, as arrays, as a file."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax import Array
+from jax.typing import ArrayLike
+
+from vaesurface.diagnose import export
+from vaesurface.diagnose.diagnosis import Diagnosis
+from vaesurface.diagnose.export import Export
+from vaesurface.diagnose.judge import active, judge
+from vaesurface.diagnose.search import STARTS, search
+from vaesurface.optimize import Optimizer
+from vaesurface.problem import Autoencoder, Params, Problem, compiled, recipe_of
+
+BATCH = 256  # data at a time whose expected errors are held
+
+
+def collapse(
+    problem: Problem,
+    params: Params,
+    key: Array | None = None,
+    starts: int = STARTS,
+    optimizer: Optimizer | None = None,
+    hessian: bool = False,
+) -> Diagnosis:
+    """Diagnose a problem's parameters, with experiments: switch inactive latents off and on, descend from there and from
+    `starts` random starts, with gamma learned and beta = 1 too where they are not, and train the deterministic autoencoder.
+
+    optimizer: of all those runs, Adam by default; hessian: judge the parameters as a stationary point as well
+    (`stationary.analyze`). Where all latents are active, or the decoder sees more than latents or has a covariance of its
+    own, nothing is tried. Raises ValueError for a problem without `autoencoder`.
+    """
+    key = jax.random.key(0) if key is None else key
+    params = jax.tree.map(np.asarray, params)  # of one type, whatever made them: one program serves all
+    given = exported(problem, params, key)
+    on = active(given)
+    if on.all() or not given.alone or given.gamma.ndim or problem.init is None:
+        return judge(given)
+    return judge(given, search(problem, params, given, on, key, starts, optimizer, hessian))
+
+
+def exported(problem: Problem, params: Params, key: Array | None = None) -> Export:
+    """The arrays that a diagnosis rests on: what an .npz would hold. key: of draws from posteriors and prior. Raises ValueError
+    for a problem without `autoencoder`.
+    """
+    if problem.autoencoder is None:
+        raise ValueError("expected a problem with autoencoder, got one without; use diagnose.functions or diagnose.arrays")
+    recipe = recipe_of(problem)
+    # A threshold keeps affine maps out of the decoder's family.
+    affine = recipe is None or not np.any(np.asarray(recipe[1].get("alpha", 0.0)) > 0)
+    table = compiled(_of_problem, problem, params, jax.random.key(0) if key is None else key)
+    return _checked(problem.autoencoder(params), table, affine)
+
+
+def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> Diagnosis:
+    """Diagnose a VAE given as arrays and functions. affine: whether its decoder's family comes close to having an affine map
+    added, as networks' do; key: of draws from posteriors and prior.
+    """
+    return judge(_checked(vae, _table(vae, jax.random.key(0) if key is None else key), affine))
+
+
+def functions(
+    x: ArrayLike,
+    encode: Callable[[Any], tuple[Any, Any]],
+    decode: Callable[[Any], Any],
+    gamma: ArrayLike,
+    *,
+    beta: float = 1.0,
+    learned: bool = True,
+    predict: Callable[[Any, Any], Any] | None = None,
+    affine: bool = True,
+    key: Array | None = None,
+) -> Diagnosis:
+    """Diagnose an encoder and a decoder, of whatever library, that take and return arrays.
+
+    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...); gamma as in `Autoencoder`; predict(z, x)
+    where the decoder sees the datum's other coordinates too. Raises ValueError for shapes that disagree and numbers that
+    are not finite.
+    """
+    mean, log_std = encode(x)
+    flat = lambda a: jnp.reshape(jnp.asarray(a), (len(mean), -1))  # noqa: E731
+    seen = None if predict is None else lambda z, _: flat(predict(z, x))
+    vae = Autoencoder(flat(x), mean, log_std, lambda z: flat(decode(z)), jnp.asarray(gamma), learned, beta, predict=seen)
+    return trained(vae, affine, key)
+
+
+def arrays(
+    x: npt.ArrayLike,
+    mean: npt.ArrayLike,
+    log_std: npt.ArrayLike,
+    reconstruction: npt.ArrayLike,
+    gamma: npt.ArrayLike,
+    **more: Any,
+) -> Diagnosis:
+    """Diagnose what was exported: x (n, ...), posteriors (n, k), the decoder's mean at the posterior mean, like x, gamma.
+
+    more: beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as in `export.Export`. Raises ValueError
+    for shapes that disagree, numbers that are not finite, gamma <= 0.
+    """
+    return judge(export.check(x, mean, log_std, reconstruction, gamma, **more))
+
+
+def load(path: str | os.PathLike) -> Diagnosis:
+    """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file, FileNotFoundError for none."""
+    return judge(export.load(path))
+
+
+def _of_problem(problem: Any, params: Params, key: Array) -> dict[str, Array]:
+    return _table(problem.autoencoder(params), key)
+
+
+def _table(vae: Autoencoder, key: Array) -> dict[str, Array]:
+    """Arguments of `export.check` by name."""
+    mean, log_std, x = (jnp.asarray(a) for a in (vae.mean, vae.log_std, vae.data))
+    decode = vae.decode if vae.predict is None else lambda z: vae.predict(z, x)
+    at_posterior, at_prior = jax.random.split(key)
+    noise = jax.random.normal(at_posterior, mean.shape, mean.dtype)
+    table = {
+        "x": x,
+        "mean": mean,
+        "log_std": log_std,
+        "reconstruction": decode(mean),
+        "gamma": jnp.asarray(vae.gamma),
+        "beta": jnp.asarray(vae.beta),
+        "sampled_reconstruction": decode(mean + jnp.exp(log_std) * noise),
+        "prior_reconstruction": decode(jax.random.normal(at_prior, mean.shape, mean.dtype)),
+    }
+    if vae.error is not None:
+        table["squared_error"] = jax.lax.map(lambda a: vae.error(*a), (mean, log_std, x), batch_size=BATCH)
+    return table
+
+
+def _checked(vae: Autoencoder, table: dict[str, Array], affine: bool) -> Export:
+    arrays: dict[str, Any] = {name: np.asarray(value) for name, value in table.items()}
+    return export.check(**arrays, learned_gamma=vae.learned, affine=affine, alone=vae.predict is None)
