@@ -85,6 +85,12 @@ def test_a_residual_network_has_a_way_out_of_collapse():
     assert problem.loss(way) < problem.loss(params) - 1e-3
 
 
+def expected_error(model, nodes):
+    """Of an autoencoder, by nodes, averaged over data."""
+    z = model.mean[:, None] + jnp.exp(model.log_std)[:, None] * nodes.noise[None]
+    return jnp.mean(jnp.sum((model.data[:, None] - model.decode(z)) ** 2, axis=-1) @ nodes.weights)
+
+
 def test_the_affine_network_attains_the_closed_form():
     X = data.gaussian(20, [3.0, 1.0, 0.2, 0.1], seed=1)
     problem = deep.mlp_vae(X, 2, depth=0, nodes=deep.gauss_hermite(2, 2))
@@ -100,7 +106,8 @@ def test_the_affine_network_attains_the_closed_form():
     assert problem.loss(params) == pytest.approx(float(theory.global_minimum(X, 2)), rel=1e-13)
     assert norm(jax.grad(problem.loss)(params)) < 1e-12
     model = problem.autoencoder(params)
-    error = jnp.mean(jax.vmap(model.error)(model.mean, model.log_std, model.data))
+    nodes = recipe_of(problem)[1]["nodes"]
+    error = expected_error(model, nodes)
     assert error / 4 == pytest.approx(float(model.gamma), rel=1e-12)  # eq. 10
     # Eq. 8 for an affine decoder: noise adds what it spreads.
     added = jnp.sum(weight**2 * jnp.exp(2 * log_std)[None]) / 4
@@ -117,11 +124,7 @@ def test_an_energy_is_what_its_autoencoder_says_and_only_gamma_changes_with_gamm
     fixed = made(**arrays | {"gamma": jnp.asarray(0.7), "beta": jnp.asarray(2.0)})
     model = fixed.autoencoder(params._replace(log_gamma=None))
     assert (float(model.gamma), bool(model.learned), float(model.beta)) == (pytest.approx(0.7), False, 2.0)
-    error = jnp.mean(jax.vmap(model.error)(model.mean, model.log_std, model.data))
-    z = model.mean[:, None] + jnp.exp(model.log_std)[:, None] * NODES.noise[None]
-    assert error == pytest.approx(
-        float(jnp.mean(jnp.sum((X[:, None] - model.decode(z)) ** 2, axis=-1) @ NODES.weights)), rel=1e-12
-    )
+    error = expected_error(model, NODES)
     divergence = jnp.mean(jnp.sum(losses.divergence(model.mean, model.log_std), axis=1))
     expected = error / 0.7 + 4 * jnp.log(0.7) + 2.0 * divergence
     assert fixed.loss(params._replace(log_gamma=None)) == pytest.approx(float(expected), rel=1e-12)

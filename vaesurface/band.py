@@ -191,12 +191,12 @@ def rounding(problem: Problem, params: Params) -> Array:
     """What the energy at a point changes by where nothing changes but rounding."""
     x, unravel = ravel_pytree(params)
     level = problem.loss(params)
-    nudges = 1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * _irregular(6, x.size)
+    nudges = 1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * irregular(6, x.size)
     jitter = jax.lax.map(lambda u: jnp.abs(problem.loss(unravel(x + u)) - level), nudges)
     return 4 * jnp.max(jitter) + 32 * jnp.finfo(x.dtype).eps * jnp.abs(level)
 
 
-def _irregular(*shape: int) -> Array:
+def irregular(*shape: int) -> Array:
     """Numbers between -1 and 1 without order, the same ones every time."""
     return jnp.cos(jnp.arange(math.prod(shape), dtype=float).reshape(shape) ** 2)
 
@@ -205,7 +205,7 @@ def _bent(images: Array, left: Array, right: Array) -> Array:
     """A chain, bent a little at random between two images: one that is symmetric would pass over a higher saddle for ever."""
     index = jnp.clip(jnp.arange(len(images)), left, right)
     bow = jnp.sin(jnp.pi * (index - left) / (right - left)) * BEND * jnp.linalg.norm(images[right] - images[left])
-    aside = curvature.unit(_irregular(images.shape[1]))
+    aside = curvature.unit(irregular(images.shape[1]))
     return images + bow[:, None] * aside[None]
 
 

@@ -141,8 +141,8 @@ def network_vae(
     def autoencoder(params: NetworkParams) -> Autoencoder:
         mean, log_std = architecture.encode(params.encoder, Z)
         decode = lambda z: architecture.decode(params.decoder, z)  # noqa: E731
-        error = lambda mean, log_std, x: squared_error(params, mean, log_std, x)  # noqa: E731
-        return Autoencoder(Z, mean, log_std, decode, jnp.exp(log_gamma(params)), gamma is None, beta, error)
+        # Its expected error is unknown: that of the nodes is no guide to other posteriors, which can be fitted to them.
+        return Autoencoder(Z, mean, log_std, decode, jnp.exp(log_gamma(params)), gamma is None, beta)
 
     def restrict(params: NetworkParams, keep: Array) -> NetworkParams:
         encoder, decoder = architecture.restrict(params.encoder, params.decoder, jnp.asarray(keep))

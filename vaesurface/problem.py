@@ -127,8 +127,8 @@ class Autoencoder(NamedTuple):
     data (n, d); mean and log_std (n, k): the data's posteriors; decode: latents (..., k) to the decoder's means (..., d);
     gamma: decoder variance, () or, where the decoder has a covariance of its own, (n,) or (n, d) at the posterior means;
     learned: whether gamma was trained; beta (): weight of the KL part; error(mean, log_std, x) = E ||x - decode(z)||^2 of one
-    datum, (k,), (k,), (d,) to (): exact or by fixed nodes, None where it has to be sampled; predict(z, x): means (..., d) where
-    the decoder sees the datum's other coordinates too, as autoregressive ones do, or None.
+    datum, (k,), (k,), (d,) to (): exact for every posterior, None where it has to be sampled; predict(z, x): means (..., d)
+    where the decoder sees the datum's other coordinates too, as autoregressive ones do, or None.
     """
 
     data: Array

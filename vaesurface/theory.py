@@ -200,30 +200,35 @@ def global_minimum(X: ArrayLike, latent: int, gamma: ArrayLike | None = None, be
     """
     # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that is being traced.
     X = X if isinstance(X, jax.core.Tracer) else np.asarray(X, np.float64)
-    return affine_optimum(eigenvalues(X), latent, gamma, beta).energy
+    return jnp.asarray(affine_optimum(eigenvalues(X), latent, gamma, beta).energy)
 
 
-def affine_optimum(values: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0) -> Optimum:
+def affine_optimum(
+    values: ArrayLike, latent: int, gamma: ArrayLike | None = None, beta: ArrayLike = 1.0, slack: float = 0.0
+) -> Optimum:
     """The affine model's global minimum over data whose covariance has the eigenvalues values (d,), descending.
 
     The energy is -inf, and gamma zero, where gamma is learned and r <= latent directions, with beta r < d, are all that is not
-    zero. Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1).
+    zero. Otherwise it keeps the leading directions, as many as have lambda > beta gamma (Tipping & Bishop 1999 for beta = 1);
+    with slack, the fewest whose energy is within slack of the lowest.
     """
-    values = jnp.asarray(values)
-    d, beta = len(values), jnp.asarray(beta, values.dtype)
-    size = jnp.arange(min(latent, d) + 1)
-    least = jnp.where(size > 0, values[size - 1], jnp.inf)  # of the eigenvalues kept
-    rest = jnp.append(jnp.cumsum(values[::-1])[::-1], 0.0)[size]
-    logs = jnp.append(0.0, jnp.cumsum(jnp.log(jnp.where(values > 0, values, 1.0))))[size]
-    free = d - beta * size  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
-    learned = jnp.where(free > 0, rest / jnp.where(free > 0, free, 1.0), 0.0)
-    g = learned if gamma is None else jnp.full_like(rest, gamma)
-    safe = jnp.where(g > 0, g, 1.0)
-    energy = d * jnp.log(safe) + rest / safe + beta * (size + latent + logs - size * jnp.log(beta * safe))
-    energy = jnp.where((g > 0) & (least > beta * g), energy, jnp.inf)
+    # Without JAX's arrays it is NumPy's, and in float64 whatever JAX is set to.
+    xp: Any = jnp if any(isinstance(a, jax.Array) for a in (values, gamma, beta)) else np
+    known: Any = xp.asarray(values, float)
+    d, b = len(known), xp.asarray(beta, known.dtype)
+    size = xp.arange(min(latent, d) + 1)
+    least = xp.where(size > 0, known[size - 1], xp.inf)  # of the eigenvalues kept
+    rest = xp.append(xp.cumsum(known[::-1])[::-1], 0.0)[size]
+    logs = xp.append(0.0, xp.cumsum(xp.log(xp.where(known > 0, known, 1.0))))[size]
+    free = d - b * size  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
+    learned = xp.where(free > 0, rest / xp.where(free > 0, free, 1.0), 0.0)
+    g = learned if gamma is None else xp.full_like(rest, gamma)
+    safe = xp.where(g > 0, g, 1.0)
+    energy = d * xp.log(safe) + rest / safe + b * (size + latent + logs - size * xp.log(b * safe))
+    energy = xp.where((g > 0) & (least > b * g), energy, xp.inf)
     if gamma is None:
-        energy = jnp.where((rest == 0) & (free > 0), -jnp.inf, energy)
-    best = jnp.argmin(energy)
+        energy = xp.where((rest == 0) & (free > 0), -xp.inf, energy)
+    best = xp.argmax(energy <= xp.min(energy) + slack)
     return Optimum(best, g[best], energy[best])
 
 

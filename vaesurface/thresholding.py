@@ -42,7 +42,8 @@ FLOOR = 1e-8  # of gammabar: a decoder that does not win there is said never to 
 ROUNDINGS = 64  # relative units of rounding, of D0, below which a gain is none
 AGREE = 1e-9  # of the larger of a datum's cost and gamma: closer values are the same minimum
 MOST, LEAST, STRIDE = 2.0, 1e-3, 0.7  # where a latent's worth is looked at: gamma from MOST D0 down to LEAST gammabar
-DRAWS = 1024  # per datum, where expectations are sampled
+SAMPLES = 128  # for the search, where the model knows no expectations
+DRAWS = 1024  # per datum, for what is said of what it found
 DEFENSIVE = 4  # one draw in so many comes from the prior: importance weights stay below 4 / 3 where the encoder is right
 
 
@@ -51,7 +52,7 @@ class Threshold(NamedTuple):
 
     gamma: the ratio of the best encoder found, a lower bound on gamma'; by the model's own `error` or, where that is sampled,
     by fresh draws. fresh and error_bar: that ratio by fresh draws through the decoder, and its standard error: if gamma is
-    many error bars away, the encoder has been fitted to the nodes of `error` (sample it instead: `samples`). upper and
+    many error bars away, `error` is not what it claims. upper and
     upper_error: the gamma above which no distribution q at all wins, by importance sampling, and its standard error. mean
     and log_std (n, k): the encoder; per_latent (k,): twice its KL divergence; agreed (n,): how many of STARTS starts, made anew
     at the last gamma, reached the datum's best; converged: gamma stopped changing.
@@ -88,7 +89,7 @@ def collapse_threshold(
     By Dinkelbach's iteration (Management Science 13, 1967): at a given gamma the best encoder separates over data, 2 k
     numbers each; its ratio is the next gamma. Those problems are not convex, so several starts are made for each. samples:
     the expected error is a mean over as many draws, an even number, the same for all encoders (None: the model's own
-    `error`, or draws as many as below where it has none). draws: per datum for `fresh` and `upper`, independent of those.
+    `error`, or SAMPLES where it has none). draws: per datum for `fresh` and `upper`, independent of those.
     One program per make and shape; runs under `vmap`. Raises ValueError for a problem without `autoencoder`, RuntimeError
     without float64.
     """
@@ -125,7 +126,7 @@ def _threshold(problem: Any, params: Params, key: Array, samples: int | None, dr
     model = problem.autoencoder(params)
     searching, noise, evaluating, bounding = jax.random.split(key, 4)
     sampled = samples is not None or model.error is None
-    error = _error(model, noise, samples or draws) if sampled else model.error
+    error = _error(model, noise, samples or SAMPLES) if sampled else model.error
     encode = _encoder(model, error, searching)
     level = _level(model.data)
     floor, rounding = FLOOR * level / model.data.shape[1], ROUNDINGS * jnp.finfo(level.dtype).eps * level
@@ -184,7 +185,7 @@ def _latent_thresholds(problem: Any, params: Params, key: Array, samples: int | 
         """At gamma, of the decoder with some latents kept, and the encoders; the search begins from others."""
         keep, g, encoders = one
         part = problem.autoencoder(problem.restrict(params, keep))
-        error = _error(part, noise, samples or DRAWS) if samples is not None or part.error is None else part.error
+        error = _error(part, noise, samples or SAMPLES) if samples is not None or part.error is None else part.error
         values, encoders, _ = _encoder(part, error, searching)(g, encoders)
         return jnp.mean(values), encoders
 

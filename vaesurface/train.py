@@ -43,15 +43,15 @@ SIGMA = np.linspace(0.0, 1.25, 51)  # edges of the bins in which posterior stand
 class Trained(NamedTuple):
     """The end of training, over all data; energies in twice nats per datum, errors squared, per coordinate.
 
-    params: `deep.NetworkParams`. error: E ||x - decode(z)||^2 / d from fresh noise, error_std its standard error; at a
-    stationary point of gamma, gamma is that error (eq. 10). autoencoder_error: the same with z at the posterior's mean, no
-    noise: eq. 8 asks whether an autoencoder gets as low. gamma: as trained, at the floor where it equals `floor`. energy:
-    from that error. kl (k,): nats per datum and latent. sigma (k, 50): how many data have a posterior standard deviation
-    between those `SIGMA`. history (record,): the sampled loss, each averaged over that part of the steps. finite: whether
-    all of it is; a run that diverged says so here. Of an autoencoder, what it has none of is None.
+    params: `deep.NetworkParams` (None: not kept). error: E ||x - decode(z)||^2 / d from fresh noise, error_std its standard
+    error; at a stationary point of gamma, gamma is that error (eq. 10). autoencoder_error: the same with z at the posterior's
+    mean, no noise: eq. 8 asks whether an autoencoder gets as low. gamma: as trained, at the floor where it equals `floor`.
+    energy: from that error. kl (k,): nats per datum and latent. sigma (k, 50): how many data have a posterior standard
+    deviation between those `SIGMA`. history (record,): the sampled loss, each averaged over that part of the steps. finite:
+    whether all of it is; a run that diverged says so here. Of an autoencoder, what it has none of is None.
     """
 
-    params: NetworkParams
+    params: NetworkParams | None
     error: Array
     error_std: Array
     autoencoder_error: Array

@@ -21,10 +21,12 @@ from vaesurface.cli.options import (
     Starts,
     Studies,
     app,
+    directory,
     float64,
     load,
     numbers,
     say,
+    studied,
 )
 
 
@@ -51,7 +53,7 @@ def path(
         said = "no way over a saddle to anything lower than collapse was found; try more --starts or another --scale"
         say({"found": False, "said": [said]}, [said], as_json)
         return 1
-    return _studied(study, out, as_json)
+    return studied(study, out, as_json)
 
 
 @app.command(epilog="Example: vaesurface follow --data digits-4x4 --limit 100 --alpha 0.1 --to 1 --jump --out results/geometry")
@@ -90,7 +92,7 @@ def follow(
 
     from vaesurface.experiments.branches import branches
 
-    return _studied(branches(setting, parameter, np.linspace(first, to, values), alpha, jump), out, as_json)
+    return studied(branches(setting, parameter, np.linspace(first, to, values), alpha, jump), out, as_json)
 
 
 @app.command(
@@ -118,7 +120,7 @@ def basin(
     setting = _setting(data, limit, latent, gamma, beta, starts, scale, seed, out)
     from vaesurface.experiments.width import width
 
-    return _studied(width(setting, alphas, runs, steps), out, as_json)
+    return studied(width(setting, alphas, runs, steps), out, as_json)
 
 
 @app.command(epilog="Example: vaesurface network --data digits-4x4 --limit 60 --alpha 0.1 --starts 12 --out results/geometry")
@@ -142,7 +144,7 @@ def network(
     setting = _setting(data, limit, latent, gamma, beta, starts, scale, seed, out)
     from vaesurface.experiments.graph import graph
 
-    return _studied(graph(setting, alpha, pairs), out, as_json)
+    return studied(graph(setting, alpha, pairs), out, as_json)
 
 
 def _setting(
@@ -151,8 +153,7 @@ def _setting(
     """What the studies of geometry share, checked."""
     if starts < 1 or not scale > 0:
         raise ValueError(f"expected --starts of 1 or more and --scale > 0, got {starts} and {scale:g}; change either")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a directory for the results, got the file {out}; name another place with --out")
+    directory(out)
     X = load(data, limit)
     float64()
     from vaesurface.experiments.study import Setting
@@ -167,11 +168,3 @@ def _positive(name: str, value: float) -> float:
     if not 0 < value < math.inf:
         raise ValueError(f"expected {name} > 0, where collapse is a minimum, got {value:g}; choose another value")
     return value
-
-
-def _studied(study: Any, out: Path, as_json: bool) -> int:
-    """Print what a study says, and where it is."""
-    files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
-    result = {"said": list(study.said), "verdicts": list(study.verdicts), "files": files}
-    say(result, [*study.said, *(f"wrote {file}" for file in files)], as_json)
-    return 0

@@ -10,7 +10,12 @@ import typer
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Data = Annotated[
-    str, typer.Option("--data", help="digits, digits-4x4, antipodal, or a path: .npy .npz .csv IDX CIFAR SVHN folder")
+    str,
+    typer.Option(
+        "--data",
+        help="digits, digits-4x4, patches, antipodal; mnist, fashion-mnist, cifar-10, svhn (fetched from OpenML once); "
+        "or a path: .npy .npz .csv IDX CIFAR SVHN folder",
+    ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
 Latent = Annotated[int, typer.Option("--latent", help="latent dimensions")]
@@ -62,6 +67,20 @@ def write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def studied(study: Any, out: Path, as_json: bool) -> int:
+    """Print what a study says, and where it is."""
+    files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
+    result = {"said": list(study.said), "verdicts": list(study.verdicts), "files": files}
+    say(result, [*study.said, *(f"wrote {file}" for file in files)], as_json)
+    return 0
+
+
+def directory(out: Path) -> None:
+    """Refuse a file where a directory for results should be."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"expected a directory for the results, got the file {out}; name another place with --out")
 
 
 def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:

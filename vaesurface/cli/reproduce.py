@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.geometry import _studied
-from vaesurface.cli.options import Json, Limit, Studies, app, float64
+from vaesurface.cli.options import Json, Limit, Studies, app, directory, float64, studied
 
 TRAINED = {  # name -> module, function, plan for two cores, the paper's
     "fig1-left": ("depth", "fig1_left", "LEFT", "LEFT_FULL"),
@@ -39,8 +38,7 @@ def reproduce(
         raise ValueError(f"expected one of {', '.join([*TRAINED, *PROVED])}, got {name}; choose one")
     if seeds is not None and seeds < 1:
         raise ValueError(f"expected --seeds of 1 or more, got {seeds}; choose another number")
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a directory for the results, got the file {out}; name another place with --out")
+    directory(out)
     seeds = seeds or SEEDS.get(name, 3)
     changes = {"sources": tuple(data) if data else None, "limit": limit, "steps": steps}
     changes = {key: value for key, value in changes.items() if value is not None}
@@ -52,8 +50,8 @@ def reproduce(
         if changes:
             raise ValueError(f"expected none of --data, --limit, --steps for {name}, got one; leave it out")
         make: Any = getattr(import_module(f"vaesurface.experiments.{name}"), name)
-        return _studied(make(out, command, full, seeds), out, as_json)
+        return studied(make(out, command, full, seeds), out, as_json)
     module, function, small, large = TRAINED[name]
     experiment = import_module(f"vaesurface.experiments.{module}")
     plan = getattr(experiment, large if full else small)._replace(**changes)
-    return _studied(getattr(experiment, function)(plan, seeds, out, command), out, as_json)
+    return studied(getattr(experiment, function)(plan, seeds, out, command), out, as_json)

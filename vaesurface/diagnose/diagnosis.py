@@ -24,6 +24,7 @@ SHARP = 0.5
 # Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said to hold: draws and the
 # end of training leave a few percent.
 MATCH = 0.1
+AGREE = 10.0  # ratio of the beta gamma given to the one that posteriors were fitted to from which one of them must be wrong
 # A decoder is said to see more than latents if its error is below this part of the least that they allow, by 3 standard errors.
 SHOWN = 0.9
 # Variance of the posterior mean over posterior variance up to which a datum's own latents cannot be told from another's. Only
@@ -100,6 +101,10 @@ class Search(NamedTuple):
     ray_active: int
     point: str
 
+    def used(self, number: int) -> int:
+        """Active latents at an end: towards gamma = 0 no more than are active at the end of the ray, however far a run came."""
+        return number if self.ray_active < 0 else min(number, self.ray_active)
+
     @property
     def gain(self) -> float:
         """Nats per datum by which the best end is below what descent from the parameters as they are leads to."""
@@ -123,10 +128,10 @@ class Diagnosis(NamedTuple):
     the directions of one half of the data used on the other; family: whether the decoder's family comes close to containing
     affine maps; free: best affine VAE at learned gamma and beta = 1 (none keeps what gains less than ACTIVE); free_lasting:
     how many of its directions last; component: whether any decoder could beat the collapsed one, None unless all latents are
-    inactive; codes: what `measures.codes` finds in the residual, where that decides, else empty; binary: whether data are
-    zeros and ones and nobody says that the decoder is Gaussian; alone: whether the decoder is known to see nothing but
-    latents; bound: least error per coordinate of one that does, bound_proved; spike: None where gamma is one number; search:
-    what was tried, None without a problem.
+    inactive; fitted: the beta gamma that deviations of active latents tell of; codes: what `measures.codes` finds in the
+    residual, where that decides, else empty; binary: whether data are zeros and ones and nobody says that the decoder is
+    Gaussian; alone: whether the decoder is known to see nothing but latents; bound: least error per coordinate of one that
+    does, bound_proved; spike: None where gamma is one number; search: what was tried, None without a problem.
     """
 
     kind: Collapse
@@ -161,6 +166,7 @@ class Diagnosis(NamedTuple):
     free: Affine
     free_lasting: int
     component: Component | None
+    fitted: float
     codes: np.ndarray
     binary: bool
     alone: bool
@@ -244,9 +250,20 @@ class Diagnosis(NamedTuple):
         return not self.alone and ((told and self.error + 3.0 * self.error_noise < SHOWN * self.bound) or unseen)
 
     @property
+    def consistent(self) -> bool:
+        """Whether gamma and beta as given can be those that the posteriors were fitted to."""
+        level = self.beta * self.gamma
+        return math.isnan(self.fitted) or level / AGREE <= self.fitted <= level * AGREE
+
+    @property
     def idle(self) -> bool:
         """Whether latents differ from datum to datum and reconstruct nothing: no better than the mean of the data."""
         return self.spike is None and bool(self.active.any()) and self.error_at_mean >= self.gammabar
+
+    @property
+    def off_center(self) -> bool:
+        """Whether all latents are inactive and what the decoder answers instead is not even the data's mean."""
+        return self.spike is None and not self.active.any() and self.error_at_mean > (1.0 + MATCH) * self.gammabar
 
     @property
     def label(self) -> str:

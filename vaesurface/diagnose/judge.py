@@ -46,7 +46,6 @@ def _measured(given: Export, search: Search | None) -> Diagnosis:
     total = np.mean(np.sum(residual**2 / given.gamma, axis=1)) if spike is not None else error * d / gamma
     learned = given.learned_gamma
     free = measures.affine_optimum(values, k, None, 1.0, 2.0 * ACTIVE)
-    last = measures.held_out(x, min(k, d))
     blank = Diagnosis(
         kind=Collapse.UNDECIDED,
         kinds=np.zeros(k, int),
@@ -78,8 +77,9 @@ def _measured(given: Export, search: Search | None) -> Diagnosis:
         affine_lasting=measures.Affine(0, gamma, math.inf),
         family=given.affine,
         free=free,
-        free_lasting=sum(measures.gain(v / max(free.gamma, 1e-12 * values[0])) > ACTIVE for v in last),
+        free_lasting=0,
         component=None if on.any() or spike is not None else measures.best_component(x, beta * gamma),
+        fitted=math.nan,
         codes=np.zeros((0, 2)),
         binary=learned is None and bool(np.isin(x, (0.0, 1.0)).all()),
         alone=given.alone,
@@ -90,15 +90,17 @@ def _measured(given: Export, search: Search | None) -> Diagnosis:
     )
     bound, proved = measures.least_error(x, float(kl.sum()), d * error, float(values[0]))
     level = gamma if blank.fixed else None
+    last = measures.held_out(x, min(k, d))
     rest = max(values.sum() - last.sum(), 0.0)
-    lasting = np.append(
-        np.sort(last)[::-1], np.full(d - len(last), (rest if rest > 1e-12 * values.sum() else 0.0) / max(d - len(last), 1))
-    )
+    others = np.full(d - len(last), rest / max(d - len(last), 1)) if rest > 1e-12 * values.sum() else np.zeros(d - len(last))
+    lasting = np.append(np.sort(last)[::-1], others)
     found = blank._replace(
         bound=bound / d,
         bound_proved=proved,
         affine=measures.affine_optimum(values, k, level, beta, 2.0 * ACTIVE),
         affine_lasting=measures.affine_optimum(lasting, k, level, beta, 2.0 * ACTIVE),
+        free_lasting=measures.affine_optimum(lasting, k, None, 1.0, 2.0 * ACTIVE).kept,
+        fitted=_fitted(given, on) if spike is None else math.nan,
     )
     # What is not affine is looked at where nothing affine decides and it does.
     asked = search is None and spike is None and on.any() and not on.all() and found.pays_at(found.least) == -1
@@ -118,6 +120,24 @@ def _squared_error(given: Export, noise: np.ndarray) -> tuple[np.ndarray, str, f
         drawn = np.sum((given.x - given.sampled_reconstruction) ** 2, axis=1)
         return drawn, "measured", float(np.std(drawn - at_mean) / math.sqrt(len(drawn)))
     return at_mean + np.maximum(noise, 0.0), "estimated", 0.0
+
+
+def _fitted(given: Export, on: np.ndarray) -> float:
+    """The beta gamma that active latents' posteriors have been fitted to, NaN where nothing tells.
+
+    Where deviations are at their best, dF / d sigma_j^2 = beta gamma (1 / sigma_j^2 - 1): what noise adds to the error shows
+    it, or else the slopes of the reconstruction, of which a linear fit sees a part.
+    """
+    variance = np.exp(2.0 * given.log_std[:, on]).mean(axis=0)
+    told = variance < 0.9
+    if not told.any():
+        return math.nan
+    if given.sampled_reconstruction is not None:
+        added = np.sum((given.x - given.sampled_reconstruction) ** 2 - (given.x - given.reconstruction) ** 2, axis=1)
+        return float(np.mean(added) / np.sum(1.0 - variance[told]))
+    mean = given.mean[:, on] - given.mean[:, on].mean(axis=0)
+    slopes = np.linalg.lstsq(mean, given.reconstruction - given.reconstruction.mean(axis=0), rcond=None)[0]
+    return float(np.median((np.sum(slopes**2, axis=1) * variance / np.abs(1.0 - variance))[told]))
 
 
 def _spike(given: Export) -> tuple[Spike | None, np.ndarray]:
@@ -156,11 +176,13 @@ def _kinds(f: Diagnosis) -> np.ndarray:
     if f.flexible:
         kinds[off] = Collapse.FLEXIBLE
         return kinds
-    if f.binary:
+    if f.binary or (f.search is None and (f.off_center or not f.consistent)):
         kinds[off] = Collapse.UNDECIDED
         return kinds
     lost = _lost(f, on)
-    revived = max(0, _revived(f, on, lost) - on - lost)
+    # What plain descent from here brings to life at this gamma is not gamma's fault.
+    here = on if f.search is None else max(on, f.search.used(f.search.polished_active))
+    revived = max(0, _revived(f, on, lost) - here - lost)
     parts = [Collapse.LOCAL] * lost + [Collapse.GAMMA] * revived
     parts = parts[: off.size]
     kinds[off] = parts + [Collapse.UNDECIDED] * (off.size - len(parts))
@@ -179,12 +201,10 @@ def _lost(f: Diagnosis, on: int) -> int:
         kept = min(f.affine.kept, f.affine_lasting.kept)
         return max(0, kept - on) if f.family and f.pays == 1 and min(f.lower, f.lower_lasting) > ACTIVE else 0
     # Latents that plain descent from here brings to life are no local optimum's: training has not ended.
-    on = max(on, s.polished_active)
+    on = max(on, s.used(s.polished_active))
     if f.family and f.affine.energy < s.best:
         return max(0, f.affine.kept - on) if 0.5 * (min(s.energy, s.polished) - f.affine.energy) > ACTIVE else 0
-    # Towards gamma = 0 runs are as low as they have come; how many latents are in use there in the end is known.
-    used = s.best_active if s.ray_active < 0 else min(s.best_active, s.ray_active)
-    return max(0, used - on) if s.gain > ACTIVE else 0
+    return max(0, s.used(s.best_active) - on) if s.gain > ACTIVE else 0
 
 
 def _revived(f: Diagnosis, on: int, lost: int) -> int:
@@ -215,5 +235,5 @@ def _superfluous(f: Diagnosis, on: int, lost: int) -> bool:
     optimal = abs(f.search.energy - f.search.minimum) <= 2.0 * ACTIVE
     # That more starts find nothing is no proof where an affine latent should pay, or where everything is off; and where
     # descent from here brings latents to life, training has not ended.
-    stuck = (f.pays == 1 and lost == 0) or f.search.polished_active > on
+    stuck = (f.pays == 1 and lost == 0 and f.affine.kept > on) or f.search.used(f.search.polished_active) > on
     return f.search.dropped <= 2.0 * ACTIVE and ((on + lost > 0 and not stuck) or optimal)

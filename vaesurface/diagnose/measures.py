@@ -150,22 +150,9 @@ def gain(ratio: float) -> float:
 
 
 def affine_optimum(values: np.ndarray, latent: int, gamma: float | None, beta: float, slack: float = 0.0) -> Affine:
-    """The global minimum of the affine VAE over data with those eigenvalues (d,); gamma=None is learned.
-
-    slack: energy by which more directions must be lower for them to be kept. Its energy, for 0, is `theory.global_minimum`'s.
-    Posteriors of amortized encoders are as good: at the optimum they are affine.
-    """
-    best = Affine(0, math.nan, math.inf)
-    for size in range(min(latent, len(values)) + 1):
-        kept = range(size)
-        g = theory._gamma(values, kept, gamma, beta)
-        if g == 0:
-            return Affine(size, 0.0, -math.inf)
-        if not g > 0 or (size and values[size - 1] <= beta * g):
-            continue
-        energy = theory._energy(values, kept, latent, g, beta)
-        best = Affine(size, g, energy) if energy < best.energy - slack else best
-    return best
+    """`theory.affine_optimum`, plain numbers. Posteriors of amortized encoders are as good: at the optimum they are affine."""
+    found = theory.affine_optimum(values, latent, gamma, beta, slack)
+    return Affine(int(found.kept), float(found.gamma), float(found.energy))
 
 
 def best_component(X: np.ndarray, gamma: float) -> Component:
@@ -198,8 +185,9 @@ def codes(residual: np.ndarray) -> np.ndarray:
     """What codes of WORDS words take off the rows' mean squared length, and their entropies in nats: (sizes, 2).
 
     The words are Lloyd's, of one half of the rows along its PLANE leading directions, and used on the other half, both ways
-    round. A decoder that adds the word for a part of the prior to what it has pays no more KL than the entropy: so clusters
-    show that no affine addition finds. Of white normal rows no code is worth its entropy.
+    round. Where they save more, over 2 beta gamma, than the entropy, the mixture with one component a word is more likely than
+    one component: there are clusters, and no affine addition finds them. Whether Gaussian posteriors can tell them apart is
+    another question, so it is a reason for doubt alone. Of white normal rows no code is worth its entropy.
     """
     found = np.zeros((2, len(WORDS), 2))
     for there, (seen, kept) in zip(found, halves(residual), strict=True):

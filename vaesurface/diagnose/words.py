@@ -15,12 +15,27 @@ def evidence(f: Diagnosis) -> dict[str, str]:
     if f.spike is not None:
         return said | {"covariance": _covariance(f)}
     said["gamma"] = _gamma(f)
+    if f.binary:
+        said["likelihood"] = (
+            "unknown: all data are zeros and ones; if the decoder was trained with a Bernoulli likelihood, no gamma stands for "
+            "that, and what is said of gamma is void; if it is Gaussian, give learned_gamma"
+        )
+    if not f.consistent:
+        said["posteriors"] = (
+            f"estimated: deviations of the active latents fit a beta gamma of {f.fitted:.3g}, not the {f.beta * f.gamma:.3g} "
+            "that was given: gamma and beta are not those of the loss, or the encoder is far from its optimum"
+        )
+    if f.idle or f.off_center:
+        said["use"] = (
+            f"exact: at the posterior mean the squared error per coordinate is {f.error_at_mean:.4g}, that of always "
+            f"answering with the mean of the data {f.gammabar:.4g}"
+        )
     if not f.alone:
         said["latents alone"] = _alone(f)
     if not math.isnan(f.prior_error):
         said["prior draws"] = (
             f"measured: squared error per coordinate {f.prior_error:.4g} with latents drawn from the prior, "
-            f"{f.error_at_mean:.4g} with the posterior means"
+            f"{f.error_at_mean:.4g} with posterior means"
         )
     if f.inactive and f.active.any():
         said["sharp"] = (
@@ -31,6 +46,8 @@ def evidence(f: Diagnosis) -> dict[str, str]:
         said |= {"additions": _additions(f), "affine": _affine(f)}
         if f.component is not None:
             said["any decoder"] = _any(f)
+        if len(f.codes):
+            said["clusters"] = _clusters(f)
         if f.fixed or f.beta > 1.0:
             said["learned gamma"] = _learned(f)
     return said | ({} if f.search is None else _searched(f, f.search))
@@ -53,8 +70,8 @@ def _change(f: Diagnosis, kind: Collapse) -> str:
         case Collapse.GAMMA:
             level = f.residual[0] / f.beta
             return (
-                "Learn gamma (it settles at the expected error per coordinate, eq. 10) with beta = 1, or hold gamma below "
-                f"{level:.4g}, the leading eigenvalue of the residual's covariance over beta."
+                "Learn gamma (it settles at the expected error per coordinate, eq. 10) with beta = 1. Or hold gamma below "
+                f"{level:.4g}, where a further latent begins to pay: leading eigenvalue of the residual's covariance over beta."
             )
         case Collapse.COVARIANCE:
             return (
@@ -71,9 +88,14 @@ def _change(f: Diagnosis, kind: Collapse) -> str:
 def _escape(f: Diagnosis) -> str:
     s = f.search
     if s is None or math.isnan(s.fresh):
+        given = (
+            f" All this holds for beta gamma = {f.beta * f.gamma:.4g}, as given; had the loss one above {f.residual[0]:.4g} (a "
+            "squared error averaged over d features makes gamma d / 2), it would be kind (ii)."
+        ) * f.fixed
         return (
             "Train the deterministic autoencoder with the same networks: if it cannot get below gamma either, they or their "
             "optimization are to blame and no schedule on the KL term helps; if it can, start the VAE elsewhere or larger."
+            + given
         )
     if s.fresh >= f.gamma:
         return (
@@ -88,6 +110,19 @@ def _escape(f: Diagnosis) -> str:
 
 
 def _missing(f: Diagnosis) -> str:
+    if f.binary:
+        return "Say what the likelihood is: with a Gaussian decoder give learned_gamma; Bernoulli decoders are not judged."
+    if f.search is None and not f.consistent:
+        return (
+            "Give gamma and beta as the loss has them: a squared error averaged over d features makes gamma d / 2, a KL part "
+            "averaged makes beta smaller (docs/diagnose.md). If they are right, train the encoder on."
+        )
+    if f.idle:
+        return (
+            "Train on: latents differ from datum to datum, but the decoder makes nothing of it (or x is not what it was fed)."
+        )
+    if f.search is None and f.off_center:
+        return "Train on until the decoder answers with the data's mean; or x is not what it was fed (units, centering, order)."
     if f.search is None and f.spike is None:
         return "To decide, diagnose the problem itself, where other starts can be tried, or give more data or optional arrays."
     return "Nothing that was tried decides; more starts or more steps might."
@@ -96,9 +131,11 @@ def _missing(f: Diagnosis) -> str:
 def _latents(f: Diagnosis) -> str:
     kl = ", ".join(f"{v:.3g}" for v in f.kl[:16]) + ", ..." * (len(f.kl) > 16)
     left_out = ", the data on which density spikes left out" * (f.spike is not None and f.spike.share > 0)
+    alike = int(((f.kl >= ACTIVE) & ~f.active).sum())
+    same = f" ({alike} more differ{'s' if alike == 1 else ''} from the prior, but in the same way for all data)" * (alike > 0)
     return (
-        f"exact: KL from the prior {kl} nats per datum; {int(f.active.sum())} of {len(f.kl)} latents at {ACTIVE:g} or more"
-        f"{left_out}; {int(f.active_units.sum())} with a variance of the posterior mean above {BURDA:g}"
+        f"exact: KL from the prior {kl} nats per datum; {int(f.active.sum())} of {len(f.kl)} latents can carry {ACTIVE:g} or "
+        f"more{left_out}{same}; {int(f.active_units.sum())} with a variance of the posterior mean above {BURDA:g}"
     )
 
 
@@ -161,24 +198,34 @@ def _any(f: Diagnosis) -> str:
     c = f.component
     assert c is not None
     if c.gain == 0.0:
-        status = "proved" if c.proved else "measured"
-        return (
-            f"{status}: at this beta gamma no decoder at all is better than the collapsed one (Lindsay's gradient is at most 1)"
-        )
-    return "measured: at this beta gamma another decoder, affine or not, may be better (Lindsay's gradient exceeds 1)"
+        status, found = ("proved", "is") if c.proved else ("measured", "was found to be")
+        return f"{status}: at this beta gamma no decoder at all {found} better than the collapsed one (Lindsay's criterion)"
+    return "measured: at this beta gamma another decoder, affine or not, may be better than this one (Lindsay's criterion)"
 
 
 def _learned(f: Diagnosis) -> str:
+    than = (
+        f"; it is {abs(f.freed):.4g} nats per datum {'lower' if f.freed > 0 else 'higher'} than this VAE at its own best gamma"
+    )
     return (
         f"closed form for affine decoders: with gamma learned and beta = 1 the best one keeps {f.free.kept} latents "
-        f"({f.free_lasting} of its directions last from one half of the data to the other) at gamma = {f.free.gamma:.4g}"
+        f"({f.free_lasting} of its directions last from one half of the data to the other) at gamma = {f.free.gamma:.4g}{than}"
     )
+
+
+def _clusters(f: Diagnosis) -> str:
+    if f.coded(f.beta * f.gamma):
+        return "measured: the residual has clusters that may be worth a latent, though no affine addition is"
+    if f.coded_free:
+        return "measured: the residual has clusters that may be worth a latent once gamma has fallen with the error"
+    return "measured: the residual has no clusters, along its leading directions, that are worth a latent"
 
 
 def _searched(f: Diagnosis, s: Search) -> dict[str, str]:
     said = {}
-    if f.inactive:
-        said["dropping"] = f"exact: without the inactive latents the energy is {0.5 * s.dropped:.2g} nats per datum higher"
+    if f.inactive and not math.isnan(s.dropped):
+        how = "higher" if s.dropped >= 0 else "lower"
+        said["dropping"] = f"exact: without the inactive latents the energy is {abs(0.5 * s.dropped):.2g} nats per datum {how}"
     found = f"{s.gain:.4g} nats per datum lower than descent from these parameters" if s.gain > 0 else "not lower than these"
     said["starts"] = (
         f"measured: of {s.starts} starts (as it is, perturbed, inactive latents switched on, random) the best, at this gamma "
@@ -209,8 +256,12 @@ def _covariance(f: Diagnosis) -> str:
     q = f.spike
     assert q is not None
     if q.share == 0:
-        return "measured: gamma varies, but density does not concentrate on few data"
+        return (
+            "measured: gamma varies, but there are no few data on which it is far below that of all others; of a gamma that "
+            "varies no more than kind (iii) is judged"
+        )
     return (
-        f"measured: on {100 * q.share:.3g} % of the data log variances are {q.spread:.3g} below the others', whose squared "
-        f"error is {100 * q.diffuse:.3g} % of their variance; the energy has no lower bound as those variances shrink"
+        f"measured: on {100 * q.share:.3g} % of the data the log variances are {q.spread:.3g} below the others', whose "
+        f"squared error is {100 * q.diffuse:.3g} % of their variance; as those few variances shrink to zero the energy has no "
+        "lower bound"
     )

@@ -126,7 +126,7 @@ def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     look: Any = {
         "xlabel": "convolutional layers per block",
         "ylabel": "error / the shallowest net's",
-        "floor": {"the same": 1.0},
+        "floor": {"the shallowest net": 1.0},
         "log": False,
     }
     title = f"residual autoencoders, mean over {', '.join(names(plan))}"
@@ -181,7 +181,7 @@ def options(plan: Plan) -> dict[str, Any]:
 
 def kept(trained: Trained) -> Trained:
     """What figures need: all but the parameters."""
-    return trained._replace(params=None)  # type: ignore[arg-type]
+    return trained._replace(params=None)
 
 
 def vae(X: jax.Array, networks: Architecture, plan: Plan, seed: Any) -> Trained:

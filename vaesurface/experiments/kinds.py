@@ -5,7 +5,7 @@ Kinds (iii) and (iv) need decoders of their own: `covariance_vae`, whose varianc
 made, `diagnosed` asks for it, of the problem and of what an .npz holds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -195,37 +195,49 @@ def _affine(X: np.ndarray, latent: int, gamma: float | None = None) -> Params:
     return min(theory.stationary_points(X, latent, gamma), key=lambda e: e.loss).params
 
 
-def specimens() -> Iterator[Specimen]:
+def specimens(names: Sequence[str] | None = None) -> Iterator[Specimen]:
     """Healthy models and collapsed ones, their kind known by construction: closed forms, or settings that leave no choice.
 
-    Decoders are affine or softly thresholded, autoregressive, or have a variance that depends on the latents.
+    Decoders are affine or softly thresholded, autoregressive, or have a variance that depends on the latents. names: which
+    ones, all by default; only those are trained.
     """
     X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.05] * 14, seed=0)
     affine, soft = vae.threshold_vae(X, 3, 0.0), vae.threshold_vae(X, 3, 0.05)
     low, rank = vae.threshold_vae(G, 3, 0.0), vae.threshold_vae(data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0), 3, 0.0)
-    found = trained(soft, 1.0)
-    yield Specimen("affine, all latents in use", Collapse.NONE, affine, _affine(X, 3))
-    yield Specimen("soft threshold, trained", Collapse.NONE, soft, found)
-    yield Specimen("affine, 3 latents for 2 and noise", Collapse.SUPERFLUOUS, low, _affine(G, 3))
-    yield Specimen("affine, trained, 3 latents for rank 2", Collapse.SUPERFLUOUS, rank, trained(rank, 1.0))
+    wide, heavy = vae.threshold_vae(X, 3, 0.05, 1.0), vae.threshold_vae(X, 3, 0.0, beta=8.0)
+
+    def one_of_three() -> Params:
+        start = soft.restrict(trained(soft, 1.0), jnp.array([True, False, False]))  # type: ignore[misc]
+        return compiled(_descend, soft, start)
+
+    made: list[tuple[str, Collapse, Problem, Callable[[], Params]]] = [
+        ("affine, all latents in use", Collapse.NONE, affine, lambda: _affine(X, 3)),
+        ("soft threshold, trained", Collapse.NONE, soft, lambda: trained(soft, 1.0)),
+        ("affine, 3 latents for 2 and noise", Collapse.SUPERFLUOUS, low, lambda: _affine(G, 3)),
+        ("affine, trained, 3 latents for rank 2", Collapse.SUPERFLUOUS, rank, lambda: trained(rank, 1.0)),
+    ]
     for gamma in (1.0, 0.09):
-        wide = vae.threshold_vae(X, 3, 0.0, gamma)
-        yield Specimen(f"affine, gamma = {gamma:g}", Collapse.GAMMA, wide, _affine(X, 3, gamma))
-    wide = vae.threshold_vae(X, 3, 0.05, 1.0)
-    yield Specimen("soft threshold, gamma = 1", Collapse.GAMMA, wide, trained(wide, 1.0))
-    heavy = vae.threshold_vae(X, 3, 0.0, beta=8.0)
-    yield Specimen("affine, beta = 8", Collapse.GAMMA, heavy, trained(heavy, 0.1))
+        at = partial(_affine, X, 3, gamma)
+        made.append((f"affine, gamma = {gamma:g}", Collapse.GAMMA, vae.threshold_vae(X, 3, 0.0, gamma), at))
+    made += [
+        ("soft threshold, gamma = 1", Collapse.GAMMA, wide, lambda: trained(wide, 1.0)),
+        ("affine, beta = 8", Collapse.GAMMA, heavy, lambda: trained(heavy, 0.1)),
+    ]
     for name, Z in (("digits", X), ("Gaussian data", G)):
         spiked = covariance_vae(Z)
-        yield Specimen(f"variance of the latents, {name}", Collapse.COVARIANCE, spiked, trained(spiked, 1.0))
+        made.append((f"variance of the latents, {name}", Collapse.COVARIANCE, spiked, partial(trained, spiked, 1.0)))
     for keep, beta in ((1.0, 1.0), (0.9, 1.3)):
         seen = autoregressive_vae(walk(40, 10, keep, seed=0), 2, beta=beta)
         name = f"autoregressive, x_r = {keep:g} x_(r-1) + e_r"
-        yield Specimen(name, Collapse.FLEXIBLE, seen, trained(seen, 0.03))
-    yield Specimen("soft threshold, at collapse", Collapse.LOCAL, soft, soft.collapsed())  # type: ignore[misc]
-    yield Specimen("soft threshold, start 0.003", Collapse.LOCAL, soft, trained(soft, 0.003))
-    one = soft.restrict(found, jnp.array([True, False, False]))  # type: ignore[misc]
-    yield Specimen("soft threshold, 1 of 3 latents", Collapse.LOCAL, soft, compiled(_descend, soft, one))
+        made.append((name, Collapse.FLEXIBLE, seen, partial(trained, seen, 0.03)))
+    made += [
+        ("soft threshold, at collapse", Collapse.LOCAL, soft, soft.collapsed),  # type: ignore[list-item]
+        ("soft threshold, start 0.003", Collapse.LOCAL, soft, lambda: trained(soft, 0.003)),
+        ("soft threshold, 1 of 3 latents", Collapse.LOCAL, soft, one_of_three),
+    ]
+    for name, kind, problem, make in made:
+        if names is None or name in names:
+            yield Specimen(name, kind, problem, make())
 
 
 def networks() -> Iterator[Specimen]:
