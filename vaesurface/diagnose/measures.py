@@ -16,6 +16,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 from vaesurface import theory
 
@@ -136,12 +137,13 @@ def held_out(residual: np.ndarray, count: int) -> np.ndarray:
 def _leading(Z: np.ndarray, count: int) -> np.ndarray:
     """Leading principal directions (d, min(count, n, d)) of centered rows, zero beyond their rank."""
     n, d = Z.shape
+    gram = Z.T @ Z if n > d else Z @ Z.T
+    values, vectors = linalg.eigh(gram, subset_by_index=(max(0, len(gram) - count), len(gram) - 1))
+    values, vectors = values[::-1], vectors[:, ::-1]
     if n > d:
-        return np.linalg.eigh(Z.T @ Z)[1][:, ::-1][:, :count]
-    values, left = np.linalg.eigh(Z @ Z.T)
-    values, left = values[::-1][:count], left[:, ::-1][:, :count]
+        return vectors
     there = values > n * np.finfo(float).eps * values[0]
-    return Z.T @ (left * np.where(there, 1.0 / np.sqrt(np.where(there, values, 1.0)), 0.0)[None])
+    return Z.T @ (vectors * np.where(there, 1.0 / np.sqrt(np.where(there, values, 1.0)), 0.0)[None])
 
 
 def gain(ratio: float) -> float:
