@@ -13,7 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from vaesurface import cli, data, diagnose, report, theory, vae
 from vaesurface.diagnose import Collapse, export, measures
 from vaesurface.diagnose.diagnosis import ACTIVE
-from vaesurface.plot.diagnosis import divergences, residual_spectrum
+from vaesurface.plot import divergences, residual_spectrum
 from vaesurface.problem import Problem
 
 STATUSES = ("exact", "proved", "closed form", "measured", "estimated", "unknown", "judged")

@@ -13,7 +13,6 @@ import pytest
 from matplotlib import pyplot as plt
 
 from vaesurface import architecture, cli, data, plot, report, train
-from vaesurface.deep import NetworkParams
 from vaesurface.experiments import depth, fig2, warm_start
 from vaesurface.experiments.warm_start import Count
 
@@ -161,15 +160,6 @@ def test_without_a_warm_start_the_run_is_that_of_figure_one_and_with_it_another(
     # While beta is small the KL divergence costs nothing, so it grows.
     assert jnp.sum(warmed(1.0).kl) > jnp.sum(vae.kl)
     assert not jnp.allclose(warmed(1.0).history, vae.history, rtol=1e-3)
-
-
-def test_gamma_has_a_learning_rate_of_its_own():
-    params = NetworkParams({"a": jnp.ones(3)}, {"b": jnp.ones(2)}, jnp.ones(()))
-    transformation = depth.rates(lambda _: 0.01)
-    change, _ = transformation.update(params, transformation.init(params), params)
-    np.testing.assert_allclose(change.encoder["a"], -0.01, rtol=1e-5)  # Adam's first step is the rate
-    np.testing.assert_allclose(change.decoder["b"], -0.01, rtol=1e-5)
-    np.testing.assert_allclose(change.log_gamma, -0.1, rtol=1e-5)
 
 
 LOW, HIGH = np.array([1.0, 1.1, 1.2]), np.array([2.0, 2.1, 2.2])

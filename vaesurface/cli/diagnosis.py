@@ -52,29 +52,24 @@ def _numbers(found: Any) -> dict[str, Any]:
 def _written(found: Any, file: Path, out: Path) -> list[str]:
     """Study and figure, for a page."""
     import numpy as np
-    from matplotlib import pyplot as plt
 
-    from vaesurface import report
+    from vaesurface import plot, report
     from vaesurface.diagnose import Collapse
     from vaesurface.diagnose.diagnosis import ACTIVE
-    from vaesurface.plot.canvas import style
-    from vaesurface.plot.diagnosis import diagnosis
+    from vaesurface.experiments.study import draw
 
-    out.mkdir(parents=True, exist_ok=True)
     sigma = np.repeat(0.05 * np.arange(len(found.counts)), found.counts)
     kinds = ["active" if c == Collapse.NONE else Collapse(int(c)).words for c in found.kinds]
     level = found.beta * found.gamma
-    axes = diagnosis(found.kl, sigma, found.residual, level, kinds=kinds, active=ACTIVE, title=file.name)
-    with style():
-        axes[0].figure.savefig(out / "diagnose.png", dpi=200, bbox_inches="tight")
-        plt.close(axes[0].figure)
+    look: dict[str, Any] = {"kinds": kinds, "active": ACTIVE, "title": file.name}
     caption = "What each latent carries; posterior deviations; variance that is left in the residual, against beta gamma."
+    figure = draw(out, "diagnose", caption, lambda: plot.diagnosis(found.kl, sigma, found.residual, level, **look)[0])
     study = report.Study(
         "diagnose",
         "Which kind of posterior collapse?",
         [found.label, found.change],
         [{"name": file.name, "label": found.label, "energy": found.energy, "evidence": found.evidence}],
-        [report.Figure("diagnose.png", caption)],
+        [figure],
         settings={"file": str(file), "n": found.n, "d": found.d, "latents": len(found.kl), "beta": found.beta},
         command=shlex.join(["vaesurface", *sys.argv[1:]]),
     )

@@ -18,21 +18,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from matplotlib import pyplot as plt
 from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
 from vaesurface import architecture, data, plot, report, store, sweep, train
 from vaesurface.architecture import Architecture
-from vaesurface.deep import NetworkParams
-from vaesurface.report import Figure, Study
+from vaesurface.experiments.study import draw
+from vaesurface.report import Study
 from vaesurface.train import Trained
 
 LEVEL = 0.05 * (1 + 1e-9)  # of the one-sided test that errors differ: three seeds against three reach just 1/20
-# A gamma that moves as slowly as the weights is far from its optimum when a short run ends; eq. 10 is about the optimum.
-# From He's start at full scale first reconstructions are so far off that such a gamma grows, and collapse follows at any depth.
-GAMMA_RATE = 10.0
 RECORD = 50  # points of a run's history
 
 
@@ -40,7 +35,8 @@ class Plan(NamedTuple):
     """What is trained, and for how long.
 
     networks(X, latent, depth): an architecture; depths; sources: data sets, of which the first `limit` rows are used (None:
-    all); latent; steps, batch and learning_rate of Adam; scale: of the last layers at the start.
+    all); latent; steps, batch and learning_rate of Adam; scale: of the last layers at the start: from He's full one the first
+    reconstructions are so far off that a learned gamma grows, and collapse follows at any depth.
     """
 
     networks: Callable[[np.ndarray, int, Any], Architecture]
@@ -55,9 +51,7 @@ class Plan(NamedTuple):
 
     def settings(self, seeds: int) -> dict[str, Any]:
         """As a study lists them."""
-        adam = (
-            f"Adam, {self.steps} steps, batch {self.batch}, rate {self.learning_rate:g} ({GAMMA_RATE:g} times that for gamma)"
-        )
+        adam = f"Adam, {self.steps} steps, batch {self.batch}, rate {self.learning_rate:g}"
         rows = "all" if self.limit is None else f"the first {self.limit}"
         common = {"data": ", ".join(names(self)), "rows": rows, "latents": self.latent, "training": adam, "seeds": seeds}
         return common | {"start": f"He's, last layers times {self.scale:g}"}
@@ -167,12 +161,6 @@ def _pairs(plan: Plan, seeds: int, out: Path, command: str, name: str, title: st
     return study
 
 
-def rates(schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Adam, with a rate of its own for gamma."""
-    kinds = {"weights": optax.adam(schedule), "gamma": optax.adam(lambda step: GAMMA_RATE * schedule(step))}
-    return optax.partition(kinds, NetworkParams("weights", "weights", "gamma"))  # type: ignore[arg-type]
-
-
 def options(plan: Plan) -> dict[str, Any]:
     """Of training, the same for all kinds."""
     own = {name: getattr(plan, name) for name in ("steps", "batch", "learning_rate", "scale")}
@@ -186,7 +174,7 @@ def kept(trained: Trained) -> Trained:
 
 def vae(X: jax.Array, networks: Architecture, plan: Plan, seed: Any) -> Trained:
     """One trained VAE; gamma is learned."""
-    return kept(train.train(X, networks, jax.random.key(seed), optimizer=rates, **options(plan)))
+    return kept(train.train(X, networks, jax.random.key(seed), **options(plan)))
 
 
 def autoencoder(X: jax.Array, networks: Architecture, plan: Plan, seed: Any) -> Trained:
@@ -198,7 +186,7 @@ def runs(kind: Callable[..., Trained], plan: Plan, X: np.ndarray, source: str, d
     """kind(X, networks, plan, **cell) over a grid, NumPy arrays, the axes leading; what `out/runs` holds is not run again."""
     networks = plan.networks(X, plan.latent, depth)
     config = {"kind": kind.__name__, "source": source, "networks": networks.name, "latent": plan.latent, "steps": plan.steps}
-    config |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "scale": plan.scale, "gamma_rate": GAMMA_RATE}
+    config |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "scale": plan.scale}
     config |= {"rows": len(X)}
     known = hashlib.sha256(json.dumps([config, list(axes)]).encode()).hexdigest()[:12]
     results = store.create(out / "runs" / f"{kind.__name__}-{known}", X, **config)
@@ -311,13 +299,3 @@ def near_prior(counts: Any) -> np.ndarray:
     """Share of standard deviations above 0.9, of counts (..., k, bins) in the bins `train.SIGMA`."""
     counts = np.asarray(counts)
     return counts[..., train.SIGMA[:-1] > 0.9 - 1e-9].sum(axis=(-2, -1)) / counts.sum(axis=(-2, -1))
-
-
-def draw(out: Path, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
-    """A figure on disk."""
-    out.mkdir(parents=True, exist_ok=True)
-    with plot.style():
-        figure = axes().figure
-        figure.savefig(out / f"{name}.png", dpi=200, bbox_inches="tight")
-        plt.close(figure)
-    return Figure(f"{name}.png", caption)

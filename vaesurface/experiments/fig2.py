@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vaesurface import data, plot, report, train
-from vaesurface.experiments.depth import MIDDLE, MIDDLE_FULL, Plan, draw, lower, names, near_prior, over_depth, vae
+from vaesurface.experiments.depth import MIDDLE, MIDDLE_FULL, Plan, lower, names, near_prior, over_depth, vae
+from vaesurface.experiments.study import draw
 from vaesurface.report import Study
 
 PLAN = MIDDLE._replace(depths=(2, 4, 5))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import network, paths, plot, stationary, tally
-from vaesurface.experiments.study import Setting, over, side, verdict
+from vaesurface.experiments.study import Setting, far_ends, over, side, verdict, way_out
 from vaesurface.report import Study
 from vaesurface.stationary import Kind
 
@@ -18,7 +18,9 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     problem = setting.problem(alpha)
     ends = setting.ends(problem)
     collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
-    explored = network.explore(problem, [ends, collapsed], _connect, budget)
+    # Collapse is far from all else, and its turn would never come: the pass out of it is known to begin with.
+    out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
+    explored = network.explore(problem, [ends, collapsed], _connect, budget, [] if out is None else [out.transition])
     net = network.network(problem, [ends, collapsed], explored.transitions)
     active = net.active.sum(axis=1)  # type: ignore[union-attr]
     place = {int(node): i for i, node in enumerate(net.leaves)}

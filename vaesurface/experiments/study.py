@@ -71,12 +71,7 @@ class Setting(NamedTuple):
 
     def draw(self, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
         """A figure on disk."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        with plot.style():
-            figure = axes().figure
-            figure.savefig(self.out / f"{name}.png", dpi=200, bbox_inches="tight")
-            plt.close(figure)
-        return Figure(f"{name}.png", caption)
+        return draw(self.out, name, caption, axes)
 
 
 def far_ends(problem: Problem, ends: StationaryPoint) -> list[StationaryPoint]:
@@ -152,6 +147,16 @@ def side(transition: paths.Transition, i: int) -> StationaryPoint:
 def longest_row(params: Any) -> float:
     """Of the weight."""
     return float(jnp.max(jnp.linalg.norm(params.weight, axis=1)))
+
+
+def draw(out: Path, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
+    """A figure in the directory out."""
+    out.mkdir(parents=True, exist_ok=True)
+    with plot.style():
+        figure = axes().figure
+        figure.savefig(out / f"{name}.png", dpi=200, bbox_inches="tight")
+        plt.close(figure)
+    return Figure(f"{name}.png", caption)
 
 
 def verdict(name: str, point: StationaryPoint) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from scipy.stats import binomtest, fisher_exact
 
 from vaesurface import data, plot, report, train
 from vaesurface.architecture import Architecture
-from vaesurface.experiments.depth import Plan, autoencoder, draw, finite, fully_connected, kept, names, options, rates, runs
+from vaesurface.experiments.depth import Plan, autoencoder, finite, fully_connected, kept, names, options, runs
+from vaesurface.experiments.study import draw
 from vaesurface.report import Study
 from vaesurface.train import Trained
 
@@ -71,7 +72,7 @@ def warm_start(plan: Plan, seeds: int, out: Path, command: str) -> Study:
 def warmed(X: jax.Array, networks: Architecture, plan: Plan, warm: Any, seed: Any) -> Trained:
     """One trained VAE; beta grows from 0 to 1 over that share of the steps."""
     beta = lambda step: jnp.where(warm > 0, jnp.clip(step / jnp.maximum(warm * plan.steps, 1.0), 0.0, 1.0), 1.0)  # noqa: E731
-    return kept(train.train(X, networks, jax.random.key(seed), beta=beta, optimizer=rates, **options(plan)))
+    return kept(train.train(X, networks, jax.random.key(seed), beta=beta, **options(plan)))
 
 
 def count(collapsed: np.ndarray) -> Count:
