@@ -73,6 +73,15 @@ def test_the_edge_of_a_basin_leads_to_a_saddle_on_it_from_a_chain_that_nothing_h
     assert paths.rim(SURFACE, within) is None
 
 
+def test_the_mode_that_the_chain_goes_along_is_climbed_though_another_bends_down_more():
+    # The chain crosses x = 0 beside y = 0, where the energy bends down by 4 along x and by nearly 8 along y.
+    wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2 + 2 * (w[1] ** 2 - 1) ** 2)
+    chain = paths.minimum_energy_path(wells, jnp.array([-1.0, 0.1]), jnp.array([1.1, 0.1]), max_steps=0)
+    top = paths.saddle(wells, chain)
+    assert top.label == "saddle of index 1"
+    np.testing.assert_allclose(jnp.abs(top.params), [0.0, 1.0], atol=1e-9)
+
+
 def test_pairs_of_ends_under_vmap_are_what_they_are_one_by_one():
     pairs = [(LEFT, MIDDLE), (MIDDLE, RIGHT), (LEFT, RIGHT)]
     a, b = (jnp.stack([exact(pair[i]) for pair in pairs]) for i in (0, 1))
@@ -228,3 +237,16 @@ def test_what_no_path_leads_over_is_refused_with_advice():
     assert not downhill.interior and not downhill.converged
     with pytest.raises(ValueError, match="no barrier between these ends: check that both are minima"):
         paths.saddle(SURFACE, downhill)
+
+
+@pytest.mark.slow
+def test_a_row_at_zero_is_left_along_the_ray_that_falls_though_the_one_that_falls_first_ends_below_rounding():
+    problem = vae.threshold_vae(data.gaussian(8, [1.0, 0.5, 0.05], seed=0), 2, 0.3, 0.05)
+    start = problem.init(jax.random.key(0), 1.0)
+    start = start._replace(weight=start.weight.at[2].set(0.0))
+    held = stationary.analyze(problem, stationary.refine(problem, start).params)
+    assert held.label == "degenerate saddle, descent along 1 row at zero"
+    assert held.theory.drop < 1e-12
+    bottom = paths.fall(problem, held)
+    assert bottom.label == "local minimum"
+    assert held.loss - bottom.loss > 1

@@ -19,6 +19,7 @@ point       energy  negative  met  label
            1  0 + 1 (2)
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import combinations
@@ -212,9 +213,9 @@ def explore(
     """Connect pairs of minima, `budget` of them at most, and the minima newly met on the way with the rest.
 
     connect(problem, a, b) finds a saddle between two points and what it joins, or None. Pairs without a known connection go
-    first, nearest first (`tally.distance`); once all hang together, pairs that no transition joins directly, in the same
-    order. A pair counts as failed where connect gives None, or a saddle that is none. Points that are no bottoms are left
-    out; transitions that are known already may be given.
+    first: of the two groups that were tried least often the nearest (`tally.distance`); once all hang together, pairs that
+    no transition joins directly, the nearest first. A pair counts as failed where connect gives None, or a saddle that is
+    none. Points that are no bottoms are left out; transitions that are known already may be given.
     """
     known = [point for point in _singly(minima) if is_bottom(point)]
     known = [known[group[0]] for group in _groups(problem, known)]
@@ -223,6 +224,7 @@ def explore(
     direct: set[tuple[int, int]] = set()
     groups: DisjointSet = DisjointSet(range(len(known)))
     gap = cache(lambda i, j: tally.distance(problem, known[i].params, known[j].params))
+    parties = lambda pair: frozenset(groups[i] for i in pair)  # noqa: E731
 
     def note(passage):
         """A transition joins the minima at its ends; a runaway or a saddle there is none of them."""
@@ -240,7 +242,8 @@ def explore(
         open_ = [pair for pair in combinations(range(len(known)), 2) if pair not in tried and pair not in direct]
         if not open_:
             break
-        pair = min(open_, key=lambda pair: (groups.connected(*pair), gap(*pair)))
+        spent = Counter(parties(pair) for pair in tried)
+        pair = min(open_, key=lambda pair: (groups.connected(*pair), spent[parties(pair)], gap(*pair)))
         tried.add(pair)
         new = connect(problem, known[pair[0]], known[pair[1]])
         if new is None or new.saddle.kind not in (Kind.SADDLE, Kind.MAXIMUM):  # in one dimension a pass is a maximum

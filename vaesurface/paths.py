@@ -12,16 +12,18 @@ Energies in the problem's units, distances along a path Euclidean in all paramet
 saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import curvature, second_order, stationary
-from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
+from vaesurface.band import Path, irregular, minimum_energy_path, natural_metric, rounding
 from vaesurface.continuation import follow, switch
 from vaesurface.problem import Params, Problem, compiled
 from vaesurface.verdict import Kind, StationaryPoint
@@ -39,6 +41,8 @@ WIDE = 30  # times that, and two descents have parted
 APART = 20  # steps in which they do, or are taken to
 ROUNDS = 12  # brackets at most
 SEARCH = 60  # steps from a bracket to a saddle at most
+RAYS = 16  # from a row at zero, and as many opposite ones
+AWAY = 0.7 ** np.arange(-10.0, 24.0)[::-1]  # places on them, in the parameters' sizes: a row must outgrow a large threshold
 SAME = 1e-6  # relative difference of two heights that are one
 
 
@@ -59,10 +63,10 @@ class Transition(NamedTuple):
 def saddle(problem: Problem, path: Path, max_steps: int = 200) -> StationaryPoint:
     """The highest image of a path refined to a stationary point, and judged: index 1 is expected, its label says what it is.
 
-    Eigenvector following (Cerjan and Miller, J. Chem. Phys. 75, 2800, 1981) with exact second derivatives: up along the
-    lowest eigenvalue's direction, down along all others, in steps short enough for the quadratic model, which become
-    Newton's. Raises ValueError for a path without an image above both ends, and for problems
-    without structure of more than 4,096 parameters.
+    Eigenvector following (Cerjan and Miller, J. Chem. Phys. 75, 2800, 1981) with exact second derivatives: up along the mode
+    that bends the chain down most there, down along all others, in steps short enough for the quadratic model, which become
+    Newton's; rows at zero that fall are left on the way. Raises ValueError for a path without an image above both ends, and
+    for problems without structure of more than 4,096 parameters.
     """
     if not isinstance(path.interior, jax.core.Tracer) and not jnp.all(path.interior):
         raise ValueError(
@@ -88,7 +92,7 @@ def rim(problem: Problem, path: Path) -> Transition | None:
     home = at(0)
     level = problem.loss(home) - rounding(problem, home)
     gap = lambda a, b: second_order.reach(problem, home, jax.tree.map(jnp.subtract, a, b))  # noqa: E731
-    descend = lambda start, steps: _led(problem, start, STRIDE, False, steps, True, level)  # noqa: E731
+    descend = lambda start, steps: _led(problem, start, STRIDE, steps, steady=True, level=level)  # noqa: E731
     returns = lambda start: problem.loss(start) >= level and gap(descend(start, WALK), home) <= HOME  # noqa: E731
 
     inner, outer = 0, path.loss.size - 1
@@ -103,7 +107,8 @@ def rim(problem: Problem, path: Path) -> Transition | None:
         while gap(a, b) > NARROW:
             middle = jax.tree.map(lambda x, y: 0.5 * (x + y), a, b)
             a, b = (middle, b) if returns(middle) else (a, middle)
-        point = stationary.analyze(problem, _led(problem, a, LEAP, True, SEARCH))
+        across = jax.tree.map(jnp.subtract, b, a)
+        point = stationary.analyze(problem, _led(problem, a, LEAP, SEARCH, along=across))
         if point.kind == Kind.SADDLE and point.inertia.negative == 1:
             again = any(abs(point.loss - old.loss) <= SAME * (old.loss - level) for old in met)
             met.append(point)
@@ -136,7 +141,7 @@ def _climb(problem: Problem, path: Path, max_steps: int) -> Params:
     at = lambda i: jax.tree.map(lambda x: x[jnp.clip(i, 0, path.loss.size - 1)], path.params)  # noqa: E731
     left, top, right = (at(path.top + i) for i in (-1, 0, 1))
     start, radius = compiled(_crest, problem, left, top, right)
-    return _led(problem, start, radius, True, max_steps)
+    return _led(problem, start, radius, max_steps, along=jax.tree.map(jnp.subtract, right, left))
 
 
 def _crest(problem: Problem, left: Params, top: Params, right: Params) -> tuple[Params, Array]:
@@ -156,45 +161,62 @@ def _led(
     problem: Problem,
     params: Params,
     radius: ArrayLike,
-    up: bool,
     max_steps: int,
+    along: Params = None,
     steady: bool = False,
     level: ArrayLike = -jnp.inf,
 ) -> Params:
     """Where `_pursue` leads; one program serves all its uses."""
-    return compiled(_pursue, problem, params, jnp.asarray(radius, float), up, max_steps, steady, jnp.asarray(level, float))
+    along = jax.tree.map(jnp.zeros_like, params) if along is None else along
+    radius, level = jnp.asarray(radius, float), jnp.asarray(level, float)
+    return compiled(_pursue, problem, params, radius, max_steps, along, steady, level)
 
 
 def _pursue(
     problem: Problem,
     params: Params,
     radius: Array,
-    up: Array,
     max_steps: Array,
+    along: Params,
     steady: Array,
     level: Array,
 ) -> Params:
-    """Up along the lowest eigenvalue and down along all others, or, not up, down along all of them, to a stationary point.
+    """Up along one mode and down along all others, or, with along = 0, down along all of them, to a stationary point.
 
-    In steps on which the quadratic model predicts the gradient to half of it or of its change, at first no longer than radius
-    in the parameters' sizes; steady: at no time. Downwards the energy never rises, and what falls below level ends there.
+    The mode is the one of most negative curvature along the direction given, and then along itself: modes cross, as where rows
+    of a weight stand on barriers of their own, and the lowest is now this and now that one. In steps on which the
+    quadratic model predicts the gradient to half of it or of its change, at first no longer than radius in the parameters'
+    sizes; steady: at no time. Downwards the energy never rises, and what falls below level ends there.
     """
     factor, solve, downhill = second_order.methods(problem)
     length = lambda tree, weight: second_order.norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))  # noqa: E731
 
+    def followed(params: Params, factors: Any, along: Params) -> tuple[Array, Params]:
+        """Number and shape of the mode."""
+        bend, values = curvature.hvp(problem.loss, params, along), factors.eigenvalues
+        solved = lambda inverse: solve(params, factors, bend, inverse)  # noqa: E731
+        # H is a sum of lambda c c^T, its inverse one of u u^T / lambda, and u^T H v = lambda (c^T v).
+        squares = jax.grad(lambda inverse: second_order.dot(bend, solved(inverse)))(jnp.zeros_like(values))
+        curved = squares * curvature.inverses(values, factors.width)[0]
+        mode = jnp.where(jnp.min(curved) < 0, jnp.argmin(curved), jnp.argmin(values))
+        return mode, curvature.unit(solved(jnp.zeros_like(values).at[mode].set(1.0)))
+
     def step(state: tuple) -> tuple:
-        params, radius, steps, _ = state
+        params, radius, along, steps, _ = state
         factors = factor(params)
+        flat = jnp.abs(factors.eigenvalues) <= factors.width
+        mode, along = followed(params, factors, along)
         _, inverse = curvature.inverses(factors.eigenvalues, factors.width)
-        inverse = jnp.where(up & (jnp.abs(factors.eigenvalues) <= factors.width), 0.0, inverse)
-        inverse = inverse.at[jnp.argmin(factors.eigenvalues)].multiply(jnp.where(up, -1.0, 1.0))
+        inverse = jnp.where(up & flat, 0.0, inverse)
+        inverse = inverse.at[mode].multiply(jnp.where(up, -1.0, 1.0))
         move = solve(params, factors, second_order.scale(factors.gradient, -1.0), inverse)
         weight, loss = natural_metric(problem, params), problem.loss(params)
         there = (second_order.norm(factors.gradient) <= stationary.GRADIENT) & (
             second_order.reach(problem, params, move) <= stationary.POLISHED
         )
         # A way down that is symmetric ends at a saddle, and goes on beside it.
-        leaves = ~up & there & jnp.any(factors.eigenvalues < -factors.width)
+        unseen = -second_order.dot(factors.gradient, move) <= noise
+        leaves = ~up & (there | unseen) & jnp.any(factors.eigenvalues < -factors.width)
         aside = downhill(params, factors)
         aside = second_order.scale(aside, LEAP / second_order.reach(problem, params, aside))
         move = second_order.where(leaves, aside, move)
@@ -218,12 +240,58 @@ def _pursue(
         done = ~good | (there & ~leaves)
         moved = second_order.settle(problem, second_order.add(params, move, t))
         grown = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
-        params = second_order.where(done, params, moved)
-        return params, jnp.where(steady, radius, grown), steps + 1, done | (problem.loss(params) < level)
+        new = second_order.where(done, params, moved)
+        if problem.theory is not None:
+            # No eigenvalue shows the fall of a row at zero. A pass of index 1 or more lies beside one that falls.
+            ends = done & (~up | jnp.any(factors.eigenvalues < -factors.width))
+            beside, loose = jax.lax.cond(ends, lambda: _off_rows(problem, params), lambda: (params, jnp.asarray(False)))
+            new, done = second_order.where(loose, beside, new), done & ~loose
+            gone = second_order.reach(problem, params, jax.tree.map(jnp.subtract, beside, params))
+            grown = jnp.where(loose, gone, grown)
+        return new, jnp.where(steady, radius, grown), along, steps + 1, done | (problem.loss(new) < level)
 
     noise = rounding(problem, params)
-    state = params, radius, jnp.asarray(0), problem.loss(params) < level
-    return jax.lax.while_loop(lambda s: ~s[3] & (s[2] < max_steps), step, state)[0]
+    up = second_order.dot(along, along) > 0
+    state = params, radius, along, jnp.asarray(0), problem.loss(params) < level
+    return jax.lax.while_loop(lambda s: ~s[4] & (s[3] < max_steps), step, state)[0]
+
+
+def _off_rows(problem: Problem, params: Params) -> tuple[Params, Array]:
+    """Down from falling rows at zero, each to the lowest place met, and whether one is lower by more than rounding.
+
+    Along the ray that is lowest as it begins the fall may end before rounding shows it, while it goes on along another.
+    So the energy is looked at along rays all around, which may not rise by more than rounding. Rows add up, so all are
+    looked at together.
+    """
+    known, noise = problem.theory(params, jnp.asarray(0.0)), rounding(problem, params)  # type: ignore[misc]
+    structure: Any = problem.structure
+    parts, falling = structure.split(params), structure.split(known.descent).rows
+    sizes = structure.split(second_order.size(problem, params)).rows
+    terms = jax.vmap(structure.term, in_axes=(0, None, None, 0))
+
+    def heights(ray: Params, t: ArrayLike) -> Array:
+        rows = second_order.add(parts.rows, ray, t)
+        return jnp.mean(jax.vmap(lambda local, x: terms(rows, parts.shared, local, x))(parts.local, structure.data), axis=0)
+
+    def along(ray: Params) -> tuple[Array, Array]:
+        """By how much every row falls at most along a ray (d,), and how far away."""
+        places = jnp.asarray(AWAY)
+        rise = jax.lax.map(partial(heights, ray), places) - heights(ray, 0.0)[None]
+        rise = jnp.where(jax.lax.cummax(rise) <= noise, rise, jnp.inf)
+        return jnp.min(rise, axis=0), places[jnp.argmin(rise, axis=0)]
+
+    flat, unravel = ravel_pytree(falling)
+    loose, unit = flat != 0, ravel_pytree(sizes)[0]
+    rays = jax.vmap(unravel)(jnp.where(loose, unit, 0.0)[None] * irregular(RAYS, flat.size))
+    rays = jax.tree.map(lambda x, known: jnp.concatenate([x, -x, known[None]]), rays, falling)
+    drops, lengths = jax.lax.map(along, rays)
+    best = jnp.argmin(drops, axis=0)
+    chosen = jnp.arange(best.size)
+    taken = jnp.where(drops[best, chosen] < -noise, lengths[best, chosen], 0.0)
+    rows = jax.tree.map(lambda x: x[best, chosen] * taken.reshape(-1, *[1] * (x.ndim - 2)), rays)
+    still = jax.tree.map(jnp.zeros_like, parts)
+    below = second_order.add(params, structure.join(still._replace(rows=rows)), 1.0)
+    return below, (known.falling > 0) & (problem.loss(below) < problem.loss(params) - noise)
 
 
 def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> Transition:
@@ -241,7 +309,7 @@ def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> 
     sides = []
     for sign in (1.0, -1.0):
         start, radius = compiled(_aside, problem, saddle, sign)
-        end = _led(problem, start, radius, False, max_steps)
+        end = _led(problem, start, radius, max_steps)
         sides.append(stationary.analyze(problem, end))
     return compiled(_joined, problem, saddle, *sides)
 
@@ -257,32 +325,26 @@ def _aside(problem: Problem, saddle: StationaryPoint, sign: Array) -> tuple[Para
     return second_order.add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
 
 
-def fall(problem: Problem, point: StationaryPoint, tries: int = 10) -> StationaryPoint:
+def fall(problem: Problem, point: StationaryPoint, max_steps: int = 1000) -> StationaryPoint:
     """Where descent from a saddle ends, judged: down its direction of descent, and on by steps that never rise. Not for `jit`.
 
-    So again from the saddles met, `tries` times at most, until what is met is none, or float64 resolves no descent from it,
-    as from a row at zero whose fall is exponentially weak. An optimizer that moves all parameters alike, however small their
-    gradients, may undo a step off such a row. A point that is no saddle is given back.
+    From saddles met on the way it goes on, rows at zero that fall included, until float64 resolves no descent, as where that
+    is exponentially weak. An optimizer that moves all parameters alike, however small their gradients, may undo a step off
+    such a row. A point that is no saddle is given back.
     """
-    for _ in range(tries):
-        if point.kind != Kind.SADDLE:
-            break
-        if point.descent is None:
-            point = stationary.analyze(problem, point.params)
-        below, falls = compiled(_below, problem, point.params, point.descent)
-        if not falls:
-            break
-        point = stationary.analyze(problem, _led(problem, below, LEAP, False, WALK))
-    return point
+    if point.kind != Kind.SADDLE:
+        return point
+    start = point.params
+    if point.descent is not None:
+        below, falls = compiled(_below, problem, start, point.descent)
+        start = below if falls else start
+    return stationary.analyze(problem, _led(problem, start, LEAP, max_steps))
 
 
 def _below(problem: Problem, params: Params, descent: Params) -> tuple[Params, Array]:
     """The lowest place among some along a direction, both ways, and whether it is lower by more than rounding."""
-    distances = jnp.concatenate([sign * 0.5 ** jnp.arange(20.0) for sign in (1.0, -1.0)])
-    heights = jax.lax.map(lambda t: problem.loss(second_order.add(params, descent, t)), distances)
-    lowest = jnp.argmin(jnp.where(jnp.isfinite(heights), heights, jnp.inf))
-    falls = heights[lowest] < problem.loss(params) - rounding(problem, params)
-    return second_order.add(params, descent, distances[lowest]), falls
+    lowest = stationary.downhill(problem, params, descent)
+    return lowest, problem.loss(lowest) < problem.loss(params) - rounding(problem, params)
 
 
 def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) -> Transition:

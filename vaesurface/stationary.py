@@ -381,7 +381,7 @@ def _find(problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimi
 
     def escape(state):
         point, tries = state
-        return run(_downhill(problem, point)), tries + 1
+        return run(downhill(problem, point.params, point.descent)), tries + 1
 
     point = run(problem.init(key, scale))
     if escapes:
@@ -390,9 +390,8 @@ def _find(problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimi
     return point._replace(descent=None)
 
 
-def _downhill(problem: Problem, point: StationaryPoint) -> Params:
-    """A point below a saddle: along its direction of descent, as far as the energy falls by doubling."""
-    params, direction = point.params, point.descent
+def downhill(problem: Problem, params: Params, direction: Params) -> Params:
+    """A point below a saddle: the lowest along its direction of descent, both ways, of distances that halve."""
     distances = jnp.concatenate([s * 0.5 ** jnp.arange(20.0) for s in (1.0, -1.0)])
     values = jax.lax.map(lambda t: problem.loss(second_order.add(params, direction, t)), distances)
     return second_order.add(params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))])
