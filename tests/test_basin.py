@@ -96,6 +96,7 @@ def reduced(alpha):
     return minimize_scalar(lambda w: -best(w), bounds=(0.6 * alpha, 0.72 * alpha), options={"xatol": 1e-7}, method="bounded").x
 
 
+@pytest.mark.slow
 def test_the_collapsed_basin_ends_at_the_saddle_and_the_certificate_reaches_beyond_it(widths):
     problem, found = widths(0.5)
     saddle = reduced(0.5)

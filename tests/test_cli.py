@@ -163,6 +163,7 @@ def test_analyze_shows_the_ray_to_minus_infinity_with_its_slope(vaesurface):
     np.testing.assert_allclose(np.outer(ray["weight"], ray["mean"]), [[1.5, -1.5], [1.5, -1.5]])
 
 
+@pytest.mark.slow
 def test_analyze_takes_the_best_of_many_starts_and_says_what_they_missed(vaesurface, tmp_path):
     file = tmp_path / "best.npz"
     line = f"analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0.2 --starts 4 --scale 0.5 --out {file}"

@@ -76,6 +76,7 @@ def test_every_network_has_a_way_out_of_collapse(problem, dense):
     escape(problem, problem.collapsed(), dense=dense)
 
 
+@pytest.mark.slow
 def test_a_residual_network_has_a_way_out_of_collapse():
     problem = MAKES["resnet"](X, nodes=NODES)
     params = problem.collapsed()

@@ -37,6 +37,7 @@ def results(tmp_path_factory):
     return tmp_path_factory.mktemp("geometry")
 
 
+@pytest.mark.slow
 def test_path_finds_the_rim_of_collapse(vaesurface, results):
     code, found, _ = vaesurface(f"path --alpha 0.2 {COMMON} {results}")
     assert code == 0

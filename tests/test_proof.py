@@ -139,7 +139,8 @@ def test_affine_stationary_points_are_proved_with_the_predicted_index(gamma, bet
         assert (f"saddle of index {e.negative}" if e.negative else "a strict local minimum") in certificate.statement
 
 
-@pytest.mark.parametrize(("n", "d", "seed"), [(40, 6, 0), pytest.param(64, 10, 0, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "d", "seed"), [(40, 6, 0), (64, 10, 0)])
 def test_points_of_hundreds_of_parameters_are_proved_at_positive_alpha(find, n, d, seed):
     X = data.gaussian(n, np.linspace(4, 0.2, d), seed=0)
     problem, point = find(X, 2, 0.1, seed)

@@ -73,6 +73,7 @@ def test_an_interrupted_study_goes_on_and_more_seeds_add_to_it(vaesurface, tmp_p
         assert arrays["vae_error"].shape == arrays["autoencoder_error"].shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_figure_two_is_of_the_runs_of_figure_one(vaesurface, tmp_path):
     code, _, _ = vaesurface(f"reproduce fig1-middle --seeds 2 --out {tmp_path}")
     assert code == 0
@@ -86,6 +87,7 @@ def test_figure_two_is_of_the_runs_of_figure_one(vaesurface, tmp_path):
     assert code == 0 and len(json.loads(out)["studies"]) == 2
 
 
+@pytest.mark.slow
 def test_residual_errors_are_relative_to_the_shallowest(vaesurface, tmp_path):
     code, out, _ = vaesurface(f"reproduce fig1-right --seeds 2 --json --out {tmp_path}")
     assert code == 0 and "with 1 block per scale" in json.loads(out)["said"][0]

@@ -139,10 +139,12 @@ def test_runaways_and_places_of_least_gradient_are_no_stationary_points(loss, st
     ("loss", "falls"),
     [
         (lambda w: w[0] ** 3 + w[1] ** 2, True),  # an inflection: lower points on one side
-        (lambda w: w[0] ** 3 / 3 + 1e-11 * w[0] + w[1] ** 2, True),  # no stationary point at all
+        pytest.param(
+            lambda w: w[0] ** 3 / 3 + 1e-11 * w[0] + w[1] ** 2, True, marks=pytest.mark.slow
+        ),  # no stationary point at all
         (lambda w: w[0] ** 4 + w[1] ** 2, False),
-        (lambda w: -(w[0] ** 4) + w[1] ** 2, True),
-        (lambda w: w[0] ** 3 - 3 * w[0] * w[1] ** 2, True),  # monkey saddle
+        pytest.param(lambda w: -(w[0] ** 4) + w[1] ** 2, True, marks=pytest.mark.slow),
+        pytest.param(lambda w: w[0] ** 3 - 3 * w[0] * w[1] ** 2, True, marks=pytest.mark.slow),  # monkey saddle
         (lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 6, True),  # along no straight line
         (lambda w: (w[1] - w[0] ** 2) ** 2 + w[0] ** 6, False),
     ],
@@ -410,6 +412,7 @@ def test_points_that_differ_by_a_signed_permutation_of_the_latents_are_one(find)
     assert len(tally.distinct(problem, jnp.array([e.loss for e in AFFINE]), batch)) == len(AFFINE)
 
 
+@pytest.mark.slow
 def test_escapes_lead_from_rows_at_zero_to_lower_minima():
     digits = data.load("digits-4x4", limit=40)
 

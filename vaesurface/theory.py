@@ -186,7 +186,7 @@ def stationary_points(X: np.ndarray, latent: int, gamma: float | None = None, be
             params = VAEParams(
                 weight=jnp.asarray(weight),
                 bias=jnp.asarray(center),
-                log_gamma=jnp.asarray(math.log(g)) if gamma is None else None,
+                log_gamma=jnp.asarray(math.log(g), float) if gamma is None else None,
                 mean=jnp.asarray(mean),
                 log_std=jnp.asarray(log_std),
             )
