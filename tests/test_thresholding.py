@@ -153,7 +153,19 @@ def soft_digits():
 def small_network():
     problem = deep.mlp_vae(X[:12], 1, depth=1, width=6, nodes=deep.gauss_hermite(1, 9), gamma=0.5)
     start = problem.init(jax.random.key(0))
-    return problem, optimize.adam(600)(problem.loss, jax.tree.map(lambda x: x.astype(float), start)).params
+    fine = deep.gauss_hermite(1, 64)  # too many nodes for a posterior to be fitted to
+
+    def known(params):
+        model = problem.autoencoder(params)
+
+        def error(mean, log_std, x):
+            z = mean[None] + jnp.exp(log_std)[None] * fine.noise
+            return fine.weights @ jnp.sum((x[None] - model.decode(z)) ** 2, axis=1)
+
+        return model._replace(error=error)
+
+    params = optimize.adam(600)(problem.loss, jax.tree.map(lambda x: x.astype(float), start)).params
+    return problem._replace(autoencoder=known), params
 
 
 DECODERS = {
