@@ -256,10 +256,7 @@ def estimate(
     mean, log_std = architecture.encode(params.encoder, x)
     noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
     y = architecture.decode(params.decoder, mean[None] + jnp.exp(log_std)[None] * noise)
-    error = jnp.mean((x[None] - y) ** 2, axis=0)
-    return jnp.mean(
-        jnp.sum(losses.gaussian(error, log_gamma), axis=1) + beta * jnp.sum(losses.divergence(mean, log_std), axis=1)
-    )
+    return losses.drawn(x, y, mean, log_std, log_gamma, beta)
 
 
 @dataclass(frozen=True)

@@ -255,11 +255,8 @@ def sampled_loss(problem: Problem, params: VAEParams, key: Array, samples: int =
     z = mean[None] + jnp.exp(log_std)[None] * jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
     u = z @ params.weight.T
     y = soft_threshold(u, alpha) + params.bias[None, None]
-    error = jnp.mean((x[None] - y) ** 2, axis=0)
     log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
-    return jnp.mean(
-        jnp.sum(losses.gaussian(error, log_gamma), axis=1) + beta * jnp.sum(losses.divergence(mean, log_std), axis=1)
-    )
+    return losses.drawn(x, y, mean, log_std, log_gamma, beta)
 
 
 @dataclass(frozen=True)
