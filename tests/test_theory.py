@@ -447,7 +447,7 @@ def test_rows_at_zero_are_told_apart_and_those_that_fall_do():
     assert rows.strict.tolist() == [False, True, False, False, False, False]
     assert rows.falling.tolist() == [False, False, True, True, True, False]
     np.testing.assert_allclose(jnp.linalg.norm(rows.direction, axis=1), [0, 0, 1, 1, 1, 0])
-    assert (rows.drop > 0).tolist() == (rows.distance > 0).tolist() == [False, False, True, True, False, False]
+    assert (rows.drop > 0).tolist() == rows.way.any(axis=1).tolist() == [False, False, True, True, False, False]
     energies = []
     for row in (2, 3, 4):
         u = np.asarray(rows.direction[row])
@@ -458,7 +458,9 @@ def test_rows_at_zero_are_told_apart_and_those_that_fall_do():
             assert energy_of_row(X, params, row, u, ALPHA / (35 * spread.max())) > 0  # it has risen before floats begin
             continue
         start = ALPHA / (34.0 * spread + center).max()
-        for t in np.geomspace(start, rows.distance[row], 6):
+        distance = float(rows.way[row] @ u)  # the farthest fall is along the same ray here
+        assert distance == pytest.approx(float(jnp.linalg.norm(rows.way[row])))
+        for t in np.geomspace(start, distance, 6):
             energies.append(energy_of_row(X, params, row, u, t))
             assert energies[-1] < 0
         assert -energies[-1] == pytest.approx(float(rows.drop[row]), rel=1e-9)
@@ -488,7 +490,7 @@ def test_the_widest_posterior_decides_and_then_the_farthest_mean():
     # Datum 0 is the widest and wants w > 0, though datum 1, of the farthest mean, wants w < 0, and soon prevails.
     assert rows.falling.all() and rows.direction[0, 0] == 1.0
     assert 0 < rows.drop[0] < 1e-20
-    assert energy_of_row(X, point(X, mean, std, [0]), 0, [1.0], 3 * rows.distance[0]) > 0
+    assert energy_of_row(X, point(X, mean, std, [0]), 0, [1.0], 3 * rows.way[0, 0]) > 0
 
     # Not so where the widest datum is at the bias, or at mean zero, or two equally wide ones disagree.
     X = np.array([[0.0], [-2.0], [2.0]])
@@ -571,9 +573,9 @@ def test_rows_of_the_digits_at_zero_fall_by_what_is_said():
         problem = vae.threshold_vae(X, 2, 0.05)
         params = stationary.find(problem, jax.random.key(seed), scale).params
         rows = theory.dead_rows(X, params, 0.05, jnp.exp(params.log_gamma))
-        moved = lambda r: params.weight.at[r].set(rows.distance[r] * rows.direction[r])  # noqa: E731
+        moved = lambda r: params.weight.at[r].set(rows.way[r])  # noqa: E731
         energies = jax.lax.map(lambda r: problem.loss(params._replace(weight=moved(r))), jnp.arange(X.shape[1]))
-        together = rows.distance[:, None] * rows.direction + params.weight
+        together = rows.way + params.weight
         return rows, problem.loss(params) - energies, problem.loss(params) - problem.loss(params._replace(weight=together))
 
     rows, drops, together = judge(0, 0.1)

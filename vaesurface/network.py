@@ -30,10 +30,8 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from vaesurface import tally
-from vaesurface.problem import Params, Problem
+from vaesurface.problem import Params, Problem, resolution
 from vaesurface.verdict import Kind, StationaryPoint
-
-RESOLVED = 256  # units of rounding of an energy: a fall of less is none that float64 shows for certain
 
 
 class Transition(Protocol):
@@ -198,8 +196,7 @@ def is_bottom(point: StationaryPoint) -> bool:
     """
     if point.theory is None or point.kind != Kind.SADDLE or point.inertia.negative > 0:
         return bool(point.kind == Kind.MINIMUM)
-    loss = np.asarray(point.loss)
-    weak = point.theory.drop <= RESOLVED * np.finfo(loss.dtype).eps * np.maximum(1.0, np.abs(loss))
+    weak = point.theory.drop <= resolution(np.asarray(point.loss))
     return bool((point.theory.falling > 0) & weak)
 
 

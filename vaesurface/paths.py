@@ -12,18 +12,16 @@ Energies in the problem's units, distances along a path Euclidean in all paramet
 saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import curvature, second_order, stationary
-from vaesurface.band import Path, irregular, minimum_energy_path, natural_metric, rounding
+from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
 from vaesurface.continuation import follow, switch
 from vaesurface.problem import Params, Problem, compiled
 from vaesurface.verdict import Kind, StationaryPoint
@@ -41,8 +39,6 @@ WIDE = 30  # times that, and two descents have parted
 APART = 20  # steps in which they do, or are taken to
 ROUNDS = 12  # brackets at most
 SEARCH = 60  # steps from a bracket to a saddle at most
-RAYS = 16  # from a row at zero, and as many opposite ones
-AWAY = 0.7 ** np.arange(-10.0, 24.0)[::-1]  # places on them, in the parameters' sizes: a row must outgrow a large threshold
 SAME = 1e-6  # relative difference of two heights that are one
 
 
@@ -244,7 +240,8 @@ def _pursue(
         if problem.theory is not None:
             # No eigenvalue shows the fall of a row at zero. A pass of index 1 or more lies beside one that falls.
             ends = done & (~up | jnp.any(factors.eigenvalues < -factors.width))
-            beside, loose = jax.lax.cond(ends, lambda: _off_rows(problem, params), lambda: (params, jnp.asarray(False)))
+            beside = jax.lax.cond(ends, lambda: _off_rows(problem, params), lambda: params)
+            loose = problem.loss(beside) < loss - noise
             new, done = second_order.where(loose, beside, new), done & ~loose
             gone = second_order.reach(problem, params, jax.tree.map(jnp.subtract, beside, params))
             grown = jnp.where(loose, gone, grown)
@@ -256,42 +253,10 @@ def _pursue(
     return jax.lax.while_loop(lambda s: ~s[4] & (s[3] < max_steps), step, state)[0]
 
 
-def _off_rows(problem: Problem, params: Params) -> tuple[Params, Array]:
-    """Down from falling rows at zero, each to the lowest place met, and whether one is lower by more than rounding.
-
-    Along the ray that is lowest as it begins the fall may end before rounding shows it, while it goes on along another.
-    So the energy is looked at along rays all around, which may not rise by more than rounding. Rows add up, so all are
-    looked at together.
-    """
-    known, noise = problem.theory(params, jnp.asarray(0.0)), rounding(problem, params)  # type: ignore[misc]
-    structure: Any = problem.structure
-    parts, falling = structure.split(params), structure.split(known.descent).rows
-    sizes = structure.split(second_order.size(problem, params)).rows
-    terms = jax.vmap(structure.term, in_axes=(0, None, None, 0))
-
-    def heights(ray: Params, t: ArrayLike) -> Array:
-        rows = second_order.add(parts.rows, ray, t)
-        return jnp.mean(jax.vmap(lambda local, x: terms(rows, parts.shared, local, x))(parts.local, structure.data), axis=0)
-
-    def along(ray: Params) -> tuple[Array, Array]:
-        """By how much every row falls at most along a ray (d,), and how far away."""
-        places = jnp.asarray(AWAY)
-        rise = jax.lax.map(partial(heights, ray), places) - heights(ray, 0.0)[None]
-        rise = jnp.where(jax.lax.cummax(rise) <= noise, rise, jnp.inf)
-        return jnp.min(rise, axis=0), places[jnp.argmin(rise, axis=0)]
-
-    flat, unravel = ravel_pytree(falling)
-    loose, unit = flat != 0, ravel_pytree(sizes)[0]
-    rays = jax.vmap(unravel)(jnp.where(loose, unit, 0.0)[None] * irregular(RAYS, flat.size))
-    rays = jax.tree.map(lambda x, known: jnp.concatenate([x, -x, known[None]]), rays, falling)
-    drops, lengths = jax.lax.map(along, rays)
-    best = jnp.argmin(drops, axis=0)
-    chosen = jnp.arange(best.size)
-    taken = jnp.where(drops[best, chosen] < -noise, lengths[best, chosen], 0.0)
-    rows = jax.tree.map(lambda x: x[best, chosen] * taken.reshape(-1, *[1] * (x.ndim - 2)), rays)
-    still = jax.tree.map(jnp.zeros_like, parts)
-    below = second_order.add(params, structure.join(still._replace(rows=rows)), 1.0)
-    return below, (known.falling > 0) & (problem.loss(below) < problem.loss(params) - noise)
+def _off_rows(problem: Problem, params: Params) -> Params:
+    """Down from falling rows at zero."""
+    known: Any = problem.theory(params, jnp.asarray(0.0))  # type: ignore[misc]
+    return second_order.add(params, known.descent, jnp.where(known.falling > 0, 1.0, 0.0))
 
 
 def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> Transition:

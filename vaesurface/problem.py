@@ -173,6 +173,11 @@ class Problem(NamedTuple):
     original: Callable[[], Any] | None = None
 
 
+def resolution(loss: Any) -> Any:
+    """A change of a loss of that size, in its dtype, that rounding may hide: 256 units in the last place."""
+    return 256 * jnp.finfo(loss.dtype).eps * abs(loss).clip(1.0)
+
+
 def recipe_of(problem: Problem) -> tuple[Callable[..., Any], dict[str, Any]] | None:
     """(make, arrays) with make(**arrays) this problem, or None: without a recipe, or where `_replace` has left it behind."""
     if problem.recipe is None:

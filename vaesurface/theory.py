@@ -95,16 +95,16 @@ class Rows(NamedTuple):
     """Rows of the weight at zero, where the energy is flat to all orders; what becomes of it there. All (d,) but one.
 
     dead: the row is zero. strict: zero is its strict minimum. falling: the energy falls along direction, a unit vector
-    (d, k), at all distances small enough: so no minimum. distance: up to where, measured from the smallest energies that
-    float64 holds on; drop: by how much; both zero where the fall ends before those. A dead row that is neither strict nor
-    falling is undecided. Zeros where not falling.
+    (d, k), at all distances small enough: so no minimum. way (d, k): to the lowest place met along rays all around before a
+    rise that shows; drop: by how much that is lower; both zero where nothing is to rounding. A dead row that is neither
+    strict nor falling is undecided. Zeros where not falling.
     """
 
     dead: Array
     strict: Array
     falling: Array
     direction: Array
-    distance: Array
+    way: Array
     drop: Array
 
 
@@ -386,20 +386,29 @@ def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
 
 
 @jax.jit
-def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLike, uncertainty: ArrayLike = 0.0) -> Rows:
+def dead_rows(
+    X: ArrayLike,
+    params: VAEParams,
+    alpha: ArrayLike,
+    gamma: ArrayLike,
+    uncertainty: ArrayLike = 0.0,
+    noise: ArrayLike = 0.0,
+) -> Rows:
     """What the energy does where rows of the weight are exactly zero, alpha > 0: judged for each row on its own.
 
     The row of a feature that is the same number for every datum can only add error: zero is its strict minimum. Otherwise let
     w = t u. As t -> 0 the datum of largest s_i = (sum_j u_j^2 sigma_ij^2)^(1/2) outweighs all others by a factor without
     bound, for E pi ~ sign(u.mu_i) t s_i h1((alpha - t |u.mu_i|) / (t s_i)), and its term -2 (x_ik - b_k) E pi outweighs its
     E pi^2. So the energy falls along u where (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. u
-    runs over the latents' axes and a few fixed lines, both ways; of those that fall the one of the largest drop is kept. A
-    feature so faint that (x_ik - b_k) < alpha / 35^2 may have no drop that float64 holds: it begins at energies like
+    runs over the latents' axes and a few fixed lines, both ways. The ray that falls first may soon end its fall while another
+    goes far down after a rise that no float64 energy shows: so the way out is looked for on all of them. A feature so faint
+    that (x_ik - b_k) < alpha / 35^2 may have no drop that float64 holds: it begins at energies like
     exp(-alpha / (2 (x_ik - b_k))). (Derived here.)
 
     uncertainty: how far the stationary point that is meant may be, as the largest change of a parameter in units of its size
     (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs and deviations that so much, with a factor of two in
-    hand, could turn round decide nothing. Everything may be traced. Jitted; O(n d) in memory, O(n d k) in time.
+    hand, could turn round decide nothing. noise: of the energy, by which a way out may rise. Everything may be
+    traced. Jitted; O(n d) in memory, O(n d k) in time.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
@@ -419,8 +428,8 @@ def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLik
     generic = np.random.default_rng(0).normal(size=(GENERIC if latent > 1 else 0, latent))
     lines = jnp.asarray(np.concatenate([np.eye(latent), generic / np.linalg.norm(generic, axis=1, keepdims=True)]))
 
-    def along(u: Array) -> tuple[Array, Array]:
-        """Distances and drops (2, d) for u and -u; a drop of -1 where the row does not fall."""
+    def along(u: Array) -> tuple[Array, Array, Array]:
+        """For u and -u, (2, d): whether the row falls at first; the distance to the lowest place, and the drop there."""
         center, spread = _projected(params, u)
         first = (spread >= (1.0 - tied) * jnp.max(spread))[:, None]
         side = jnp.where(jnp.abs(center) > unsigned, jnp.sign(center), 0.0)[:, None] * deviation
@@ -432,30 +441,27 @@ def dead_rows(X: ArrayLike, params: VAEParams, alpha: ArrayLike, gamma: ArrayLik
         end = 8.0 * (safe + jnp.max(largest)) / jnp.sqrt(jnp.mean(spread**2 + center**2))
         t = start * (end / start) ** jnp.linspace(0.0, 1.0, GRID)
         energy, error = row_energies(X, params, safe, gamma, u, t)
-        fall = -jnp.diff(energy, axis=1, prepend=0.0)
-        falls = jnp.cumprod(fall > error[None], axis=1)
-        last = jnp.maximum(jnp.sum(falls, axis=1) - 1, 0)
-        drop = -jnp.take_along_axis(energy, last[:, None], axis=1)[:, 0]
-        measured = falls[:, 0] > 0
-        return jnp.where(measured, t[last], 0.0), jnp.where(proved, jnp.where(measured, drop, 0.0), -1.0)
+        lowest = jnp.minimum(jax.lax.cummin(energy, axis=1), 0.0)
+        before = jnp.cumprod(energy - lowest <= error[None] + noise, axis=1) > 0
+        last = jnp.argmin(jnp.where(before, energy, jnp.inf), axis=1)
+        drop, unsure = (jnp.take_along_axis(x, last[:, None], axis=1)[:, 0] for x in (-energy, jnp.stack([error, error])))
+        return proved, t[last], jnp.where(drop > unsure, drop, 0.0)
 
-    def search() -> tuple[Array, Array, Array]:
-        distances, drops = (x.reshape(-1, x.shape[-1]) for x in jax.lax.map(along, lines))
-        best = jnp.argmax(drops, axis=0)
+    def search() -> tuple[Array, Array, Array, Array]:
+        proved, distances, drops = (x.reshape(-1, x.shape[-1]) for x in jax.lax.map(along, lines))
         both = jnp.stack([lines, -lines], axis=1).reshape(-1, latent)
+        # Of the lines that fall at first the one that falls farthest.
+        direction = both[jnp.argmax(jnp.where(proved, drops, -1.0), axis=0)]
+        best = jnp.argmax(drops, axis=0)
         pick = lambda x: jnp.take_along_axis(x, best[None], axis=0)[0]  # noqa: E731
-        return both[best], pick(distances), pick(drops)
+        drop = pick(drops)
+        return jnp.any(proved, axis=0), direction, jnp.where(drop > 0, pick(distances), 0.0)[:, None] * both[best], drop
 
-    def skip() -> tuple[Array, Array, Array]:
-        return jnp.zeros_like(params.weight), jnp.zeros_like(params.bias), -jnp.ones_like(params.bias)
+    def skip() -> tuple[Array, Array, Array, Array]:
+        none = jnp.zeros_like(params.weight)
+        return jnp.zeros_like(dead), none, none, jnp.zeros_like(params.bias)
 
-    direction, distance, drop = jax.lax.cond(jnp.any(varying), search, skip)
-    falling = varying & (drop >= 0)
-    return Rows(
-        dead=dead,
-        strict=dead & same & (alpha > 0),
-        falling=falling,
-        direction=jnp.where(falling[:, None], direction, 0.0),
-        distance=jnp.where(falling, distance, 0.0),
-        drop=jnp.where(falling, drop, 0.0),
-    )
+    falls, *rest = jax.lax.cond(jnp.any(varying), search, skip)
+    falling = varying & falls
+    direction, way, drop = (jnp.where(falling.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0) for x in rest)
+    return Rows(dead, dead & same & (alpha > 0), falling, direction, way, drop)

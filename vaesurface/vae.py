@@ -34,6 +34,7 @@ from vaesurface.problem import (
     compiled,
     recipe_of,
     require_float64,
+    resolution,
 )
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64 could resolve.
@@ -131,13 +132,14 @@ def threshold_vae(
         return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
 
     def known(params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
-        rows = theory.dead_rows(Z, params, alpha, gamma_of(params), uncertainty)
+        loss = structure.loss(params)
+        rows = theory.dead_rows(Z, params, alpha, gamma_of(params), uncertainty, resolution(loss))
         region = theory.collapse_radius(Z, alpha, gamma, beta)
         trivial = theory.is_trivial(params, region, center, rows.dead)
         falling = rows.falling & ~trivial
         # Where the fall is too weak to be measured, a small step of the row's own scale shows the way.
-        length = jnp.where(rows.distance > 0, rows.distance, 0.1 * alpha)
-        move = jnp.where(falling[:, None], length[:, None] * rows.direction, 0.0)
+        way = jnp.where((rows.drop > 0)[:, None], rows.way, 0.1 * alpha * rows.direction)
+        move = jnp.where(falling[:, None], way, 0.0)
         # At large n this decomposition takes longer than all else here.
         minimum = jax.lax.cond(alpha == 0, lambda: theory.global_minimum(X, latent, gamma, beta), lambda: jnp.nan)
         slope = push = jnp.asarray(jnp.nan)
@@ -146,7 +148,7 @@ def threshold_vae(
             slope = ray.slope
             minimum = jnp.where(ray.exists, -jnp.inf, jnp.where(minimum == -jnp.inf, jnp.nan, minimum))
             rest = d * params.log_gamma + jnp.mean(jnp.sum(losses.divergence(params.mean, params.log_std), axis=1)) * beta
-            push = d - (structure.loss(params) - rest)
+            push = d - (loss - rest)
         return Theory(
             dead_rows=jnp.sum(rows.dead),
             collapsed=trivial | (jnp.all(rows.dead) & (jnp.max(information(params)) < 1e-10)),
