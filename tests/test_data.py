@@ -211,6 +211,10 @@ def test_patches_are_the_squares_of_both_photographs():
             square = photo[top : top + 8, left : left + 8]
             assert np.moveaxis(square, -1, 0).ravel().tobytes() in known
     np.testing.assert_array_equal(data.load("patches", limit=5), X[:5])
+    wide = data.load("patches-32x32")
+    assert wide.shape == (2 * 50 * 77, 3072)
+    last = np.moveaxis(load_sample_images().images[1][392:424, 608:640], -1, 0).ravel() / 255.0
+    assert (wide == last[None]).all(axis=1).sum() == 1
     # Each photograph has a mean color of its own: the first hundred are of both, as all are.
     np.testing.assert_allclose(X[:400].mean(axis=0), X.mean(axis=0), atol=5 * 0.3 / 20)
 
@@ -314,7 +318,7 @@ BROKEN = {
     "type.idx": (b"\0\0\x07\x02" + b"\0" * 8, "so is not IDX either; convert"),
     "notes.txt": (
         b"hello",
-        r"a name \(digits, digits-4x4, antipodal, patches, mnist, fashion-mnist, cifar-10, svhn\) or a path "
+        r"a name \(digits, digits-4x4, antipodal, patches, patches-32x32, mnist, fashion-mnist, cifar-10, svhn\) or a path "
         r"\(.npy .npz .csv .bin .mat, IDX",
     ),
     "empty.dat": (b"", "not IDX either"),

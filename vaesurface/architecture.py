@@ -162,13 +162,12 @@ def _conv(before: int, after: int, initial: Callable[..., Array], make: dict[str
 
 
 def _correlate(maps: Array, kernel: Array, *_: Any, **__: Any) -> Array:
-    """Convolution of maps (n, height, width, in) with a kernel (3, 3, in, out), on a CPU as products of matrices with shifts.
+    """Convolution of maps (n, height, width, in) with a kernel (3, 3, in, out), as products of matrices with shifts.
 
     XLA's own is some ten times slower where it is differentiated in a loop on a CPU, for there it is not brought into the
-    order that the fast code needs; with a kernel for each seed, under `vmap`, it is slow everywhere.
+    order that the fast code needs; with a kernel for each seed, under `vmap`, it is slow everywhere. On a GPU both
+    take about the same time (H100, 32 channels of 32 x 32 pixels: 4.5 ms a step of training for ours and 4.8 for XLA's).
     """
-    if jax.default_backend() != "cpu":
-        return jax.lax.conv_general_dilated(maps, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     down, right = (jnp.stack([jnp.eye(side, k=i, dtype=maps.dtype) for i in (-1, 0, 1)]) for side in maps.shape[1:3])
     return jnp.einsum("ihH,jwW,nHWc,ijco->nhwo", down, right, maps, kernel)
 

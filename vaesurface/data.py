@@ -17,7 +17,9 @@ import math
 import os
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from numbers import Integral
 from pathlib import Path
@@ -39,7 +41,7 @@ _OPENML: dict[str, tuple[int, tuple[int, int, int], bool]] = {
     "cifar-10": (40927, (3, 32, 32), False),
     "svhn": (41081, (32, 32, 3), True),
 }
-_PATCH = 8  # pixels a side
+_STRIDE = 8  # pixels between the squares that are cut from photographs
 _IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
 
@@ -49,7 +51,8 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     `source` is a name or a path:
 
     - "digits" (1797, 64) in [0, 1]; "digits-4x4" (1797, 16), its means over 2 x 2 pixels; "antipodal" (2, 2)
-    - "patches" (8480, 192): all 8 x 8 squares of scikit-learn's two color photographs, shuffled (once and for all)
+    - "patches" (8480, 192): all 8 x 8 squares of scikit-learn's two color photographs, shuffled (once and for all);
+      "patches-32x32" (7700, 3072): larger ones, which overlap, for each starts 8 pixels from the next
     - "mnist", "fashion-mnist", "cifar-10", "svhn": fetched from openml.org once and kept in scikit-learn's cache
       (`sklearn.datasets.get_data_home()`); where there is no network, give the data set's own file by its path
     - `.npy`, `.npz` (its only array, or the one named X or x), `.csv` (a header is optional), as they are
@@ -201,15 +204,12 @@ def _digits_4x4():
     return _digits().reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
 
 
-def _patches():
+def _patches(side=8):
     from sklearn.datasets import load_sample_images
 
-    patches = []
-    for photo in load_sample_images().images:
-        height, width = (side // _PATCH for side in photo.shape[:2])
-        squares = photo[: height * _PATCH, : width * _PATCH].reshape(height, _PATCH, width, _PATCH, 3)
-        patches.append(squares.transpose(0, 2, 4, 1, 3).reshape(height * width, -1))
-    rows = np.concatenate(patches)
+    cut = partial(np.lib.stride_tricks.sliding_window_view, window_shape=(side, side), axis=(0, 1))
+    squares = [cut(photo)[::_STRIDE, ::_STRIDE].reshape(-1, 3 * side**2) for photo in load_sample_images().images]
+    rows = np.concatenate(squares)
     return np.random.default_rng(0).permutation(rows) / 255.0  # so that the first few are of both photographs
 
 
@@ -381,6 +381,12 @@ def _complaint(expected, got, remedy, path=None):
     return ValueError(" ".join(f"{where}expected {expected}, got {got}; {remedy}".split()))
 
 
-_SHIPPED = {"digits": _digits, "digits-4x4": _digits_4x4, "antipodal": antipodal, "patches": _patches}
+_SHIPPED: dict[str, Callable[[], np.ndarray]] = {
+    "digits": _digits,
+    "digits-4x4": _digits_4x4,
+    "antipodal": antipodal,
+    "patches": _patches,
+    "patches-32x32": partial(_patches, 32),
+}
 _FORMATS = {".npy": _numpy, ".npz": _numpy, ".csv": _csv, ".bin": _cifar, ".mat": _svhn}
 _KNOWN = f"a name ({', '.join([*_SHIPPED, *_OPENML])}) or a path ({' '.join(_FORMATS)}, IDX, IDX.gz, image folder)"

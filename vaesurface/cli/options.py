@@ -13,8 +13,8 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits, digits-4x4, patches, antipodal; mnist, fashion-mnist, cifar-10, svhn (fetched from OpenML once); "
-        "or a path: .npy .npz .csv IDX CIFAR SVHN folder",
+        help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, cifar-10, svhn (fetched from "
+        "OpenML once); or a path: .npy .npz .csv IDX CIFAR SVHN folder",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
