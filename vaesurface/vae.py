@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, losses, moments, theory
+from vaesurface import data, losses, moments, rows, theory
 from vaesurface.deep import conv_vae as conv_vae
 from vaesurface.deep import mlp_vae as mlp_vae
 from vaesurface.deep import resnet_vae as resnet_vae
@@ -120,8 +120,8 @@ def threshold_vae(
             return jnp.mean(2.0 * jnp.abs(deviation * y.mean) + y.mean**2 + y.variance)
 
         # A row at a time where there are many data: they fill a core on their own.
-        rows = params.weight, (Z - params.bias[None]).T
-        effects = jax.vmap(effect)(*rows) if n * d <= STREAM else jax.lax.map(lambda row: effect(*row), rows)
+        each = params.weight, (Z - params.bias[None]).T
+        effects = jax.vmap(effect)(*each) if n * d <= STREAM else jax.lax.map(lambda row: effect(*row), each)
         silent = effects / gamma_of(params) < NEGLIGIBLE
         return jnp.all(params.weight == 0, axis=1) | ((alpha > 0) & silent)
 
@@ -133,12 +133,12 @@ def threshold_vae(
 
     def known(params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
         loss = structure.loss(params)
-        rows = theory.dead_rows(Z, params, alpha, gamma_of(params), uncertainty, resolution(loss))
+        zero = rows.dead_rows(Z, params, alpha, gamma_of(params), uncertainty, resolution(loss))
         region = theory.collapse_radius(Z, alpha, gamma, beta)
-        trivial = theory.is_trivial(params, region, center, rows.dead)
-        falling = rows.falling & ~trivial
+        trivial = theory.is_trivial(params, region, center, zero.dead)
+        falling = zero.falling & ~trivial
         # Where the fall is too weak to be measured, a small step of the row's own scale shows the way.
-        way = jnp.where((rows.drop > 0)[:, None], rows.way, 0.1 * alpha * rows.direction)
+        way = jnp.where((zero.drop > 0)[:, None], zero.way, 0.1 * alpha * zero.direction)
         move = jnp.where(falling[:, None], way, 0.0)
         # At large n this decomposition takes longer than all else here.
         minimum = jax.lax.cond(alpha == 0, lambda: theory.global_minimum(X, latent, gamma, beta), lambda: jnp.nan)
@@ -150,11 +150,11 @@ def threshold_vae(
             rest = d * params.log_gamma + jnp.mean(jnp.sum(losses.divergence(params.mean, params.log_std), axis=1)) * beta
             push = d - (loss - rest)
         return Theory(
-            dead_rows=jnp.sum(rows.dead),
-            collapsed=trivial | (jnp.all(rows.dead) & (jnp.max(information(params)) < 1e-10)),
-            strict=jnp.where(alpha > 0, jnp.where(trivial, d, jnp.sum(rows.strict)) * latent, 0),
+            dead_rows=jnp.sum(zero.dead),
+            collapsed=trivial | (jnp.all(zero.dead) & (jnp.max(information(params)) < 1e-10)),
+            strict=jnp.where(alpha > 0, jnp.where(trivial, d, jnp.sum(zero.strict)) * latent, 0),
             falling=jnp.sum(falling),
-            drop=jnp.sum(jnp.where(falling, rows.drop, 0.0)),
+            drop=jnp.sum(jnp.where(falling, zero.drop, 0.0)),
             descent=jax.tree.map(jnp.zeros_like, params)._replace(weight=move),
             radius=jnp.where(trivial, region.radius, 0.0),
             minimum=minimum,
