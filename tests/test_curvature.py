@@ -48,10 +48,37 @@ def test_lanczos_finds_both_ends_with_a_bound_that_holds():
     np.testing.assert_allclose(values, eigenvalues[[0, -1]], atol=1e-10)
 
 
-def test_ends_of_a_vaes_spectrum_without_its_hessian():
+def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
+    key, eigenvalues = jax.random.key(3), np.linalg.eigvalsh(M)
+    whole = curvature.density(quadratic, POINT, key, 100, 40)
+    assert whole.nodes.shape == (40, 30)  # cut to p
+    np.testing.assert_allclose(whole.weights.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(np.sort(whole.nodes[0]), eigenvalues, atol=1e-9)
+    for power in (1, 2, 3, 4):
+        f = lambda x, power=power: x**power  # noqa: E731
+        (value, error), exact = whole.mean(f), (eigenvalues**power).mean()
+        assert abs(value - exact) < 4 * error
+        # From the same vectors: two nodes are enough for degree 3, and not for 4.
+        few = curvature.density(quadratic, POINT, key, 2, 40).mean(f)[0]
+        assert (abs(few - value) < 1e-10 * abs(eigenvalues).max() ** power) == (power < 4)
+    value, error = whole.mean(lambda x: x < 0)
+    assert 0 < error < 0.05 and abs(value - (eigenvalues < 0).mean()) < 4 * error
+    x = np.linspace(-30, 30, 3001)
+    assert np.trapezoid(whole.at(x, 0.5), x) == pytest.approx(1.0, abs=1e-9)
+    assert np.trapezoid(x**2 * whole.at(x, 0.5), x) == pytest.approx(float(whole.mean(lambda x: x**2)[0]) + 0.25, rel=1e-9)
+    # Of rank one, so that all directions are exhausted after two products.
+    single = curvature.density(lambda w: jnp.sum(w) ** 2, jnp.zeros(7), key, 5, 3)
+    np.testing.assert_allclose(single.nodes[:, -1], 14.0)
+    with pytest.raises(ValueError, match="expected num_vectors >= 2, got 1"):
+        curvature.density(quadratic, POINT, key, 10, 1)
+
+
+def test_ends_and_density_of_a_vaes_spectrum_without_its_hessian():
     problem = vae.threshold_vae(data.clusters(20, 4, centers=3, noise=0.3, seed=0), 2, 0.1)
     params = problem.init(jax.random.key(0), 1.0)
     dense = curvature.spectrum(problem.loss, params)
+    value, error = curvature.density(problem.loss, params, jax.random.key(0)).mean(lambda x: x < 0)
+    assert error < 0.05 and abs(value - (dense < 0).mean()) < 4 * error + 0.01
     values, bounds, _ = curvature.extremes(problem.loss, params, jax.random.key(1), 60)
     np.testing.assert_allclose(values, dense[jnp.array([0, -1])], atol=1e-8)
     assert (bounds < 1e-3).all()

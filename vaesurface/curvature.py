@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
+from jax.typing import ArrayLike
 from matfree import decomp
 
 from vaesurface.problem import Params, Symmetry, require_float64
@@ -90,6 +91,30 @@ class Descent(NamedTuple):
     symmetries: Array
     products: Array
     settled: Array
+
+
+class Density(NamedTuple):
+    """Distribution of a Hessian's eigenvalues, by Gauss quadrature from m random vectors: nodes and weights (m, s).
+
+    A vector's weights add up to 1. Averages over vectors estimate averages over all p eigenvalues without bias.
+    """
+
+    nodes: Array
+    weights: Array
+
+    def mean(self, f: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """Mean of an elementwise f over all eigenvalues, and its standard error.
+
+        f may be a polynomial of degree up to 2 s - 1. The share of eigenvalues in an interval, `mean(lambda x: x < 0)`, is as
+        uncertain, besides, as the weight of the nodes next to its ends.
+        """
+        each = jnp.sum(self.weights * f(self.nodes), axis=1)
+        return jnp.mean(each), jnp.std(each, ddof=1) / jnp.sqrt(1.0 * len(each))
+
+    def at(self, x: ArrayLike, width: ArrayLike) -> Array:
+        """The density at x (j,), each node smeared by a Gaussian of that standard deviation; its integral is 1."""
+        smeared = jax.scipy.stats.norm.pdf(jnp.asarray(x)[:, None], self.nodes.ravel()[None], width)
+        return smeared @ self.weights.ravel() / len(self.weights)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -205,6 +230,27 @@ def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> 
     _, vectors = _ritz(product, start, min(num_matvecs, flat.size))
     values, bounds, vectors = _quotients(product, vectors[:, jnp.array([0, -1])])
     return values, bounds, jax.vmap(unravel)(vectors.T)
+
+
+@partial(jax.jit, static_argnums=(0, 3, 4))
+def density(loss: Loss, params: Params, key: Array, num_matvecs: int = 64, num_vectors: int = 8) -> Density:
+    """How all eigenvalues are distributed, by products alone: stochastic Lanczos quadrature.
+
+    num_matvecs products (cut to p, and to what 1 GiB hold) for each of num_vectors >= 2 random vectors, with full
+    reorthogonalization (Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019 for networks).
+    """
+    require_float64("a spectral density", params)
+    if num_vectors < 2:
+        raise ValueError(f"expected num_vectors >= 2, got {num_vectors}; the error is told from their differences")
+    flat, _, product = _linearized(loss, params)
+    size = max(1, min(num_matvecs, flat.size, KEPT // flat.size))
+
+    def quadrature(key: Array) -> Density:
+        start = unit(jax.random.normal(key, flat.shape, flat.dtype))
+        nodes, vectors = _ritz(product, start, size)
+        return Density(nodes, (start @ vectors) ** 2)
+
+    return jax.lax.map(quadrature, jax.random.split(key, num_vectors))
 
 
 @partial(jax.jit, static_argnames=("loss", "symmetry", "num_matvecs", "budget", "resolution", "delta"))
