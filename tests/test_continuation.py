@@ -158,6 +158,46 @@ def build_stable(v):
     return Problem(loss=lambda w: w[0] ** 4 / 4 - w[0] ** 2 / 2 - v * w[0] + (w[1] - w[0] ** 2) ** 2)
 
 
+def build_washboard(v):
+    """Many wells, which cease to be one after the other as it tilts."""
+    return Problem(loss=lambda x: jnp.cos(x) + 0.005 * x**2 - v * x, recipe=lambda: (build_washboard, {"v": v}))
+
+
+@pytest.mark.parametrize("far", [1.2, 900.0])
+def test_a_jump_lands_just_beyond_its_fold_however_far_the_branch_is_to_go(far):
+    edge = np.arccos(0.01)
+    branch = follow(build_washboard, jnp.array(4.3), v=[0.9, far], jump=True, max_points=30)
+    fold, jump = branch.events[:2]
+    assert fold.value == pytest.approx(np.sin(edge) + 0.01 * (2 * np.pi - edge), abs=1e-9)
+    assert float(fold.params) == pytest.approx(2 * np.pi - edge, abs=1e-6)
+    assert 2 * np.pi < float(jump.params) < 4 * np.pi  # the next of many wells
+    assert jump.value == fold.value
+
+
+def fading(r):
+    return jnp.where(r == 0, 0.0, jnp.exp(-1.0 / jnp.where(r == 0, 1.0, r) ** 2))
+
+
+def build_fading(v):
+    """Along the branch w[0] = v and w[1] + w[1]^3 / 2 = v, but that w[1] has no effect where it is short."""
+    settle = lambda w: w.at[1].multiply(fading(w[1]) >= 1e-11)  # noqa: E731
+    return Problem(loss=lambda w: 1.0 + (w[0] - v) ** 2 + fading(w[1]) * (w[1] - v), settle=settle)
+
+
+def test_what_loses_its_effect_on_the_way_is_zero_from_there_on():
+    (start,) = (float(r.real) for r in np.roots([0.5, 0.0, 1.0, -1.0]) if abs(r.imag) < 1e-12)
+    branch = follow(build_fading, jnp.array([1.0, start]), v=[1.0, 0.0, -1.0])
+    assert branch.ended == Ended.RANGE
+    assert branch.value[branch.requested].tolist() == [1.0, 0.0, -1.0]
+    x, r = branch.point.params.T
+    np.testing.assert_allclose(x, branch.value, atol=1e-12)
+    np.testing.assert_allclose((r + r**3 / 2)[r != 0], branch.value[r != 0], atol=1e-9)
+    last = np.flatnonzero(r)[-1]
+    assert (r[: last + 1] > 0).all()
+    assert fading(r[last]) >= 1e-11 > fading(0.99 * r[last])
+    assert not branch.events
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_collapse_of_the_affine_model_branches_where_theory_says(name):
     make, unit = FIXED[name], {"gamma": 1.0, "beta": 0.5}[name]
@@ -273,6 +313,45 @@ def test_a_minimum_jumps_at_its_fold_to_where_the_branch_comes_back_to(good):
     assert branch.value[branch.requested].tolist() == [0.05, 0.8, 1.0]
     assert (branch.point.kind[branch.requested] == Kind.MINIMUM).all()
     assert branch.point.loss[-1] == pytest.approx(through.point.loss[-1], abs=1e-10)
+
+
+def affine(index):
+    """A stationary point of the affine model, gamma = 1, with one principal direction."""
+    return next(e for e in theory.stationary_points(X, 2, 1.0) if e.retained == (index,)).params
+
+
+def test_a_jump_goes_on_down_from_saddles_to_a_minimum(good):
+    branch = follow(good[0], affine(0), alpha=[0.0, 0.8], jump=True)
+    fold, jump = branch.events
+    assert (fold.kind, jump.kind) == (EventKind.FOLD, EventKind.JUMP)
+    landed = branch.value > fold.value
+    assert (branch.point.kind[~landed][:-1] == Kind.SADDLE).all()
+    assert (branch.point.kind[landed] == Kind.MINIMUM).all()
+    assert branch.value[-1] == 0.8
+
+
+def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
+    make = good[0]
+    branch = follow(make, affine(1), alpha=[0.0, 0.2, 1.1], max_points=92)
+    assert [event.kind for event in branch.events] == [EventKind.FOLD]
+    dead = branch.point.theory.dead_rows
+    assert branch.value[dead > 0].max() == pytest.approx(0.34, abs=0.02)  # long after the fold, at 1.03
+    assert (np.diff(dead) >= 0).all()
+    i = np.flatnonzero(branch.value == 0.2)[1]
+    assert dead[i] == 1
+    params = jax.tree.map(lambda x: x[i], branch.point.params)
+    assert jnp.linalg.norm(ravel_pytree(jax.grad(make(0.2).loss)(params))[0]) <= 1e-10
+    negative = int(np.sum(np.linalg.eigvalsh(dense(0.2, 1.0, 1.0, params)) < -1e-10))
+    assert branch.point.inertia.negative[i] == negative
+    # Along the branch the energy's slope is that by alpha alone, over the place where the row has gone too.
+    first = np.flatnonzero(dead)[0]
+    slopes = []
+    for j in (first - 1, first):
+        params = jax.tree.map(lambda x: x[j], branch.point.params)  # noqa: B023
+        ends = [float(make(branch.value[j] + h).loss(params)) for h in (-1e-4, 1e-4)]
+        slopes.append(np.diff(ends)[0] / 2e-4)
+    secant = np.diff(branch.point.loss)[first - 1] / np.diff(branch.value)[first - 1]
+    assert np.mean(slopes) == pytest.approx(secant, rel=1e-4)
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@
 it passes folds. Folds and branch points are located as roots of the tangent's share of the value and of an eigenvalue of the
 Hessian; `switch` starts the branches that cross there. Arclength is measured in the parameters' natural sizes (`Problem.size`;
 those of one datum weigh 1/n) and in the span of the requested values. Directions that nothing drives (rows of the weight at
-zero, symmetries) are left where they are.
+zero, symmetries) are left where they are. A row that loses its effect on the way is at zero from there on, without an event,
+for nothing else changes that float64 shows.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface.problem import Problem
@@ -26,9 +27,9 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
-from vaesurface import corrector, stationary, tally
-from vaesurface.corrector import Curve, Lost, MakeProblem, Seen
-from vaesurface.problem import Params, require_float64
+from vaesurface import corrector, tally
+from vaesurface.corrector import Curve, Faded, Lost, MakeProblem, Seen
+from vaesurface.problem import Params, require_float64, resolution
 from vaesurface.verdict import StationaryPoint
 
 __all__ = ["Branch", "Ended", "Event", "EventKind", "Start", "follow", "switch"]
@@ -40,7 +41,7 @@ VANISHED = 1e-5  # of what it is at a step's ends: then a quantity is zero at an
 APART = 1e-8  # of a step: a requested value nearer to its base than this is the base's own
 NEARBY = 2e-3  # of a step: how far from an event the branch is corrected to locate it
 LOCATED = 1e-12  # of a step: how closely that is done
-PAST = (1e-3, 1e-4, 1e-5, 1e-6)  # of the span: how far beyond a fold a jump looks for the way down, the first that leads lower
+PAST = (1e-6, 1e-5, 1e-4, 1e-3)  # of the span: how far beyond a fold a jump looks for the way down, no farther than it must
 
 
 class EventKind(StrEnum):
@@ -156,8 +157,9 @@ def follow(
     make_problem(value) -> Problem must take a traced value. point: a `StationaryPoint`, a `Start` or parameters, within
     Newton's reach of a stationary point at the first of the requested values. The branch is followed, through folds, until
     it leaves their span; they are met as often as it passes them. direction: 1 sets out towards larger values, -1 towards
-    smaller ones (default: towards the second). jump: go down from each fold, along the gradient just beyond it, and on from
-    the minimum that this leads to. step and max_step: first and largest step in arclength; max_points: where to stop.
+    smaller ones (default: towards the second). jump: go down from each fold, along the gradient just beyond it, past saddles,
+    and on from the minimum that this leads to. step and max_step: first and largest step in arclength; max_points: where to
+    stop.
     Verdicts are those of `stationary.analyze` without a look along flat directions. Not for `jit`. Raises ValueError for
     anything but one hyper-parameter with two different values, and where no stationary point is in reach.
     """
@@ -287,6 +289,13 @@ def _walk(
             stride = _stride(curve, base, length, values)
             events, met = _events(curve, stride, behind), _passed(curve, stride, values)
             cut, ended = _end(curve, stride, met, start, values)
+        except Faded as row:
+            less = corrector.without(curve, base, row.gone)
+            if less is None:
+                length /= 2
+            else:
+                base = less._replace(tangent=_unit(less, less.tangent))
+            continue
         except Lost:
             length /= 2
             continue
@@ -324,7 +333,7 @@ def _stride(curve: Curve, base: Seen, length: float, values: np.ndarray) -> _Str
     if edge != target[-1]:
         target = base.z + (edge - base.z[-1]) / base.tangent[-1] * base.tangent
         target[-1], plane = edge, corrector.upright(target)
-    end = corrector.correct(curve, target, plane)
+    end = corrector.back(curve, base, target, plane)
     span = float(row @ (end.z - base.z))
     share = float(row @ _unit(base, end.tangent))
     if not (span > 0 and abs(share) >= TURNED):
@@ -351,7 +360,7 @@ def _locate(curve: Curve, stride: _Stride, test: Callable[[Seen], float]) -> tup
 
     def seen(sigma):
         if sigma not in known:
-            known[sigma] = corrector.correct(curve, stride.at(sigma), stride.row)
+            known[sigma] = corrector.back(curve, stride.base, stride.at(sigma), stride.row)
         return known[sigma]
 
     eps = float(np.finfo(float).eps)
@@ -446,7 +455,7 @@ def _passed(curve: Curve, stride: _Stride, values: np.ndarray) -> list[tuple[flo
         for u in roots.real[(np.abs(roots.imag) <= APART) & (roots.real > APART) & (roots.real < 1)]:
             target = stride.at(u * stride.span)
             target[-1] = value
-            seen = corrector.correct(curve, target, corrector.upright(target))
+            seen = corrector.back(curve, stride.base, target, corrector.upright(target))
             sigma = float(stride.row @ (seen.z - stride.base.z))
             if not (0 < sigma < stride.span and _distance(seen, seen.z, stride.at(sigma)) <= BENT * stride.span):
                 raise Lost
@@ -464,33 +473,36 @@ def _end(
     sigma = float(stride.row @ (start.z - stride.base.z))
     if 0 < sigma <= stride.span and stride.row @ start.tangent > 0:
         if _distance(stride.base, stride.at(sigma), start.z) <= AIM * stride.span:
-            there = corrector.correct(curve, stride.at(sigma), stride.row)
+            there = corrector.back(curve, stride.base, stride.at(sigma), stride.row)
             if _distance(stride.base, there.z, start.z) <= VANISHED * stride.span:
                 return sigma, Ended.LOOP
     return stride.span, None
 
 
 def _landed(curve: Curve, fold: Event, sign: float, values: np.ndarray) -> Seen:
-    """The minimum that descent leads to from where a branch has ended in a fold, at the fold's value."""
+    """The minimum that descent leads to from where a branch has ended in a fold, at the fold's value.
+
+    Or a saddle, where descent was caught by one at every distance beyond the fold. Raises Lost where nothing is lower.
+    """
+    saddles: list[Seen] = []
     for past in PAST:
         beyond = float(np.clip(fold.value + sign * past * curve.scale, values.min(), values.max()))
-        refined = stationary.refine(curve.make_problem(beyond), fold.params)
-        for value in (fold.value, beyond) if refined.converged else ():
+        bottom = corrector.bottom(curve, beyond, fold.params)
+        for value in (fold.value, beyond) if bottom is not None else ():
             try:
-                seen = _started(curve, ravel_pytree(refined.params)[0], value, sign)
+                seen = _started(curve, ravel_pytree(bottom)[0], value, sign)
             except Lost:
                 continue
-            if seen.loss < fold.loss:
-                return seen
-    raise Lost
+            if fold.loss - seen.loss > resolution(seen.loss):
+                if not (np.any(seen.eigenvalues < -seen.width) or np.any(seen.own < 0)):
+                    return seen
+                saddles.append(seen)
+    if not saddles:
+        raise Lost
+    return saddles[0]
 
 
 def _place(curve: Curve, seen: Seen, arclength: float, requested: bool) -> _Place:
-    build, arrays, _ = corrector.built(curve.make_problem, seen.z[-1])
-    point = _analyzed(build, arrays, curve.params(seen.z[:-1]))
-    return _Place(arclength, float(seen.z[-1]), requested, jax.device_get(point))
-
-
-@partial(jax.jit, static_argnums=0)
-def _analyzed(build, arrays, params):
-    return stationary.analyze(build(**arrays), params, directions=0)._replace(descent=None)
+    value = float(seen.z[-1])
+    point = corrector.judged(curve, value, curve.params(seen.z[:-1]))
+    return _Place(arclength, value, requested, point._replace(descent=None))

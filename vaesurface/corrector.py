@@ -1,7 +1,8 @@
 """How does one come back to a curve of stationary points, over parameters and a hyper-parameter, and which way does it go on?
 
 A place on the curve is a vector z (p + 1,): raveled parameters, then the hyper-parameter's value. `correct` takes a place
-near the curve to it by Newton's method within a plane, `look` gives what second derivatives say of a place.
+near the curve to it by Newton's method within a plane, `look` gives what second derivatives say of a place, `judged` its
+verdict. `bottom` is where descent leads from where there is no curve.
 
 >>> import jax.numpy as jnp
 >>> curve = Curve(lambda v: Problem(loss=lambda x: x**3 / 3 - v * x), jnp.array(1.0), scale=1.0)
@@ -22,11 +23,13 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import curvature, second_order, stationary
-from vaesurface.problem import Params, Problem, recipe_of
+from vaesurface.problem import Params, Problem, compiled, recipe_of, resolution
 
 MakeProblem = Callable[[Any], Problem]
 
 CORRECTIONS = 8  # Newton steps back to the branch; where more are needed the step was too long
+SHORTER = 0.99  # a parameter that so much of it would have no effect is at the end of its own
+SADDLES = 20  # passed at most on the way down
 DRIVEN = 1e-8  # share of the drive in the flat directions that is more than rounding
 LED = 0.1  # share of the row in them with which it leads there: at a branch point, along the kernel
 MIXED = 1e5  # roundings of the Hessian below which an eigenvalue's vector is mixed with those of eigenvalues zero, by 1e-5
@@ -69,6 +72,13 @@ class Lost(ArithmeticError):
     """Newton's method did not come back to the branch."""
 
 
+class Faded(Lost):
+    """Parameters have been set to zero on the way, as they have no effect any more: gone (p + 1,) bool."""
+
+    def __init__(self, gone: np.ndarray) -> None:
+        self.gone = gone
+
+
 def upright(z: np.ndarray) -> np.ndarray:
     """The row that holds the value fixed."""
     return np.append(np.zeros(len(z) - 1), 1.0)
@@ -89,6 +99,46 @@ def correct(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
             break
         z, before, last = seen.z + seen.step, seen, norm
     raise Lost
+
+
+def back(curve: Curve, base: Seen, z: np.ndarray, row: np.ndarray) -> Seen:
+    """`correct`, to a place with no more parameters at zero than base has. Raises Faded where there are more, and Lost."""
+    seen = correct(curve, z, row)
+    gone = np.append((seen.z == 0)[:-1] & (base.z != 0)[:-1], False)
+    if gone.any():
+        raise Faded(gone)
+    return seen
+
+
+def without(curve: Curve, base: Seen, gone: np.ndarray) -> Seen | None:
+    """The branch as it goes on from base with some parameters at zero; None where they still have an effect.
+
+    A row of the weight may shorten along a branch until its tails have no effect that float64 resolves: `settle` then sets it
+    to zero, a leap that no step is short enough for. All else goes on as if nothing had happened.
+    """
+    row = np.where(gone, 0.0, base.weights * base.tangent)
+    z = look(curve, np.where(gone, SHORTER * base.z, base.z), row).z
+    if z[gone].any():
+        return None
+    try:
+        return correct(curve, z, row)
+    except Lost:
+        return None
+
+
+def bottom(curve: Curve, value: float, params: Params) -> Params | None:
+    """Where descent leads at a fixed value, on from saddles and from falling rows at zero; None where to nothing stationary."""
+    problem, reached, level = curve.make_problem(value), None, np.inf
+    for _ in range(SADDLES):
+        refined = stationary.refine(problem, params)
+        if not (refined.converged and problem.loss(refined.params) < level):
+            break  # back at the saddle just left, where Newton's method contracts there
+        point = judged(curve, value, refined.params)
+        reached, level = point.params, point.loss - resolution(point.loss)
+        if point.kind != stationary.Kind.SADDLE:
+            break
+        params = compiled(stationary.downhill, problem, point.params, point.descent)
+    return reached
 
 
 @dataclass(frozen=True)
@@ -224,3 +274,14 @@ def product(curve: Curve, seen: Seen, vector: np.ndarray) -> np.ndarray:
 @partial(jax.jit, static_argnums=0)
 def _apply(build, arrays, params, vector):
     return ravel_pytree(curvature.hvp(build(**arrays).loss, params, vector))[0]
+
+
+def judged(curve: Curve, value: float, params: Params) -> stationary.StationaryPoint:
+    """`stationary.analyze` at a value, without a look along flat directions."""
+    build, arrays, _ = built(curve.make_problem, value)
+    return jax.device_get(_analyzed(build, arrays, params))
+
+
+@partial(jax.jit, static_argnums=0)
+def _analyzed(build, arrays, params):
+    return stationary.analyze(build(**arrays), params, directions=0)

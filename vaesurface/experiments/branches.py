@@ -20,6 +20,7 @@ NAMES = {
     "beta": "weight β of the KL part",
 }
 SHOWN = 8  # events that a sentence lists
+WIDE = 100.0  # ratio of the largest value to the smallest above which their axis is logarithmic
 
 
 def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float, jump: bool) -> Study:
@@ -48,13 +49,15 @@ def branches(setting: Setting, parameter: str, values: np.ndarray, alpha: float,
     lines = {f"λ{i + 1}": float(v) for i, v in enumerate(switches) if values.min() <= v <= values.max()}
     title = ", ".join([setting.source, *(f"α = {a:g}" for a in fixed.values())])
     look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
-    figures = [
-        setting.draw(
-            "bifurcation",
-            "Energy of the branches, minima solid, all else dashed; folds, branch points and jumps are marked.",
-            partial(plot.bifurcation, list(followed.values()), labels=list(followed), theory=lines, **look),
-        )
-    ]
+
+    def energies():
+        axes = plot.bifurcation(list(followed.values()), labels=list(followed), theory=lines, **look)
+        if 0 < WIDE * values.min() < values.max():
+            axes.set_xscale("log")
+        return axes
+
+    caption = "Energy of the branches, minima solid, all else dashed; folds, branch points and jumps are marked."
+    figures = [setting.draw("bifurcation", caption, energies)]
     if best is not None and parameter in ("gamma", "beta"):
         minima = [b for name, b in followed.items() if name == "best minimum" or name.startswith("minimum")]
         points = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.point for b in minima))
@@ -109,10 +112,12 @@ def _followed(name: str, branch: Any) -> str:
     kinds = [str(event.kind) for event in branch.events]
     counts = [f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) != 1)}" for kind in dict.fromkeys(kinds)]
     where = [f"{event.kind} at {event.value:.10g}" for event in branch.events[:SHOWN]] + ["..."] * (len(kinds) > SHOWN)
+    dead = branch.point.theory.dead_rows
+    rows = f"rows of the weight at zero: {dead[0]} at first, {dead[-1]} at last" if dead[-1] > dead[0] else ""
     return (
         f"The {name} from {branch.parameter} = {branch.value[0]:g}: followed over {len(branch.value)} points to "
         f"{branch.value[-1]:.6g} ({branch.ended}), {', '.join(counts) or 'no fold and no branch point'}"
-        + "".join(f"; {one}" for one in where)
+        + "".join(f"; {one}" for one in [*where, rows] if one)
         + "."
     )
 
@@ -129,12 +134,14 @@ def _crossed(branch: Any, make: Callable) -> str:
     if not passed.size:
         side = "below" if gap[-1] < 0 else "above"
         return f"At its end the minimum's branch is {abs(gap[-1]):.6g} {side} collapse, which it did not rise past on the way."
-    i = passed[0]
-    begin = jax.tree.map(lambda x: jnp.asarray(x[i]), branch.point.params)
+    low, high = (branch.value[passed[0] + j] for j in (0, 1))
+    below, above = (jax.tree.map(lambda x: jnp.asarray(x[passed[0] + j]), branch.point.params) for j in (0, 1))  # noqa: B023
 
     def height(value):
-        problem = make(value)
-        return float(problem.loss(stationary.refine(problem, begin).params) - level(value))
+        """From the chord between both points, so that refinement stays on the branch."""
+        problem, t = make(value), (value - low) / (high - low)
+        start = jax.tree.map(lambda a, b: (1 - t) * a + t * b, below, above)
+        return float(problem.loss(stationary.refine(problem, start).params) - level(value))
 
-    where = brentq(height, branch.value[i], branch.value[i + 1], rtol=1e-10)
+    where = brentq(height, low, high, rtol=1e-10)
     return f"Collapse becomes the better of the two at {branch.parameter} = {where:.10g}."
