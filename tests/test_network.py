@@ -1,5 +1,6 @@
 """Points met often are one node, minima join at their lowest known pass, and what no transition joins stays apart."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -151,6 +152,25 @@ def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_sa
     assert network.is_bottom(weak) and not network.is_bottom(strong) and not network.is_bottom(row)
     assert not network.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
     assert network.is_bottom(flat(1.0))
+
+
+def test_exploring_stays_with_the_nearest_groups_though_a_pair_of_them_failed_and_a_bottom_is_no_pass(flat):
+    low, next_, beyond, far = (flat(energy) for energy in (0.0, 1.0, 2.5, 10.0))
+    known = Passage(flat(5, 1), (next_, low))
+    weak = flat(6.0)._replace(kind=jnp.asarray(2), theory=SimpleNamespace(falling=1, drop=np.array(1e-17)))
+    strong = weak._replace(theory=SimpleNamespace(falling=1, drop=np.array(1e-3)))
+    asked = []
+
+    def connect(top, problem, a, b):
+        asked.append({float(a.loss), float(b.loss)})
+        return Passage(top, (b, a))
+
+    found = network.explore(BROWN, [low, next_, beyond, far], partial(connect, weak), budget=2, transitions=[known])
+    assert asked == [{1.0, 2.5}, {0.0, 2.5}]
+    assert (len(found.failed), len(found.transitions)) == (2, 1)
+    found = network.explore(BROWN, [low, next_, beyond, far], partial(connect, strong), budget=2, transitions=[known])
+    assert asked[2:] == [{1.0, 2.5}, {2.5, 10.0}]  # the first of them joined two groups
+    assert not found.failed
 
 
 def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):

@@ -19,7 +19,6 @@ point       energy  negative  met  label
            1  0 + 1 (2)
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import combinations
@@ -209,10 +208,11 @@ def explore(
 ) -> Explored:
     """Connect pairs of minima, `budget` of them at most, and the minima newly met on the way with the rest.
 
-    connect(problem, a, b) finds a saddle between two points and what it joins, or None. Pairs without a known connection go
-    first: of the two groups that were tried least often the nearest (`tally.distance`); once all hang together, pairs that
-    no transition joins directly, the nearest first. A pair counts as failed where connect gives None, or a saddle that is
-    none. Points that are no bottoms are left out; transitions that are known already may be given.
+    connect(problem, a, b) finds a saddle between two points and what it joins, or None. The nearest pair (`tally.distance`)
+    without a known connection goes first: what a pass leads to on the way from one far point to another lies near to what
+    is known. Once all hang together, pairs that no transition joins directly, the nearest first. A pair counts as failed
+    where connect gives None, or a saddle that is none. Points that are no bottoms are left out; transitions that are known
+    already may be given.
     """
     known = [point for point in _singly(minima) if is_bottom(point)]
     known = [known[group[0]] for group in _groups(problem, known)]
@@ -221,7 +221,6 @@ def explore(
     direct: set[tuple[int, int]] = set()
     groups: DisjointSet = DisjointSet(range(len(known)))
     gap = cache(lambda i, j: tally.distance(problem, known[i].params, known[j].params))
-    parties = lambda pair: frozenset(groups[i] for i in pair)  # noqa: E731
 
     def note(passage):
         """A transition joins the minima at its ends; a runaway or a saddle there is none of them."""
@@ -239,11 +238,11 @@ def explore(
         open_ = [pair for pair in combinations(range(len(known)), 2) if pair not in tried and pair not in direct]
         if not open_:
             break
-        spent = Counter(parties(pair) for pair in tried)
-        pair = min(open_, key=lambda pair: (groups.connected(*pair), spent[parties(pair)], gap(*pair)))
+        pair = min(open_, key=lambda pair: (groups.connected(*pair), gap(*pair)))
         tried.add(pair)
         new = connect(problem, known[pair[0]], known[pair[1]])
-        if new is None or new.saddle.kind not in (Kind.SADDLE, Kind.MAXIMUM):  # in one dimension a pass is a maximum
+        # In one dimension a pass is a maximum. A saddle that only rows at zero leave, weakly, is a bottom and no pass.
+        if new is None or new.saddle.kind not in (Kind.SADDLE, Kind.MAXIMUM) or is_bottom(new.saddle):
             failed.append((known[pair[0]], known[pair[1]]))
             continue
         found.append(new)

@@ -201,7 +201,7 @@ def _pursue(
         params, radius, along, steps, _ = state
         factors = factor(params)
         flat = jnp.abs(factors.eigenvalues) <= factors.width
-        mode, along = followed(params, factors, along)
+        mode, along = jax.lax.cond(up, followed, lambda *_: (jnp.asarray(0), along), params, factors, along)
         _, inverse = curvature.inverses(factors.eigenvalues, factors.width)
         inverse = jnp.where(up & flat, 0.0, inverse)
         inverse = inverse.at[mode].multiply(jnp.where(up, -1.0, 1.0))
