@@ -99,12 +99,16 @@ def test_leaves_of_a_tree_are_colored_by_count_and_tiny_barriers_are_written():
     for text in ax.texts:
         assert text.get_window_extent().y0 >= ax.bbox.y0 - 1
     assert min(ax.get_yticks()) >= 0
+    many = [*minima, *np.arange(4.0, 20.0)]
+    ax = draw.disconnectivity(many, [*edges, (2, 3, 5.0), (3, 4, 6.0 + 1e-6)], scale="symlog")
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["3 barriers too low to be seen"]
 
 
 def test_a_tree_of_many_scales_shows_them_on_the_symlog_axis():
     ax = draw.disconnectivity([0.0, 1e-4, 5.0], [(0, 1, 1e-3), (1, 2, 8.0)], scale="symlog")
     heights = ax.transData.transform([(0, 0), (0, 1e-4), (0, 1e-3), (0, 8.0)])[:, 1]
     assert np.all(np.diff(heights) > 0.05 * ax.bbox.height) and heights[-1] < ax.bbox.y1
+    assert not any(0 < tick < 1e-4 for tick in ax.get_yticks())
 
 
 def test_a_tree_refuses_what_is_none():

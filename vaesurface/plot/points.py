@@ -15,6 +15,8 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from vaesurface.plot.canvas import HALO, KINDS, PALETTE, UNIT, colorbar, counted, drawn_on, legend, lowest
 
+LABELED = 12  # leaves of a graph, up to which there is room for a label below each
+
 
 def spectrum(eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Sequence[Any], title: str = "") -> Axes:
     """Histogram of all Hessian eigenvalues, five bins a decade on both sides of zero, with a tick for each.
@@ -101,9 +103,10 @@ def disconnectivity(
     """Which minima join at which energy: a leaf for every minimum, branches that meet at the lowest saddle between them.
 
     (Becker & Karplus, J. Chem. Phys. 106, 1997.) minima (m,): energies; edges: (i, j, energy of a saddle that joins minima i
-    and j); active (m,) colors the leaves. Barriers too low to be seen are written below their leaf. What no edge joins stays
-    apart, open at the top. scale: "linear", or "symlog" where energies above the lowest differ by orders of magnitude. Raises
-    ValueError for another scale, for minima that are not finite, and for a saddle below a minimum that it joins.
+    and j); active (m,) colors the leaves. Barriers too low to be seen are written below their leaf, or counted where leaves
+    are many. What no edge joins stays apart, open at the top. scale: "linear", or "symlog" where energies above the lowest
+    differ by orders of magnitude. Raises ValueError for another scale, for minima that are not finite, and for a saddle
+    below a minimum that it joins.
     """
     if scale not in ("linear", "symlog"):
         raise ValueError(f"expected scale 'linear' or 'symlog', got {scale!r}; choose one of them")
@@ -137,9 +140,10 @@ def disconnectivity(
         look: Any = {"linestyle": "", "markersize": 4, "markeredgewidth": 0.4, "mec": "0.2"}
         for leaf in range(base.size):
             axes.plot(x[leaf], y[leaf], marker="o", mfc=color(leaf), zorder=4, **look)
+        least = 0.0  # tick above zero
         if scale == "symlog":
-            positive = [v for v in y.values() if v > 0]
-            axes.set_yscale("symlog", linthresh=min(positive, default=1.0), linscale=0.5)
+            least = min([v for v in y.values() if v > 0], default=1.0)
+            axes.set_yscale("symlog", linthresh=least, linscale=0.5)
             axes.yaxis.set_minor_locator(NullLocator())
         axes.set(xlim=(-0.6, base.size - 0.4), xticks=[], xlabel="minima", ylabel=f"energy above the best\n({UNIT})")
         axes.set_ylim(top=tip)
@@ -148,17 +152,21 @@ def disconnectivity(
             colorbar(axes, ScalarMappable(norm, colors), "active latents of the minimum", ticks, "%d")
         below = [(x[leaf], y[leaf], rise.get(leaf, tip), labels[leaf] if labels else "") for leaf in range(base.size)]
         _say(axes, below)
-        axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= tip])
+        axes.set_yticks([tick for tick in axes.get_yticks() if tick == 0 or least <= tick <= tip])
     return axes
 
 
 def _say(axes: Axes, leaves: Sequence[tuple[float, float, float, str]]) -> None:
-    """Labels below leaves (x, foot, top, label), with the barrier where the dot hides it, and room for them."""
-    point = axes.figure.dpi / 72
+    """Labels below leaves (x, foot, top, label), and room for them, with barriers that dots hide; of many just how many."""
+    ends = axes.transData.transform([(x, y) for x, foot, top, _ in leaves for y in (foot, top)])[:, 1].reshape(-1, 2)
+    hidden = np.diff(ends, axis=1)[:, 0] < 2 * axes.figure.dpi / 72
+    crowd = len(leaves) > LABELED
+    if crowd and hidden.any():
+        corner: Any = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "path_effects": HALO}
+        axes.annotate(f"{hidden.sum()} barriers too low to be seen", (1, 0), (-4, 4), size="small", **corner)
     texts = []
-    for x, foot, top, label in leaves:
-        (_, low), (_, high) = axes.transData.transform([(x, foot), (x, top)])
-        if high - low < 2 * point:
+    for (x, foot, top, label), low in zip(leaves, hidden & (not crowd), strict=True):
+        if low:
             label = f"{label}, " * bool(label) + f"barrier {top - foot:.1g}"
         look: Any = {"rotation": 90, "ha": "center", "va": "top", "size": "small", "path_effects": HALO, "zorder": 5}
         texts.append(axes.annotate(label, (x, foot), (0, -5), textcoords="offset points", **look))
