@@ -139,7 +139,11 @@ STARTS = 9  # per data set, so that one program serves all
 SHIFTS = (0.003, 0.01, 0.03)
 
 
-@pytest.mark.parametrize("judged", [(4, 2), (5, 3)], indirect=True, ids=["two latents", "three latents"])
+@pytest.mark.parametrize(
+    "judged",
+    [pytest.param((4, 2), id="two latents", marks=pytest.mark.slow), pytest.param((5, 3), id="three latents")],
+    indirect=True,
+)
 def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessian(judged):
     # Principal columns turned by 45 degrees in the plane of the first two latents lie near a stationary point at which
     # lambda_i and lambda_j both become the square of the mean of their roots: that is what the energy shows.

@@ -198,6 +198,13 @@ def test_what_loses_its_effect_on_the_way_is_zero_from_there_on():
     assert not branch.events
 
 
+def test_a_parameter_that_passes_through_zero_has_not_lost_its_effect():
+    build = lambda v: Problem(loss=lambda w: jnp.sum((w - v) ** 2))  # noqa: E731
+    branch = follow(build, jnp.full(2, 0.75), v=[0.75, 0.0])
+    assert branch.ended == Ended.RANGE and not branch.events
+    np.testing.assert_allclose(branch.point.params[:, 0], branch.value, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", FIXED)
 def test_collapse_of_the_affine_model_branches_where_theory_says(name):
     make, unit = FIXED[name], {"gamma": 1.0, "beta": 0.5}[name]
@@ -345,6 +352,9 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
     assert branch.point.inertia.negative[i] == negative
     # Along the branch the energy's slope is that by alpha alone, over the place where the row has gone too.
     first = np.flatnonzero(dead)[0]
+    # The row takes its own two negative eigenvalues along, and its fall is told by theory instead.
+    assert branch.point.inertia.negative[first - 1 : first + 1].tolist() == [3, 1]
+    assert branch.point.theory.falling[first - 1 : first + 1].tolist() == [0, 1]
     slopes = []
     for j in (first - 1, first):
         params = jax.tree.map(lambda x: x[j], branch.point.params)  # noqa: B023

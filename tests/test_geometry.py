@@ -57,6 +57,7 @@ def test_path_finds_the_rim_of_collapse(vaesurface, results):
     assert {one["kind"] for one in study.interactive} == {"surface", "spectrum"}
 
 
+@pytest.mark.slow
 def test_basin_puts_three_lengths_side_by_side(vaesurface, results):
     code, found, _ = vaesurface(f"basin --alpha 0.2 --runs 0 {COMMON} {results}")
     assert code == 0

@@ -156,6 +156,7 @@ def test_points_of_hundreds_of_parameters_are_proved_at_positive_alpha(find, n, 
     assert flat == 2 * int((np.asarray(point.params.weight) == 0).all(axis=1).sum())
 
 
+@pytest.mark.slow
 def test_a_row_at_zero_is_held_and_said_to_be(find):
     X = np.column_stack([data.gaussian(6, [3.0, 1.0], seed=0), np.full(6, 0.7)])
     problem, point = find(X, 1, 0.1, 0)

@@ -214,9 +214,13 @@ def test_the_sentence_on_figure_two_asks_for_growth(share, held):
 
 def test_equations_are_checked_on_every_pair():
     plain = SimpleNamespace(error=np.array([[0.9, 1.2], [0.5, np.nan]]))
-    variational = SimpleNamespace(error=np.array([[1.0, 1.0], [1.0, 1.0]]), gamma=np.array([[1.0, 0.9], [1.05, 9.0]]))
+    variational = SimpleNamespace(
+        error=np.array([[1.0, 1.0], [1.0, 1.0]]), error_std=np.full((2, 2), 0.05), gamma=np.array([[1.0, 0.9], [1.05, 9.0]])
+    )
     said = depth.checks(plain, variational)
-    assert "3 of 4 pairs" in said and "violated by 1, at worst by 20 %: there" in said
+    assert "3 of 4 pairs" in said and "violated by 1, at worst by 20 %, by more than 3 standard errors in 1: there" in said
+    wide = SimpleNamespace(**vars(variational) | {"error_std": np.full((2, 2), 0.1)})
+    assert "by more than 3 standard errors in 0. Eq. 10" in depth.checks(plain, wide)
     assert "met to 5 % in the median, 10 % at worst" in said
 
 

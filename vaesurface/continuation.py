@@ -4,8 +4,8 @@
 it passes folds. Folds and branch points are located as roots of the tangent's share of the value and of an eigenvalue of the
 Hessian; `switch` starts the branches that cross there. Arclength is measured in the parameters' natural sizes (`Problem.size`;
 those of one datum weigh 1/n) and in the span of the requested values. Directions that nothing drives (rows of the weight at
-zero, symmetries) are left where they are. A row that loses its effect on the way is at zero from there on, without an event,
-for nothing else changes that float64 shows.
+zero, symmetries) are left where they are. A row that loses its effect on the way is at zero from there on, without an event:
+the energy does not show it, the inertia may (`theory.dead_rows` tells why).
 
 >>> import jax.numpy as jnp
 >>> from vaesurface.problem import Problem
@@ -158,10 +158,10 @@ def follow(
     Newton's reach of a stationary point at the first of the requested values. The branch is followed, through folds, until
     it leaves their span; they are met as often as it passes them. direction: 1 sets out towards larger values, -1 towards
     smaller ones (default: towards the second). jump: go down from each fold, along the gradient just beyond it, past saddles,
-    and on from the minimum that this leads to. step and max_step: first and largest step in arclength; max_points: where to
-    stop.
-    Verdicts are those of `stationary.analyze` without a look along flat directions. Not for `jit`. Raises ValueError for
-    anything but one hyper-parameter with two different values, and where no stationary point is in reach.
+    and on from the minimum that this leads to, or from a saddle where no descent got past it. step and max_step: first and
+    largest step in arclength; max_points: where to stop. Verdicts are those of `stationary.analyze` without a look along flat
+    directions. Not for `jit`. Raises ValueError for anything but one hyper-parameter with two different values, and where no
+    stationary point is in reach.
     """
     name, values = _requested(parameter)
     params = getattr(point, "params", point)

@@ -29,6 +29,8 @@ MakeProblem = Callable[[Any], Problem]
 
 CORRECTIONS = 8  # Newton steps back to the branch; where more are needed the step was too long
 SHORTER = 0.99  # a parameter that so much of it would have no effect is at the end of its own
+LEAST = 1e-100  # share of a parameter that is not zero but has the effect of zero
+UNSEEN = 1e-10  # relative change of an energy in which rows without effect, and the rounding of both places, are
 SADDLES = 20  # passed at most on the way down
 DRIVEN = 1e-8  # share of the drive in the flat directions that is more than rounding
 LED = 0.1  # share of the row in them with which it leads there: at a branch point, along the kernel
@@ -73,7 +75,7 @@ class Lost(ArithmeticError):
 
 
 class Faded(Lost):
-    """Parameters have been set to zero on the way, as they have no effect any more: gone (p + 1,) bool."""
+    """Parameters are held at zero, as they have no effect any more: gone (p + 1,) bool."""
 
     def __init__(self, gone: np.ndarray) -> None:
         self.gone = gone
@@ -102,9 +104,11 @@ def correct(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
 
 
 def back(curve: Curve, base: Seen, z: np.ndarray, row: np.ndarray) -> Seen:
-    """`correct`, to a place with no more parameters at zero than base has. Raises Faded where there are more, and Lost."""
+    """`correct`, to a place where no more parameters are held at zero than at base. Raises Faded where there are, and Lost."""
     seen = correct(curve, z, row)
     gone = np.append((seen.z == 0)[:-1] & (base.z != 0)[:-1], False)
+    if gone.any():  # not those that just pass through zero
+        gone &= look(curve, np.where(gone, LEAST * base.z, seen.z), row).z == 0
     if gone.any():
         raise Faded(gone)
     return seen
@@ -114,16 +118,17 @@ def without(curve: Curve, base: Seen, gone: np.ndarray) -> Seen | None:
     """The branch as it goes on from base with some parameters at zero; None where they still have an effect.
 
     A row of the weight may shorten along a branch until its tails have no effect that float64 resolves: `settle` then sets it
-    to zero, a leap that no step is short enough for. All else goes on as if nothing had happened.
+    to zero, a leap that no step is short enough for. The energy does not show it, or this is not the branch.
     """
     row = np.where(gone, 0.0, base.weights * base.tangent)
     z = look(curve, np.where(gone, SHORTER * base.z, base.z), row).z
     if z[gone].any():
         return None
     try:
-        return correct(curve, z, row)
+        less = correct(curve, z, row)
     except Lost:
         return None
+    return less if abs(less.loss - base.loss) <= UNSEEN * max(1.0, abs(base.loss)) else None
 
 
 def bottom(curve: Curve, value: float, params: Params) -> Params | None:

@@ -96,7 +96,7 @@ class Descent(NamedTuple):
 class Density(NamedTuple):
     """Distribution of a Hessian's eigenvalues, by Gauss quadrature from m random vectors: nodes and weights (m, s).
 
-    A vector's weights add up to 1. Averages over vectors estimate averages over all p eigenvalues without bias.
+    A vector's weights add up to 1.
     """
 
     nodes: Array
@@ -105,10 +105,11 @@ class Density(NamedTuple):
     def mean(self, f: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Mean of an elementwise f over all eigenvalues, and its standard error.
 
-        f may be a polynomial of degree up to 2 s - 1. The share of eigenvalues in an interval, `mean(lambda x: x < 0)`, is as
-        uncertain, besides, as the weight of the nodes next to its ends.
+        Without bias for polynomials of degree up to 2 s - 1, and close to it for what they approximate. A share of eigenvalues,
+        as `mean(lambda x: x < -width)`, is as uncertain, besides, as the weight of the nodes next to the ends of the interval:
+        keep these out of a null space, by a `width` such as `band` gives.
         """
-        each = jnp.sum(self.weights * f(self.nodes), axis=1)
+        each = jnp.sum(self.weights * jnp.where(jnp.isnan(self.nodes), jnp.nan, f(self.nodes)), axis=1)
         return jnp.mean(each), jnp.std(each, ddof=1) / jnp.sqrt(1.0 * len(each))
 
     def at(self, x: ArrayLike, width: ArrayLike) -> Array:

@@ -256,7 +256,7 @@ def _pursue(
 def _off_rows(problem: Problem, params: Params) -> Params:
     """Down from falling rows at zero."""
     known: Any = problem.theory(params, jnp.asarray(0.0))  # type: ignore[misc]
-    return second_order.add(params, known.descent, jnp.where(known.falling > 0, 1.0, 0.0))
+    return second_order.add(params, known.descent, 1.0)
 
 
 def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> Transition:

@@ -36,9 +36,9 @@ class Rows(NamedTuple):
     """Rows of the weight at zero, where the energy is flat to all orders; what becomes of it there. All (d,) but one.
 
     dead: the row is zero. strict: zero is its strict minimum. falling: the energy falls along direction, a unit vector
-    (d, k), at all distances small enough: so no minimum. way (d, k): to the lowest place met along rays all around before a
-    rise that shows; drop: by how much that is lower; both zero where nothing is to rounding. A dead row that is neither
-    strict nor falling is undecided. Zeros where not falling.
+    (d, k), at all distances small enough: so no minimum. way (d, k): to the lowest of `GRID` places on each of several
+    rays before a rise that shows at one of them; drop: by how much that is lower; both zero where nothing is to rounding. A
+    dead row that is neither strict nor falling is undecided. Zeros where not falling.
     """
 
     dead: Array
@@ -99,8 +99,8 @@ def dead_rows(
 
     uncertainty: how far the stationary point that is meant may be, as the largest change of a parameter in units of its size
     (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs and deviations that so much, with a factor of two in
-    hand, could turn round decide nothing. noise: of the energy, by which a way out may rise. Everything may be
-    traced. Jitted; O(n d) in memory, O(n d k) in time.
+    hand, could turn round decide nothing. noise: of the energy, by which a way out may rise. All may be traced. Jitted;
+    O(n d) in memory, O(n d k) in time.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
@@ -121,7 +121,7 @@ def dead_rows(
     lines = jnp.asarray(np.concatenate([np.eye(latent), generic / np.linalg.norm(generic, axis=1, keepdims=True)]))
 
     def along(u: Array) -> tuple[Array, Array, Array]:
-        """For u and -u, (2, d): whether the row falls at first; the distance to the lowest place, and the drop there."""
+        """For u and -u, (2, d): whether the row falls at first; how far the lowest place before a rise is, and the drop."""
         center, spread = _projected(params, u)
         first = (spread >= (1.0 - tied) * jnp.max(spread))[:, None]
         side = jnp.where(jnp.abs(center) > unsigned, jnp.sign(center), 0.0)[:, None] * deviation

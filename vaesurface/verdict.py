@@ -250,9 +250,9 @@ def _known(p: StationaryPoint, theory: Theory) -> dict[str, str]:
     elif p.inertia.flat and p.kind == Kind.DEGENERATE:
         said["flat"] = f"not explained: {int(theory.dead_rows)} rows of the weight are at zero"
     if theory.falling > 0 and p.kind != Kind.NOT_STATIONARY:
-        how_far = (
-            f"by {float(theory.drop):.3g} in all before a rise that shows" if theory.drop > 0 else "by too little for float64"
-        )
+        how_far = "by too little for float64"
+        if theory.drop > 0:
+            how_far = f"by {float(theory.drop):.3g} in all at places on rays, none of which shows a rise before"
         said["rows"] = (
             f"proved: the energy falls as {int(theory.falling)} of the {int(theory.dead_rows)} rows at zero leave it, at "
             f"first by less than any power of the distance; {how_far}"
