@@ -60,6 +60,7 @@ def escape(problem, params, **how):
     return point
 
 
+@pytest.mark.slow
 def test_products_alone_lead_out_of_collapse_and_call_dead_units_a_plateau():
     problem = MAKES["mlp"](X, nodes=NODES)
     free = escape(problem, problem.collapsed(), dense=0)
