@@ -113,6 +113,11 @@ def test_the_widest_posterior_decides_and_then_the_farthest_mean():
     assert found.falling.all() and found.direction[0, 0] == 1.0
     assert 0 < found.drop[0] < 1e-20
     assert energy_of_row(X, point(X, mean, std, [0]), 0, [1.0], 3 * found.way[0, 0]) > 0
+    # The other way the energy rises at first, by less than any rounding of it, and falls far: so descent goes there.
+    other = rows.dead_rows(X, point(X, mean, std, [0]), ALPHA, GAMMA, noise=1e-14)
+    assert other.falling.all() and other.direction[0, 0] == 1.0 and other.way[0, 0] < 0
+    assert -energy_of_row(X, point(X, mean, std, [0]), 0, [-1.0], -other.way[0, 0]) == pytest.approx(float(other.drop[0]))
+    assert other.drop[0] > 0.1
 
     # Not so where the widest datum is at the bias, or at mean zero, or two equally wide ones disagree.
     X = np.array([[0.0], [-2.0], [2.0]])
