@@ -163,7 +163,7 @@ def _say(axes: Axes, leaves: Sequence[tuple[float, float, float, str]]) -> None:
     crowd = len(leaves) > LABELED
     if crowd and hidden.any():
         corner: Any = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "right", "path_effects": HALO}
-        axes.annotate(f"{hidden.sum()} barriers too low to be seen", (0.98, 0), (0, 4), size="small", **corner)
+        axes.annotate(f"{hidden.sum()} barriers too low to be seen", (0.95, 0), (0, 4), size="small", **corner)
     texts = []
     for (x, foot, top, label), low in zip(leaves, hidden & (not crowd), strict=True):
         if low:
