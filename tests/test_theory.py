@@ -88,7 +88,7 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
     problem = vae.threshold_vae(X, 2, 0.2)
     params = problem.init(jax.random.key(0), 0.8)
     whole = bordered.factor(problem.structure, params)
-    for batch_size in (4, 8):  # the last batch is full for neither
+    for batch_size in (1, 4, 8):  # the last batch is full for none of the larger ones
         parts = bordered.factor(problem.structure, params, batch_size)
         for x, y in zip(jax.tree.leaves((parts.gradient, parts.eigenvalues)), jax.tree.leaves(whole[:2]), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-12)
@@ -148,6 +148,15 @@ def test_a_large_beta_leaves_a_finite_minimum_where_the_latents_span_the_data(ju
         lowest = min(theory.stationary_points(X, K, beta=beta), key=lambda expected: expected.loss)
         assert lowest.loss == pytest.approx(float(theory.global_minimum(X, K, beta=beta)), abs=1e-12)
         assert judge[False](X, np.nan, beta, lowest.params).label == "global optimum"
+
+
+@pytest.mark.slow
+def test_starts_reach_the_finite_minimum_of_a_large_beta():
+    X = data.gaussian(12, [1.5, 0.7], seed=0)
+    for beta in (1.5, 2.5):
+        found = stationary.find(vae.threshold_vae(X, 2, 0.0, beta=beta), jax.random.key(0), 0.7)
+        assert found.loss == pytest.approx(float(theory.global_minimum(X, 2, beta=beta)), abs=1e-9)
+        assert found.label.startswith("global optimum")
 
 
 def test_bordered_inertia_needs_structure():
