@@ -1,4 +1,6 @@
-"""Networks as functions: shapes, XLA's own convolution as an oracle, symmetries, what is switched off."""
+"""Networks as functions: shapes, XLA's own convolution as an oracle, symmetries, what is switched
+off.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +37,16 @@ def run(made, pair):
 def case(request):
     made = MADE[request.param]
     pair = made.init(jax.random.key(0), jnp.float64)
-    noise = jax.tree.map(lambda a: jnp.asarray(0.3 * np.random.default_rng(a.size).normal(size=a.shape)), pair)
+    noise = jax.tree.map(
+        lambda a: jnp.asarray(0.3 * np.random.default_rng(a.size).normal(size=a.shape)), pair
+    )
     # No bias at zero and no head, as after training.
-    return request.param, made, jax.tree.map(jnp.add, pair, noise), jax.jit(lambda pair: run(made, pair))
+    return (
+        request.param,
+        made,
+        jax.tree.map(jnp.add, pair, noise),
+        jax.jit(lambda pair: run(made, pair)),
+    )
 
 
 def test_shapes_and_dtypes_follow_the_weights(case):
@@ -76,7 +85,13 @@ def test_units_rescale_without_effect_and_all_such_directions_are_known(case):
     assert curvature.symmetries(made.symmetry, pair) == UNITS[name]
     t = jnp.asarray(np.random.default_rng(1).normal(size=UNITS[name]))
     moved = made.symmetry.move(pair, t)
-    assert max(float(jnp.max(jnp.abs(a - b))) for a, b in zip(*map(jax.tree.leaves, (pair, moved)), strict=True)) > 0.1
+    assert (
+        max(
+            float(jnp.max(jnp.abs(a - b)))
+            for a, b in zip(*map(jax.tree.leaves, (pair, moved)), strict=True)
+        )
+        > 0.1
+    )
     for a, b in zip(reconstruct(moved), reconstruct(pair), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
     jax.tree.map(np.testing.assert_array_equal, made.symmetry.move(pair, 0 * t), pair)
@@ -84,7 +99,9 @@ def test_units_rescale_without_effect_and_all_such_directions_are_known(case):
 
 def test_dead_means_that_no_unit_of_the_decoder_fires():
     for made in (MADE["mlp"], MADE["conv"], MADE["resnet"]):
-        _, decoder = made.silence(*made.init(jax.random.key(1), jnp.float64), jnp.zeros(32), dead=True)
+        _, decoder = made.silence(
+            *made.init(jax.random.key(1), jnp.float64), jnp.zeros(32), dead=True
+        )
         live = decoder | {"out": jax.tree.map(jnp.ones_like, decoder["out"])}
         z = jnp.asarray(np.random.default_rng(0).normal(size=(20, LATENT)))
         assert not jnp.any(made.decode(live, z))
@@ -92,22 +109,30 @@ def test_dead_means_that_no_unit_of_the_decoder_fires():
 
 def test_convolution_is_that_of_xla():
     rng = np.random.default_rng(0)
-    maps, kernel = jnp.asarray(rng.normal(size=(2, 3, 5, 2))), jnp.asarray(rng.normal(size=(3, 3, 2, 4)))
+    maps, kernel = (
+        jnp.asarray(rng.normal(size=(2, 3, 5, 2))),
+        jnp.asarray(rng.normal(size=(3, 3, 2, 4))),
+    )
     layer = nnx.Conv(2, 4, (3, 3), param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     layer.kernel[...] = kernel
-    np.testing.assert_allclose(architecture._correlate(maps, kernel), layer(maps), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        architecture._correlate(maps, kernel), layer(maps), rtol=1e-12, atol=1e-13
+    )
 
 
 def test_images_are_channel_major_and_a_pixel_stays_near_itself():
-    # A change of one pixel of one channel reaches maps around it only: on the way down by one pixel per layer.
+    # A change of one pixel of one channel reaches maps around it only: on the way down by one pixel
+    # per layer.
     made = architecture.conv((2, 8, 8), 1, convs=1, scales=1, channels=2)
     encoder, _ = made.init(jax.random.key(0), jnp.float64)
     spread = jax.random.normal(jax.random.key(1), encoder["mean"]["kernel"].shape, jnp.float64)
     encoder = encoder | {"mean": encoder["mean"] | {"kernel": spread}}
     image = jnp.zeros((2, 8, 8)).at[1, 6, 1].set(1.0).reshape(1, -1)
-    maps = jax.grad(lambda kernel: made.encode(encoder | {"mean": encoder["mean"] | {"kernel": kernel}}, image)[0][0, 0])(
-        spread
-    )
+    maps = jax.grad(
+        lambda kernel: made.encode(encoder | {"mean": encoder["mean"] | {"kernel": kernel}}, image)[
+            0
+        ][0, 0]
+    )(spread)
     rows, columns, _ = np.nonzero(np.asarray(maps).reshape(4, 4, 2))
     assert set(rows) <= {2, 3} and set(columns) <= {0, 1} and len(rows)
 
@@ -120,7 +145,8 @@ def test_he_scale_keeps_the_size_of_what_goes_through():
     y = wide.decode(pair[1], jax.random.normal(jax.random.key(2), (64, 300), jnp.float32))
     ratios = [float(jnp.mean(a**2)) for a in (mean, y)]
     print("mean square of the posterior means and of the output, for 1:", ratios)
-    # He: the second moment of what a ReLU layer gets is that of what it hands on; the first, linear one doubles it.
+    # He: the second moment of what a ReLU layer gets is that of what it hands on; the first, linear
+    # one doubles it.
     assert all(0.8 < r < 4 for r in ratios)
     assert not jnp.any(log_std)
 
@@ -132,5 +158,7 @@ def test_arguments_alike_make_one_object_and_errors_are_one_line():
         architecture.mlp(4, 2, depth=-1)
     with pytest.raises(ValueError, match="expected latent >= 1, got 0"):
         architecture.conv(SHAPE, 0)
-    with pytest.raises(ValueError, match=r"sides divisible by 8, got \(2, 4, 4\); use fewer scales"):
+    with pytest.raises(
+        ValueError, match=r"sides divisible by 8, got \(2, 4, 4\); use fewer scales"
+    ):
         architecture.resnet(SHAPE, 2, scales=3)

@@ -1,4 +1,6 @@
-"""Basins are as wide and as large as closed forms say; noise moves nothing that no draw lifts over the threshold."""
+"""Basins are as wide and as large as closed forms say; noise moves nothing that no draw lifts over
+the threshold.
+"""
 
 from functools import partial
 
@@ -24,18 +26,24 @@ def double_well(w):
 
 WELLS = Problem(loss=double_well)
 TURN = jnp.array([[0.8, -0.6], [0.6, 0.8]])
-TILTED = Problem(loss=lambda w: double_well(TURN @ w) + 0.3 * (TURN @ w)[0])  # turned, and higher on the right
+TILTED = Problem(
+    loss=lambda w: double_well(TURN @ w) + 0.3 * (TURN @ w)[0]
+)  # turned, and higher on the right
 RESOLVED = 2.0**-12  # of a bracket, after the default number of halvings
 
 
 @pytest.fixture(scope="module")
 def widths():
-    """Of the antipodal data's collapsed point along its principal direction, at any alpha: one program."""
+    """Of the antipodal data's collapsed point along its principal direction, at any alpha: one
+    program.
+    """
 
     def run(alpha):
         problem = vae.threshold_vae(X, 1, alpha)
         lengths = alpha * jnp.array([0.3, 0.6, 0.7, 1.0])
-        return problem, basin.width(problem, problem.collapsed(), basin.principal(problem, 1), lengths)
+        return problem, basin.width(
+            problem, problem.collapsed(), basin.principal(problem, 1), lengths
+        )
 
     return run
 
@@ -48,7 +56,9 @@ def test_a_double_well_is_as_wide_as_the_way_to_its_ridge(flow):
         assert np.all((found.inner[:2] <= 1.0) & (found.outer[:2] >= 1.0))
         np.testing.assert_allclose(found.outer[:2] - found.inner[:2], (3.0 - 0.9) * RESOLVED)
     else:  # Newton's method leads from near the ridge to the saddle on it, which is no return
-        assert np.all((found.inner[:2] > 0.5) & (found.inner[:2] < found.outer[:2]) & (found.outer[:2] <= 1.0))
+        assert np.all(
+            (found.inner[:2] > 0.5) & (found.inner[:2] < found.outer[:2]) & (found.outer[:2] <= 1.0)
+        )
     assert (found.inner[2], found.outer[2]) == (3.0, np.inf)  # no ridge on that side
     assert np.all(found.crossing == np.inf)  # nothing is lower than this minimum
     np.testing.assert_allclose(found.params, LEFT[None] + found.inner[:, None] * directions)
@@ -58,21 +68,37 @@ def test_a_double_well_is_as_wide_as_the_way_to_its_ridge(flow):
 def test_an_oblique_ridge_and_the_place_beyond_it_where_starts_are_lower_than_the_minimum():
     low, top, high = np.sort(np.roots([4.0, 0.0, -4.0, 0.3]))  # of the derivative along the valley
     minimum = TURN.T @ jnp.array([high, 0.0])
-    directions = jnp.stack([jnp.array([-1.0, 0.0]), TURN.T @ jnp.array([-1.0, 0.0])])  # cosines with the valley: 0.8 and 1
+    directions = jnp.stack(
+        [jnp.array([-1.0, 0.0]), TURN.T @ jnp.array([-1.0, 0.0])]
+    )  # cosines with the valley: 0.8 and 1
     found = basin.width(TILTED, minimum, directions, jnp.linspace(0.2, 2.0, 10))
     ridge = (high - top) / np.array([0.8, 1.0])
     assert np.all((found.inner <= ridge) & (ridge <= found.outer))
-    value = lambda t: ((x := high - 0.8 * t) ** 2 - 1) ** 2 + 3 * (0.6 * t) ** 2 + 0.3 * x  # noqa: E731
-    valley = lambda x: (x**2 - 1) ** 2 + 0.3 * x  # noqa: E731
-    assert min(value(t) for t in np.linspace(0.01, 2.0, 500)) > value(0.0) and valley(low) < valley(high)
+
+    def value(t):
+        return ((x := high - 0.8 * t) ** 2 - 1) ** 2 + 3 * (0.6 * t) ** 2 + 0.3 * x
+
+    def valley(x):
+        return (x**2 - 1) ** 2 + 0.3 * x
+
+    assert min(value(t) for t in np.linspace(0.01, 2.0, 500)) > value(0.0) and valley(low) < valley(
+        high
+    )
     assert found.crossing[0] == np.inf  # this line leaves the valley too far
-    crossing = np.roots(np.polysub([1.0, 0.0, -2.0, 0.3, 1.0], [valley(high)]))  # twice high, and where the level is met again
+    crossing = np.roots(
+        np.polysub([1.0, 0.0, -2.0, 0.3, 1.0], [valley(high)])
+    )  # twice high, and where the level is met again
     first = max(x.real for x in crossing if x.real < high - 1e-3)
     assert found.crossing[1] == pytest.approx(high - first, abs=0.2 * RESOLVED)
 
 
 def test_where_nothing_returns_the_width_is_zero():
-    none = basin.width(WELLS, jnp.zeros(2), jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]]), jnp.array([0.1, 0.5, 1.0]))
+    none = basin.width(
+        WELLS,
+        jnp.zeros(2),
+        jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]]),
+        jnp.array([0.1, 0.5, 1.0]),
+    )
     assert np.all(none.inner == 0.0) and np.all(none.distance == 0.0)
     np.testing.assert_allclose(none.outer, 0.1 * RESOLVED)
     with pytest.raises(ValueError, match="expected lengths ascending from above 0, got"):
@@ -80,7 +106,9 @@ def test_where_nothing_returns_the_width_is_zero():
 
 
 def reduced(alpha):
-    """The antipodal saddle by itself: W = (w, w), means (m, -m), deviations s, b = 0; best m, s and gamma for each w."""
+    """The antipodal saddle by itself: W = (w, w), means (m, -m), deviations s, b = 0; best m, s and
+    gamma for each w.
+    """
 
     def best(w):
         def energy(v):
@@ -91,9 +119,16 @@ def reduced(alpha):
             error = 1 - 2 * first + second  # per feature; the best gamma is this
             return 2 * np.log1p(error - 1) + 2 + s**2 - 2 * v[1] + m**2 - 3
 
-        return minimize(energy, [0.3 * w, 0.0], tol=1e-14, method="Nelder-Mead", options={"xatol": 1e-9}).fun
+        return minimize(
+            energy, [0.3 * w, 0.0], tol=1e-14, method="Nelder-Mead", options={"xatol": 1e-9}
+        ).fun
 
-    return minimize_scalar(lambda w: -best(w), bounds=(0.6 * alpha, 0.72 * alpha), options={"xatol": 1e-7}, method="bounded").x
+    return minimize_scalar(
+        lambda w: -best(w),
+        bounds=(0.6 * alpha, 0.72 * alpha),
+        options={"xatol": 1e-7},
+        method="bounded",
+    ).x
 
 
 @pytest.mark.slow
@@ -101,20 +136,32 @@ def test_the_collapsed_basin_ends_at_the_saddle_and_the_certificate_reaches_beyo
     problem, found = widths(0.5)
     saddle = reduced(0.5)
     print("width / alpha:", float(found.inner[0]) / 0.5, "saddle:", saddle / 0.5)
-    assert found.inner[0] == pytest.approx(saddle, rel=2e-3)  # gamma starts at collapse here, and is best there
+    assert found.inner[0] == pytest.approx(
+        saddle, rel=2e-3
+    )  # gamma starts at collapse here, and is best there
     weight = jnp.full((2, 1), saddle)
     sides = basin.compare(problem, found, problem.collapsed()._replace(weight=weight))
-    assert (sides.radius, sides.saddle) == (pytest.approx(float(theory.collapse_radius(X, 0.5).radius), rel=1e-12), saddle)
+    assert (sides.radius, sides.saddle) == (
+        pytest.approx(float(theory.collapse_radius(X, 0.5).radius), rel=1e-12),
+        saddle,
+    )
     assert sides.certified and sides.descent and not sides.returns and not sides.ordered
     assert sides.width[1] < sides.radius < sides.crossing
-    with pytest.raises(ValueError, match="expected a threshold VAE's problem, got one without recipe"):
+    with pytest.raises(
+        ValueError, match="expected a threshold VAE's problem, got one without recipe"
+    ):
         basin.compare(WELLS, found, problem.collapsed())
 
 
 def test_for_small_alpha_width_and_crossing_take_the_values_of_the_limit(widths):
-    # Energy over alpha^2 at w = alpha / a, best mean, sigma = 1, gamma = 1: its crest is the saddle, its root the radius.
-    height = lambda a: (4 * ((1 + a * a) * norm.sf(a) - a * norm.pdf(a)) - 16 * norm.sf(a) ** 2) / a**2  # noqa: E731
-    crest = minimize_scalar(lambda a: -height(a), bounds=(1.3, 2.5), options={"xatol": 1e-10}, method="bounded").x
+    # Energy over alpha^2 at w = alpha / a, best mean, sigma = 1, gamma = 1: its crest is the
+    # saddle, its root the radius.
+    def height(a):
+        return (4 * ((1 + a * a) * norm.sf(a) - a * norm.pdf(a)) - 16 * norm.sf(a) ** 2) / a**2
+
+    crest = minimize_scalar(
+        lambda a: -height(a), bounds=(1.3, 2.5), options={"xatol": 1e-10}, method="bounded"
+    ).x
     for alpha in (1e-2, 1e-3):
         _, found = widths(alpha)
         assert found.inner[0] <= alpha / crest <= found.outer[0]
@@ -131,7 +178,10 @@ def test_principal_directions_are_the_datas_and_row_norms_their_unit():
     np.testing.assert_allclose(np.abs(w).max(axis=1), 1.0)
     covariance = Z.T @ Z / 14
     np.testing.assert_allclose(w @ covariance, np.array([[3.0], [1.5]]) * w, atol=1e-12)
-    assert not any(np.any(x) for x in (found.weight[:, :, 1], found.bias, found.log_gamma, found.mean, found.log_std))
+    assert not any(
+        np.any(x)
+        for x in (found.weight[:, :, 1], found.bias, found.log_gamma, found.mean, found.log_std)
+    )
     with pytest.raises(ValueError, match="with at least 5 >= 1 features, got 4 features"):
         basin.principal(problem, 5)
     with pytest.raises(ValueError, match="got no data"):
@@ -151,7 +201,10 @@ def shifted(problem, key, scale):
     [
         basin.gradient_flow,
         basin.optimized(optimize.adam(800, 0.01)),
-        basin.noisy(optimize.descend_noisily(optax.sgd(0.01), 2000, "descent"), partial(shake, strength=0.01)),
+        basin.noisy(
+            optimize.descend_noisily(optax.sgd(0.01), 2000, "descent"),
+            partial(shake, strength=0.01),
+        ),
     ],
     ids=["flow", "Adam", "noise"],
 )
@@ -169,13 +222,17 @@ def test_a_basins_volume_is_the_probability_of_starting_on_its_side(flow):
 
 def test_strong_noise_makes_runs_forget_where_they_began():
     keys = jax.random.split(jax.random.key(1), 40)
-    flow = basin.noisy(optimize.descend_noisily(optax.sgd(0.02), 2000, "descent"), partial(shake, strength=20.0))
+    flow = basin.noisy(
+        optimize.descend_noisily(optax.sgd(0.02), 2000, "descent"), partial(shake, strength=20.0)
+    )
     counted = basin.volume(basin.ends(WELLS, keys, 0.0, flow, lambda *_: LEFT, LEFT))
     assert counted.low < 0.5 < counted.high
 
 
 def test_an_interval_for_a_share_of_all_or_none_is_clopper_and_pearsons():
-    ends = lambda hit: basin.Ends(None, np.zeros(40), np.full(40, hit), np.full(40, not hit))  # noqa: E731
+    def ends(hit):
+        return basin.Ends(None, np.zeros(40), np.full(40, hit), np.full(40, not hit))
+
     every, none = basin.volume(ends(True)), basin.volume(ends(False))
     assert (every.share, every.low, every.high) == (1.0, pytest.approx(0.025 ** (1 / 40)), 1.0)
     assert (none.below, none.low, none.high) == (40, 0.0, pytest.approx(1 - every.low))
@@ -193,7 +250,9 @@ Z = data.gaussian(14, [3.0, 1.5, 0.6, 0.3], seed=3)
 
 @jax.jit
 def generic(alpha, gamma):
-    """A point without symmetry, a problem with all hyper-parameters off their defaults, and its exact energy and gradient."""
+    """A point without symmetry, a problem with all hyper-parameters off their defaults, and its
+    exact energy and gradient.
+    """
     problem = vae.threshold_vae(Z, 2, alpha, gamma, 1.5)
     params = problem.init(jax.random.key(3), 1.0)
     params = params._replace(bias=params.bias + 0.1, log_std=params.mean - 0.3)
@@ -210,7 +269,10 @@ def test_the_sampled_energy_and_its_gradient_are_unbiased(samples, batch):
     def statistics(keys):
         draw = jax.value_and_grad(lambda w, key: vae.sampled_loss(problem, w, key, samples, batch))
         values = jax.lax.map(lambda key: draw(params, key), keys, batch_size=1000)
-        return [jax.tree.map(f, values) for f in (lambda x: x.mean(axis=0), lambda x: x.std(axis=0) / np.sqrt(draws))]
+        return [
+            jax.tree.map(f, values)
+            for f in (lambda x: x.mean(axis=0), lambda x: x.std(axis=0) / np.sqrt(draws))
+        ]
 
     (mean, slope), (error, spread) = statistics(jax.random.split(jax.random.key(0), draws))
     print(f"{mean} -+ {error}, exactly {energy}")
@@ -248,7 +310,9 @@ def test_noise_leaves_a_weight_alone_that_no_draw_lifts_over_the_threshold():
         assert np.all(end.weight == weight)
         assert np.any(end.bias != collapsed.bias)  # mini-batches did shake the rest
     assert not np.any(run(0.4, 20 * within).weight == 20 * within)
-    assert not np.any(run(0.0, 0 * within).weight == 0)  # without a threshold every draw moves the weight, at zero too
+    assert not np.any(
+        run(0.0, 0 * within).weight == 0
+    )  # without a threshold every draw moves the weight, at zero too
 
 
 def test_a_noisy_run_needs_steps():

@@ -1,6 +1,8 @@
-"""A census of the affine model's stationary points: every index against closed forms, the bordered and the dense Hessian.
+"""A census of the affine model's stationary points: every index against closed forms, the bordered
+and the dense Hessian.
 
-Spectra are generic: eigenvalues differ from each other and from beta gamma by at least MARGIN of themselves.
+Spectra are generic: eigenvalues differ from each other and from beta gamma by at least MARGIN of
+themselves.
 """
 
 import jax
@@ -35,7 +37,9 @@ def spectrum(rng, d):
 
 
 def cases(d, k, learned, count, seed):
-    """Up to two random stationary points each of random (X, gamma, beta), stacked: (X, gamma, beta, params), loss, negative."""
+    """Up to two random stationary points each of random (X, gamma, beta), stacked: (X, gamma, beta,
+    params), loss, negative.
+    """
     rng = np.random.default_rng([d, k, learned, seed])
     found = []
     while len(found) < count:
@@ -46,7 +50,9 @@ def cases(d, k, learned, count, seed):
         for point in theory.stationary_points(X, k, gamma, beta):
             g = gamma if gamma is not None else np.exp(float(point.params.log_gamma))
             if np.min(np.abs(values / (beta * g) - 1)) > MARGIN:
-                generic.append(((X, 1.0 if learned else gamma, beta, point.params), point.loss, point.negative))
+                generic.append(
+                    ((X, 1.0 if learned else gamma, beta, point.params), point.loss, point.negative)
+                )
         found += [generic[i] for i in rng.permutation(len(generic))[:2]]
     points, losses, negative = zip(*found[:count], strict=True)
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *points)
@@ -54,7 +60,9 @@ def cases(d, k, learned, count, seed):
 
 
 def counts(d, k, learned):
-    """Energy, gradient norm, bordered count, whether it is reliable, and dense count of stacked cases of one shape."""
+    """Energy, gradient norm, bordered count, whether it is reliable, and dense count of stacked
+    cases of one shape.
+    """
 
     def one(case):
         X, gamma, beta, params = case
@@ -82,7 +90,10 @@ def test_no_affine_stationary_point_is_miscounted_by_the_bordered_or_the_dense_h
         wrong["dense"] += int((dense.negative != negative).sum())
         wrong["flat"] += int(((by_structure.flat != 0) | (dense.flat != 0)).sum())
         wrong["unreliable"] += int((~reliable).sum())
-    print(f"{total} cases, largest index {largest}; miscounted: {wrong}; largest gradient norm, energy error: {worst}")
+    print(
+        f"{total} cases, largest index {largest}; miscounted: {wrong}; largest gradient norm, "
+        f"energy error: {worst}"
+    )
     assert total >= 1000
     assert wrong == {"bordered": 0, "dense": 0, "flat": 0, "unreliable": 0}
     assert worst[0] < 1e-9
@@ -90,13 +101,20 @@ def test_no_affine_stationary_point_is_miscounted_by_the_bordered_or_the_dense_h
 
 
 def profile(X, flat, k):
-    """Energy of (W, b, log gamma) in a row, at the best posterior with a diagonal covariance and beta = 1."""
+    """Energy of (W, b, log gamma) in a row, at the best posterior with a diagonal covariance and
+    beta = 1.
+    """
     d = X.shape[1]
     weight, bias, gamma = flat[: d * k].reshape(d, k), flat[d * k : -1], jnp.exp(flat[-1])
     residual = X - bias[None]
     covariance = gamma * jnp.eye(d) + weight @ weight.T
     distances = jnp.sum(residual * jnp.linalg.solve(covariance, residual.T).T, axis=1)
-    return jnp.mean(distances) + d * flat[-1] + k + jnp.sum(jnp.log1p(jnp.sum(weight**2, axis=0) / gamma))
+    return (
+        jnp.mean(distances)
+        + d * flat[-1]
+        + k
+        + jnp.sum(jnp.log1p(jnp.sum(weight**2, axis=0) / gamma))
+    )
 
 
 def best_posterior(X, weight, bias, log_gamma):
@@ -110,19 +128,29 @@ def best_posterior(X, weight, bias, log_gamma):
 
 @pytest.fixture(scope="module")
 def judged(request):
-    """d, k, and what find makes of stacked starts: a point each, the eigenvalues of the profile's Hessian and its energy."""
+    """d, k, and what find makes of stacked starts: a point each, the eigenvalues of the profile's
+    Hessian and its energy.
+    """
     d, k = request.param
 
     def one(X, start):
         problem = vae.threshold_vae(X, k, 0.0)._replace(init=lambda key, scale: start, recipe=None)
         point = stationary.find(problem, jax.random.key(0), optimizer=STAY)
-        flat = jnp.concatenate([point.params.weight.ravel(), point.params.bias, point.params.log_gamma[None]])
-        return point, jnp.linalg.eigvalsh(jax.hessian(lambda w: profile(X, w, k))(flat)), profile(X, flat, k)
+        flat = jnp.concatenate(
+            [point.params.weight.ravel(), point.params.bias, point.params.log_gamma[None]]
+        )
+        return (
+            point,
+            jnp.linalg.eigvalsh(jax.hessian(lambda w: profile(X, w, k))(flat)),
+            profile(X, flat, k),
+        )
 
     def judge(X, starts):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
         point, eigenvalues, energy = jax.tree.map(np.asarray, run(X, stacked))
-        np.testing.assert_allclose(point.loss, energy, atol=1e-12)  # the posterior is the best one there
+        np.testing.assert_allclose(
+            point.loss, energy, atol=1e-12
+        )  # the posterior is the best one there
         return point, eigenvalues
 
     run = jax.jit(lambda X, starts: jax.lax.map(lambda start: one(X, start), starts))
@@ -141,12 +169,16 @@ SHIFTS = (0.003, 0.01, 0.03)
 
 @pytest.mark.parametrize(
     "judged",
-    [pytest.param((4, 2), id="two latents", marks=pytest.mark.slow), pytest.param((5, 3), id="three latents")],
+    [
+        pytest.param((4, 2), id="two latents", marks=pytest.mark.slow),
+        pytest.param((5, 3), id="three latents"),
+    ],
     indirect=True,
 )
 def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessian(judged):
-    # Principal columns turned by 45 degrees in the plane of the first two latents lie near a stationary point at which
-    # lambda_i and lambda_j both become the square of the mean of their roots: that is what the energy shows.
+    # Principal columns turned by 45 degrees in the plane of the first two latents lie near a
+    # stationary point at which lambda_i and lambda_j both become the square of the mean of their
+    # roots: that is what the energy shows.
     d, k, judge = judged
     turn = np.eye(k)
     turn[:2, :2] = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
@@ -159,10 +191,15 @@ def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessi
         starts, expected = [], []
         for i in range(STARTS):
             e, size = points[i // len(SHIFTS) % len(points)], SHIFTS[i % len(SHIFTS)]
-            near = [x + size * rng.normal(size=x.shape) for x in (e.params.weight @ turn, e.params.bias, e.params.log_gamma)]
+            near = [
+                x + size * rng.normal(size=x.shape)
+                for x in (e.params.weight @ turn, e.params.bias, e.params.log_gamma)
+            ]
             starts.append(best_posterior(X, *map(jnp.asarray, near)))
             first, second = values[list(e.retained[:2])]
-            expected.append(e.loss + 4 * np.log((np.sqrt(first) + np.sqrt(second)) / 2) - np.log(first * second))
+            expected.append(
+                e.loss + 4 * np.log((np.sqrt(first) + np.sqrt(second)) / 2) - np.log(first * second)
+            )
         point, eigenvalues = judge(X, starts)
         for i, label in enumerate(point.label):
             negative = int((eigenvalues[i] < 0).sum())
@@ -173,17 +210,25 @@ def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessi
             assert label == f"saddle of index {negative}"
             assert point.inertia.negative[i] == negative > 0
             assert point.inertia.flat[i] == 0
-            assert np.abs(eigenvalues[i]).min() > 1e-6  # far from where the sign could be rounding's
+            assert (
+                np.abs(eigenvalues[i]).min() > 1e-6
+            )  # far from where the sign could be rounding's
             assert point.loss[i] == pytest.approx(expected[i], abs=1e-11)
             indices[negative] = indices.get(negative, 0) + 1
         assert all(skew(w) < 1e-6 for w in point.params.weight[point.kind == Kind.MINIMUM])
-    print(f"{rotated} of {6 * STARTS} starts ended at a rotated saddle; index -> how many:", dict(sorted(indices.items())))
+    print(
+        f"{rotated} of {6 * STARTS} starts ended at a rotated saddle; index -> how many:",
+        dict(sorted(indices.items())),
+    )
     assert rotated >= STARTS
 
 
 @pytest.mark.parametrize("judged", [(5, 3)], indirect=True, ids=["three latents"])
-def test_three_latents_rotated_together_form_a_curve_of_saddles_whose_index_is_a_lower_bound(judged):
-    # All columns are equally long there: two conditions on a rotation with three angles leave a curve of constant energy.
+def test_three_latents_rotated_together_form_a_curve_of_saddles_whose_index_is_a_lower_bound(
+    judged,
+):
+    # All columns are equally long there: two conditions on a rotation with three angles leave a
+    # curve of constant energy.
     d, k, judge = judged
     values = np.array([4.0, 3.0, 2.0, 0.3, 0.2])
     X = jnp.asarray(data.gaussian(d + 2, values, seed=0))
@@ -199,15 +244,22 @@ def test_three_latents_rotated_together_form_a_curve_of_saddles_whose_index_is_a
     starts = []
     for seed in range(STARTS):
         rng = np.random.default_rng(seed)
-        angles = least_squares(differences, rng.normal(size=3), xtol=1e-15, ftol=1e-15, gtol=1e-15).x
+        angles = least_squares(
+            differences, rng.normal(size=3), xtol=1e-15, ftol=1e-15, gtol=1e-15
+        ).x
         weight = directions * np.sqrt(squares) @ Rotation.from_rotvec(angles).as_matrix().T
         weight = weight + (1e-3 * rng.normal(size=weight.shape) if seed % 2 else 0.0)
         starts.append(best_posterior(X, jnp.asarray(weight), jnp.zeros(d), jnp.log(gamma)))
     point, eigenvalues = judge(X, starts)
     excess = 6 * np.log(roots.mean()) - np.log(values[:k]).sum()
-    np.testing.assert_allclose(point.loss, float(theory.global_minimum(np.asarray(X), k)) + excess, atol=1e-11)
+    np.testing.assert_allclose(
+        point.loss, float(theory.global_minimum(np.asarray(X), k)) + excess, atol=1e-11
+    )
     assert set(point.label) == {"saddle of index 2 or more"}
     assert (point.inertia.flat == 1).all()
     assert ((eigenvalues < -1e-6).sum(axis=1) == 2).all()
     assert ((np.abs(eigenvalues) < 1e-9).sum(axis=1) == 1).all()
-    print("W^T W off its diagonal along the curve, relative:", *(f"{skew(w):.3f}" for w in point.params.weight[::2]))
+    print(
+        "W^T W off its diagonal along the curve, relative:",
+        *(f"{skew(w):.3f}" for w in point.params.weight[::2]),
+    )

@@ -1,4 +1,6 @@
-"""The command line as a user meets it: results, JSON, exit codes, one line per error, nothing lost."""
+"""The command line as a user meets it: results, JSON, exit codes, one line per error, nothing
+lost.
+"""
 
 import json
 import subprocess
@@ -11,7 +13,10 @@ import xarray as xr
 from vaesurface import cli, data, report, store
 
 SMALL = {"alpha": [0.0, 0.4], "scale": [0.05, 1.0], "seeds": 2, "limit": 12, "steps": 300}
-SWEEP = "sweep --data digits-4x4 --limit 12 --latent 1 --alpha 0,0.4 --scale 0.05,1 --seeds 2 --steps 300 --json --out"
+SWEEP = (
+    "sweep --data digits-4x4 --limit 12 --latent 1 --alpha 0,0.4 --scale 0.05,1 --seeds 2 "
+    "--steps 300 --json --out"
+)
 
 
 @pytest.fixture
@@ -47,8 +52,16 @@ def test_every_verb_has_help_with_an_example_and_the_common_options(vaesurface, 
 
 
 def test_help_and_the_package_load_nothing_heavy():
-    probe = "import sys, vaesurface, vaesurface.cli; print([m for m in ('jax', 'xarray', 'matplotlib') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout == "[]\n"
+    probe = (
+        "import sys, vaesurface, vaesurface.cli; print([m for m in ('jax', 'xarray', "
+        "'matplotlib') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, monkeypatch):
@@ -64,8 +77,13 @@ def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, mo
     for alpha in SMALL["alpha"]:
         here = labelled.sel(alpha=alpha)
         count = int((here.theory_collapsed & (here.kind != 0)).sum())
-        assert any(f"At alpha = {alpha:g}, {count} of 4 starts collapse" in line for line in result["answer"])
-        assert count == sum(p["starts"] for p in result["points"] if p["alpha"] == alpha and p["collapsed"])
+        assert any(
+            f"At alpha = {alpha:g}, {count} of 4 starts collapse" in line
+            for line in result["answer"]
+        )
+        assert count == sum(
+            p["starts"] for p in result["points"] if p["alpha"] == alpha and p["collapsed"]
+        )
     assert (tmp_path / "table.txt").read_text().count("\n") == 1 + len(result["points"])
     assert store.open(tmp_path / "sweep").computed.all()
 
@@ -73,7 +91,8 @@ def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, mo
 def test_sweep_reads_toml_resumes_and_adds_cells(vaesurface, tmp_path, swept):
     config = tmp_path / "sweep.toml"
     config.write_text(
-        'data = "digits-4x4"\nlimit = 12\nlatent = 1\nalpha = [0.0, 0.4]\nscale = [0.05, 1]\nseeds = 2\nsteps = 300\n'
+        'data = "digits-4x4"\nlimit = 12\nlatent = 1\nalpha = [0.0, 0.4]\nscale = [0.05, '
+        "1]\nseeds = 2\nsteps = 300\n"
     )
     before = {p: p.stat().st_mtime_ns for p in swept.glob("chunks/*")}
     code, out, _ = vaesurface(f"sweep --config {config} --json --out {swept}")
@@ -111,7 +130,10 @@ def test_an_interruption_says_how_to_go_on(vaesurface, monkeypatch, tmp_path):
 def test_report_makes_a_page_of_a_sweep_whose_cells_hold_its_runs(vaesurface, swept):
     code, out, _ = vaesurface(f"report {swept} --json")
     assert code == 0
-    assert json.loads(out) == {"file": str(swept / "report.html"), "studies": ["Which starts collapse?"]}
+    assert json.loads(out) == {
+        "file": str(swept / "report.html"),
+        "studies": ["Which starts collapse?"],
+    }
     study = report.load(swept / "report" / "overview.json")
     phase = next(one for one in study.interactive if one["kind"] == "phase")
     ds = store.open(swept)
@@ -121,7 +143,11 @@ def test_report_makes_a_page_of_a_sweep_whose_cells_hold_its_runs(vaesurface, sw
     run = phase["runs"][row][column][1]
     assert run["seed"] == 1
     cell = ds.sel(scale=0.05, alpha=0.4, seed=1)
-    assert (run["label"], run["energy"], run["collapsed"]) == (str(cell.label.values), float(cell.loss), True)
+    assert (run["label"], run["energy"], run["collapsed"]) == (
+        str(cell.label.values),
+        float(cell.loss),
+        True,
+    )
     assert {one["kind"] for one in study.interactive} == {"phase", "surface", "spectrum"}
     assert study.verdicts[0]["label"] == "collapsed local minimum"
 
@@ -166,7 +192,10 @@ def test_analyze_shows_the_ray_to_minus_infinity_with_its_slope(vaesurface):
 @pytest.mark.slow
 def test_analyze_takes_the_best_of_many_starts_and_says_what_they_missed(vaesurface, tmp_path):
     file = tmp_path / "best.npz"
-    line = f"analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0.2 --starts 4 --scale 0.5 --out {file}"
+    line = (
+        f"analyze --data digits-4x4 --limit 12 --latent 1 --alpha 0.2 --starts 4 --scale 0.5 "
+        f"--out {file}"
+    )
     code, out, _ = vaesurface(f"{line} --json")
     result = json.loads(out)
     assert code == 0
@@ -198,7 +227,9 @@ def test_a_point_travels_through_a_file_and_is_refined(vaesurface, tmp_path):
 
 
 def test_census_agrees_with_theory_on_real_data(vaesurface, tmp_path):
-    code, out, _ = vaesurface(f"census --data digits-4x4 --limit 30 --latent 2 --json --out {tmp_path / 'census.csv'}")
+    code, out, _ = vaesurface(
+        f"census --data digits-4x4 --limit 30 --latent 2 --json --out {tmp_path / 'census.csv'}"
+    )
     assert code == 0
     result = json.loads(out)
     assert result["wrong"] == 0
@@ -225,7 +256,9 @@ def test_a_certificate_is_written_verified_and_refused(vaesurface, tmp_path):
 
 def test_what_is_not_proved_exits_with_1_and_says_why(vaesurface, tmp_path):
     file = tmp_path / "certificate.json"
-    code, out, _ = vaesurface(f"certify --data antipodal --latent 1 --alpha 0 --index 0 --json --out {file}")
+    code, out, _ = vaesurface(
+        f"certify --data antipodal --latent 1 --alpha 0 --index 0 --json --out {file}"
+    )
     assert code == 1
     assert "expected index 0" in json.loads(out)["reason"]
     assert not file.exists()
@@ -235,7 +268,10 @@ def test_what_is_not_proved_exits_with_1_and_says_why(vaesurface, tmp_path):
     file.write_text(file.read_text().replace('"radius": 0.37', '"radius": 0.38'))
     code, out, _ = vaesurface(f"verify {file} --data antipodal --json")
     assert code == 1
-    assert json.loads(out) == {"valid": False, "reason": "the certificate was changed: its checksum is another"}
+    assert json.loads(out) == {
+        "valid": False,
+        "reason": "the certificate was changed: its checksum is another",
+    }
     file.write_text("{}")
     code, out, _ = vaesurface(f"verify {file} --data antipodal")
     assert code == 1

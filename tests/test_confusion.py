@@ -1,4 +1,6 @@
-"""Models made to collapse in known ways, and healthy ones: is every kind recognized, and is no wrong one ever named?"""
+"""Models made to collapse in known ways, and healthy ones: is every kind recognized, and is no
+wrong one ever named?
+"""
 
 from itertools import chain
 
@@ -50,7 +52,9 @@ def test_an_autoregressive_decoder_alone_is_as_likely_as_a_gaussian_can_be():
     problem = kinds.autoregressive_vae(X, 2)
     bound = np.linalg.slogdet(np.cov(X.T, bias=True))[1] + 10 + 2  # log det + d, and 1 per latent
     start = problem.init(jax.random.key(0), 1.0)
-    alone = start._replace(before=0.9 * jnp.eye(10, k=-1), weight=0 * start.weight, mean=0 * start.mean, log_gamma=0.0)
+    alone = start._replace(
+        before=0.9 * jnp.eye(10, k=-1), weight=0 * start.weight, mean=0 * start.mean, log_gamma=0.0
+    )
     assert problem.loss(alone) == pytest.approx(bound, abs=1e-12)
     assert problem.loss(start) > bound
     # One coordinate after the other, each at its mean, makes what `decode` says.
@@ -66,7 +70,10 @@ def test_a_variance_of_the_latents_has_no_lower_bound():
     X = data.gaussian(20, [1.0, 1.0, 1.0], seed=0)
     start = kinds.covariance_vae(X).init(jax.random.key(0))
     (steep, at), (fall, _) = start.variance_net
-    variance_net = (steep, at), (50.0 * fall, jnp.full(1, -50.0))  # 0 before the switch, -100 beyond
+    variance_net = (
+        (steep, at),
+        (50.0 * fall, jnp.full(1, -50.0)),
+    )  # 0 before the switch, -100 beyond
     spiked = start._replace(variance_net=variance_net, log_std=start.log_std.at[0].set(-4.0))
     loss = jax.jit(lambda floor: kinds.covariance_vae(X, floor).loss(spiked))
     slopes = np.diff([loss(-8.0), loss(-10.0), loss(-12.0)]) / -2.0

@@ -1,4 +1,6 @@
-"""Branches of stationary points: folds, branch points, loops and jumps against normal forms and the affine model."""
+"""Branches of stationary points: folds, branch points, loops and jumps against normal forms and the
+affine model.
+"""
 
 import math
 
@@ -15,7 +17,10 @@ from vaesurface.stationary import Kind
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
 X = data.gaussian(12, [3.0, 1.5, 0.6, 0.3], seed=3)
-FIXED = {"gamma": lambda v: vae.threshold_vae(X, 2, 0.0, v), "beta": lambda v: vae.threshold_vae(X, 2, 0.0, 0.5, v)}
+FIXED = {
+    "gamma": lambda v: vae.threshold_vae(X, 2, 0.0, v),
+    "beta": lambda v: vae.threshold_vae(X, 2, 0.0, 0.5, v),
+}
 
 
 @jax.jit
@@ -25,7 +30,9 @@ def dense(alpha, gamma, beta, params):
 
 
 def build(terms, rotation, value):
-    """Polynomial sum c_ij x^i v^j along a curved valley, one more stable and one more unstable direction, one flat one."""
+    """Polynomial sum c_ij x^i v^j along a curved valley, one more stable and one more unstable
+    direction, one flat one.
+    """
 
     def loss(w):
         y = rotation @ w["w"]
@@ -33,7 +40,9 @@ def build(terms, rotation, value):
         normal = jnp.polyval(terms[::-1] @ value ** jnp.arange(3), x)
         return normal + 2.0 * (y[1] - x**2 - value) ** 2 - (y[2] + x * value) ** 2
 
-    return Problem(loss=loss, recipe=lambda: (build, {"terms": terms, "rotation": rotation, "value": value}))
+    return Problem(
+        loss=loss, recipe=lambda: (build, {"terms": terms, "rotation": rotation, "value": value})
+    )
 
 
 def normal_form(terms):
@@ -74,7 +83,9 @@ def check_event(event, kind, x, value):
     assert event.kind == kind
     assert event.value == pytest.approx(value, abs=1e-9)
     assert event.dimension == 1
-    np.testing.assert_allclose(coordinates(event.params), [x, x**2 + value, -x * value, 0.3], atol=1e-5)
+    np.testing.assert_allclose(
+        coordinates(event.params), [x, x**2 + value, -x * value, 0.3], atol=1e-5
+    )
     kernel = coordinates({"w": event.kernel["w"][0]})
     np.testing.assert_allclose(kernel * np.sign(kernel[0]), kernel_of(x, value), atol=1e-5)
 
@@ -88,7 +99,11 @@ def test_a_fold_is_passed_and_located_and_requested_values_are_met_twice():
     assert branch.ended == Ended.RANGE
     assert branch.value[branch.requested].tolist() == [-1.0, -0.5, -0.25, -0.25, -0.5, -1.0]
     x = coordinates(branch.point.params)
-    np.testing.assert_allclose(x[branch.requested, 0], np.sqrt([1, 0.5, 0.25, 0.25, 0.5, 1]) * [1, 1, 1, -1, -1, -1], atol=1e-9)
+    np.testing.assert_allclose(
+        x[branch.requested, 0],
+        np.sqrt([1, 0.5, 0.25, 0.25, 0.5, 1]) * [1, 1, 1, -1, -1, -1],
+        atol=1e-9,
+    )
     np.testing.assert_allclose(x[:, 0] ** 2, -branch.value, atol=1e-9)
     np.testing.assert_allclose(x[:, 3], 0.3, atol=1e-12)  # nothing drives the flat direction
     assert branch.point.inertia.negative.tolist() == (1 + (x[:, 0] < 0)).tolist()
@@ -97,7 +112,9 @@ def test_a_fold_is_passed_and_located_and_requested_values_are_met_twice():
 
 @pytest.mark.parametrize(("make", "sign"), [(PITCHFORK, 1.0), (SUBCRITICAL, -1.0)])
 def test_a_pitchfork_is_found_from_the_trunk_and_its_branch_followed_both_ways(make, sign):
-    trunk = follow(make, at(0.0, -1.0), v=np.linspace(-1, 1, 5))  # the branch point is a requested value as well
+    trunk = follow(
+        make, at(0.0, -1.0), v=np.linspace(-1, 1, 5)
+    )  # the branch point is a requested value as well
     assert summary(trunk) == [("branch point", 1)]
     check_event(trunk.events[0], EventKind.BRANCH_POINT, 0.0, 0.0)
     assert trunk.point.inertia.negative.tolist() == (1 + (trunk.value > 0)).tolist()
@@ -108,9 +125,13 @@ def test_a_pitchfork_is_found_from_the_trunk_and_its_branch_followed_both_ways(m
     for direction in (1, -1):
         branch = follow(make, start, v=[start.value, -1, 1], direction=direction)
         through = direction * sign < 0  # back through the branch point, to the mirrored half
-        expected = through * [(EventKind.BRANCH_POINT, 0.0)] + (sign < 0) * [(EventKind.FOLD, -0.25)]
+        expected = through * [(EventKind.BRANCH_POINT, 0.0)] + (sign < 0) * [
+            (EventKind.FOLD, -0.25)
+        ]
         assert [event.kind for event in branch.events] == [kind for kind, _ in expected]
-        np.testing.assert_allclose([event.value for event in branch.events], [value for _, value in expected], atol=1e-9)
+        np.testing.assert_allclose(
+            [event.value for event in branch.events], [value for _, value in expected], atol=1e-9
+        )
         ends = coordinates(branch.point.params)[-1, 0]
         assert np.sign(ends) == (-np.sign(x) if through else np.sign(x))
         assert branch.ended == Ended.RANGE
@@ -134,16 +155,24 @@ def test_a_closed_loop_ends_where_it_began():
     np.testing.assert_allclose([event.value for event in branch.events], [1.0, -1.0], atol=1e-9)
     assert sorted(branch.value[branch.requested]) == [0.0, 0.0, 0.5, 0.5]
     np.testing.assert_array_equal(branch.point.params["w"][0], branch.point.params["w"][-1])
-    np.testing.assert_allclose(coordinates(branch.point.params)[:, 0] ** 2 + branch.value**2, 1.0, atol=1e-9)
+    np.testing.assert_allclose(
+        coordinates(branch.point.params)[:, 0] ** 2 + branch.value**2, 1.0, atol=1e-9
+    )
 
 
 def test_a_jump_leaves_the_fold_downhill_and_goes_on():
     edge, x = 2 / (3 * math.sqrt(3)), 1 / math.sqrt(3)
-    make = lambda v: build_stable(v)  # noqa: E731
+
+    def make(v):
+        return build_stable(v)
+
     branch = follow(make, jnp.array([-1.3, 1.3**2]), v=[-0.9, 0.0, 0.9], jump=True)
     assert [str(event.kind) for event in branch.events] == ["fold", "jump"]
     fold, jump = branch.events
-    energy = lambda u: u**4 / 4 - u**2 / 2 - edge * u  # noqa: E731
+
+    def energy(u):
+        return u**4 / 4 - u**2 / 2 - edge * u
+
     assert fold.value == jump.value == pytest.approx(edge, abs=1e-9)
     assert fold.params[0] == pytest.approx(-x, abs=1e-6)
     assert jump.params[0] == pytest.approx(2 * x, abs=1e-6)
@@ -155,12 +184,16 @@ def test_a_jump_leaves_the_fold_downhill_and_goes_on():
 
 def build_stable(v):
     """A cusp in a curved valley, without a recipe."""
-    return Problem(loss=lambda w: w[0] ** 4 / 4 - w[0] ** 2 / 2 - v * w[0] + (w[1] - w[0] ** 2) ** 2)
+    return Problem(
+        loss=lambda w: w[0] ** 4 / 4 - w[0] ** 2 / 2 - v * w[0] + (w[1] - w[0] ** 2) ** 2
+    )
 
 
 def build_washboard(v):
     """Many wells, which cease to be one after the other as it tilts."""
-    return Problem(loss=lambda x: jnp.cos(x) + 0.005 * x**2 - v * x, recipe=lambda: (build_washboard, {"v": v}))
+    return Problem(
+        loss=lambda x: jnp.cos(x) + 0.005 * x**2 - v * x, recipe=lambda: (build_washboard, {"v": v})
+    )
 
 
 @pytest.mark.parametrize("far", [1.2, 900.0])
@@ -179,8 +212,13 @@ def fading(r):
 
 
 def build_fading(v):
-    """Along the branch w[0] = v and w[1] + w[1]^3 / 2 = v, but that w[1] has no effect where it is short."""
-    settle = lambda w: w.at[1].multiply(fading(w[1]) >= 1e-11)  # noqa: E731
+    """Along the branch w[0] = v and w[1] + w[1]^3 / 2 = v, but that w[1] has no effect where it is
+    short.
+    """
+
+    def settle(w):
+        return w.at[1].multiply(fading(w[1]) >= 1e-11)
+
     return Problem(loss=lambda w: 1.0 + (w[0] - v) ** 2 + fading(w[1]) * (w[1] - v), settle=settle)
 
 
@@ -199,7 +237,9 @@ def test_what_loses_its_effect_on_the_way_is_zero_from_there_on():
 
 
 def test_a_parameter_that_passes_through_zero_has_not_lost_its_effect():
-    build = lambda v: Problem(loss=lambda w: jnp.sum((w - v) ** 2))  # noqa: E731
+    def build(v):
+        return Problem(loss=lambda w: jnp.sum((w - v) ** 2))
+
     branch = follow(build, jnp.full(2, 0.75), v=[0.75, 0.0])
     assert branch.ended == Ended.RANGE and not branch.events
     np.testing.assert_allclose(branch.point.params[:, 0], branch.value, atol=1e-12)
@@ -211,13 +251,20 @@ def test_collapse_of_the_affine_model_branches_where_theory_says(name):
     high, low = np.array([3.5, 0.2]) / unit
     trunk = follow(make, make(high).collapsed(), **{name: [high, 1.0 / unit, low]})
     expected = np.array([3.0, 1.5, 0.6, 0.3])
-    print("errors:", [event.value * unit / e - 1 for event, e in zip(trunk.events, expected, strict=True)])
+    print(
+        "errors:",
+        [event.value * unit / e - 1 for event, e in zip(trunk.events, expected, strict=True)],
+    )
     np.testing.assert_allclose([event.value * unit for event in trunk.events], expected, rtol=1e-8)
     assert summary(trunk) == 4 * [("branch point", 2)]  # both latents wake at once
-    assert trunk.point.inertia.negative.tolist() == [2 * int((expected > v * unit).sum()) for v in trunk.value]
+    assert trunk.point.inertia.negative.tolist() == [
+        2 * int((expected > v * unit).sum()) for v in trunk.value
+    ]
     assert trunk.value[trunk.requested].tolist() == [high, 1.0 / unit, low]
     for event in trunk.events[:2]:
-        hessian = dense(0.0, *((event.value, 1.0) if name == "gamma" else (0.5, event.value)), event.params)
+        hessian = dense(
+            0.0, *((event.value, 1.0) if name == "gamma" else (0.5, event.value)), event.params
+        )
         basis = jax.vmap(lambda v: ravel_pytree(v)[0])(event.kernel)
         np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
         assert jnp.linalg.norm(hessian @ basis.T) <= 1e-10 * jnp.linalg.norm(hessian)
@@ -228,13 +275,19 @@ def test_switching_gives_the_affine_models_other_points_and_those_branch_at_eige
     trunk = follow(make, make(3.5).collapsed(), gamma=[3.5, 0.9])
     for event, retained, later in zip(trunk.events, [(0,), (1,)], [[1.5, 0.6], [0.6]], strict=True):
         starts = switch(make, event)
-        awake = [start for start in starts if (np.abs(start.params.weight) > 1e-6).any(axis=0).sum() == 1]
-        assert len(starts) == 2  # one latent alone, or both alike: a rotated point, which theory does not list
+        awake = [
+            start for start in starts if (np.abs(start.params.weight) > 1e-6).any(axis=0).sum() == 1
+        ]
+        assert (
+            len(starts) == 2
+        )  # one latent alone, or both alike: a rotated point, which theory does not list
         (start,) = awake
         branch = follow(make, start, gamma=[start.value, 1.0, 0.5], direction=-1)
         np.testing.assert_allclose([e.value for e in branch.events], later, rtol=1e-8)
         assert [e.dimension for e in branch.events] == [1] * len(later)
-        for value, loss, negative in zip(branch.value, branch.point.loss, branch.point.inertia.negative, strict=True):
+        for value, loss, negative in zip(
+            branch.value, branch.point.loss, branch.point.inertia.negative, strict=True
+        ):
             (match,) = (e for e in theory.stationary_points(X, 2, value) if e.retained == retained)
             assert loss == pytest.approx(match.loss, abs=1e-9)
             assert negative == match.negative
@@ -245,7 +298,9 @@ def test_switching_gives_the_affine_models_other_points_and_those_branch_at_eige
 
 @pytest.mark.slow  # a learned gamma is a program of its own
 def test_collapse_branches_in_beta_where_gamma_is_learned():
-    make = lambda beta: vae.threshold_vae(X, 2, 0.0, beta=beta)  # noqa: E731
+    def make(beta):
+        return vae.threshold_vae(X, 2, 0.0, beta=beta)
+
     branch = follow(make, make(0.3).collapsed(), beta=[0.3, 3.0])
     spectrum = np.array([3.0, 1.5, 0.6, 0.3])
     thresholds = np.sort(spectrum / spectrum.mean())
@@ -256,31 +311,52 @@ def test_collapse_branches_in_beta_where_gamma_is_learned():
 
 
 def test_a_direction_is_followed_in_its_own_eigenvalue_past_the_others_down_to_where_it_collapses():
-    scores = np.linalg.svd(data.gaussian(12, [4.0, 3.0, 2.0, 1.0], seed=3), full_matrices=False)[0] * np.sqrt(12)
+    scores = np.linalg.svd(data.gaussian(12, [4.0, 3.0, 2.0, 1.0], seed=3), full_matrices=False)[
+        0
+    ] * np.sqrt(12)
 
     def make(value):
-        return vae.threshold_vae(scores * jnp.sqrt(jnp.stack([3.0, 1.5, 0.6, value]))[None], 2, 0.0, 0.5)
+        return vae.threshold_vae(
+            scores * jnp.sqrt(jnp.stack([3.0, 1.5, 0.6, value]))[None], 2, 0.0, 0.5
+        )
 
     (top,) = (
-        e for e in theory.stationary_points(np.asarray(scores * np.sqrt([3.0, 1.5, 0.6, 4.0])), 2, 0.5) if e.retained == (0,)
+        e
+        for e in theory.stationary_points(
+            np.asarray(scores * np.sqrt([3.0, 1.5, 0.6, 4.0])), 2, 0.5
+        )
+        if e.retained == (0,)
     )
     branch = follow(make, top.params, eigenvalue=[4.0, 2.0, 0.3, 4.5])
-    np.testing.assert_allclose([event.value for event in branch.events[:4]], [3.0, 1.5, 0.6, 0.5], rtol=1e-8)
+    np.testing.assert_allclose(
+        [event.value for event in branch.events[:4]], [3.0, 1.5, 0.6, 0.5], rtol=1e-8
+    )
     assert [event.kind for event in branch.events[:4]] == 4 * [EventKind.BRANCH_POINT]
     assert [event.dimension for event in branch.events[:4]] == [1, 1, 1, 2]
     turned = int(np.argmin(branch.value))
     negative = [sum(x > v for x in (3.0, 1.5, 0.6)) + 3 for v in branch.value[: turned + 1]]
     assert branch.point.inertia.negative[: turned + 1].tolist() == negative
-    assert branch.value.min() >= 0.5 - 1e-8  # there it meets collapse and turns into its mirror image
-    np.testing.assert_allclose(branch.point.loss[-1], branch.point.loss[branch.value == 4.5], atol=1e-9)
+    assert (
+        branch.value.min() >= 0.5 - 1e-8
+    )  # there it meets collapse and turns into its mirror image
+    np.testing.assert_allclose(
+        branch.point.loss[-1], branch.point.loss[branch.value == 4.5], atol=1e-9
+    )
 
 
 @pytest.fixture(scope="module")
 def good():
-    """The best minimum of the affine model, followed to alpha = 0.05 and from there, through two folds, to 1."""
-    make = lambda alpha: vae.threshold_vae(X, 2, alpha, 1.0)  # noqa: E731
+    """The best minimum of the affine model, followed to alpha = 0.05 and from there, through two
+    folds, to 1.
+    """
+
+    def make(alpha):
+        return vae.threshold_vae(X, 2, alpha, 1.0)
+
     (affine,) = (e for e in theory.stationary_points(X, 2, 1.0) if e.retained == (0, 1))
-    start = jax.tree.map(lambda x: x[-1], follow(make, affine.params, alpha=[0.0, 0.05]).point.params)
+    start = jax.tree.map(
+        lambda x: x[-1], follow(make, affine.params, alpha=[0.0, 0.05]).point.params
+    )
     return make, start, follow(make, start, alpha=[0.05, 0.8, 1.0])
 
 
@@ -303,7 +379,7 @@ def test_a_minimum_folds_in_alpha_and_all_on_the_way_is_stationary(good):
         (kernel,) = jax.vmap(lambda v: ravel_pytree(v)[0])(fold.kernel)
         assert jnp.linalg.norm(hessian @ kernel) <= 1e-9 * eigenvalues[-1]
     for i in np.flatnonzero(branch.value == 0.8):
-        params = jax.tree.map(lambda x: x[i] + 1e-5, branch.point.params)  # noqa: B023
+        params = jax.tree.map(lambda x: x[i] + 1e-5, branch.point.params)
         refined = stationary.refine(make(0.8), params)
         assert refined.converged
         assert make(0.8).loss(refined.params) == pytest.approx(branch.point.loss[i], abs=1e-10)
@@ -315,7 +391,9 @@ def test_a_minimum_jumps_at_its_fold_to_where_the_branch_comes_back_to(good):
     assert [event.kind for event in branch.events] == [EventKind.FOLD, EventKind.JUMP]
     fold, jump = branch.events
     assert fold.value == jump.value == pytest.approx(through.events[0].value, abs=1e-9)
-    assert jump.drop == pytest.approx(fold.loss - float(make(fold.value).loss(jump.params)), abs=1e-12)
+    assert jump.drop == pytest.approx(
+        fold.loss - float(make(fold.value).loss(jump.params)), abs=1e-12
+    )
     assert jump.drop > 1e-3
     assert branch.value[branch.requested].tolist() == [0.05, 0.8, 1.0]
     assert (branch.point.kind[branch.requested] == Kind.MINIMUM).all()
@@ -342,7 +420,9 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
     branch = follow(make, affine(1), alpha=[0.0, 0.2, 1.1], max_points=92)
     assert [event.kind for event in branch.events] == [EventKind.FOLD]
     dead = branch.point.theory.dead_rows
-    assert branch.value[dead > 0].max() == pytest.approx(0.34, abs=0.02)  # long after the fold, at 1.03
+    assert branch.value[dead > 0].max() == pytest.approx(
+        0.34, abs=0.02
+    )  # long after the fold, at 1.03
     assert (np.diff(dead) >= 0).all()
     i = np.flatnonzero(branch.value == 0.2)[1]
     assert dead[i] == 1
@@ -350,14 +430,15 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
     assert jnp.linalg.norm(ravel_pytree(jax.grad(make(0.2).loss)(params))[0]) <= 1e-10
     negative = int(np.sum(np.linalg.eigvalsh(dense(0.2, 1.0, 1.0, params)) < -1e-10))
     assert branch.point.inertia.negative[i] == negative
-    # Along the branch the energy's slope is that by alpha alone, over the place where the row has gone too.
+    # Along the branch the energy's slope is that by alpha alone, over the place where the row has
+    # gone too.
     first = np.flatnonzero(dead)[0]
     # The row takes its own two negative eigenvalues along, and its fall is told by theory instead.
     assert branch.point.inertia.negative[first - 1 : first + 1].tolist() == [3, 1]
     assert branch.point.theory.falling[first - 1 : first + 1].tolist() == [0, 1]
     slopes = []
     for j in (first - 1, first):
-        params = jax.tree.map(lambda x: x[j], branch.point.params)  # noqa: B023
+        params = jax.tree.map(lambda x: x[j], branch.point.params)
         ends = [float(make(branch.value[j] + h).loss(params)) for h in (-1e-4, 1e-4)]
         slopes.append(np.diff(ends)[0] / 2e-4)
     secant = np.diff(branch.point.loss)[first - 1] / np.diff(branch.value)[first - 1]
@@ -367,7 +448,10 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
 @pytest.mark.slow
 def test_the_best_minimum_of_digits_folds_in_alpha_too():
     digits = data.load("digits-4x4", limit=40)
-    make = lambda alpha: vae.threshold_vae(digits, 2, alpha, 0.02)  # noqa: E731
+
+    def make(alpha):
+        return vae.threshold_vae(digits, 2, alpha, 0.02)
+
     point = stationary.find(make(0.05), jax.random.key(0), 0.5)
     branch = follow(make, point, alpha=[0.05, 2.0], jump=True, max_points=300)
     folds = [event for event in branch.events if event.kind == EventKind.FOLD]

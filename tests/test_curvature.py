@@ -28,20 +28,29 @@ def test_dense_hessian_is_the_matrix_whatever_the_batch(batch_size):
 
 def test_product_spectrum_inertia_and_newton_step_of_a_quadratic():
     vector = jax.tree.map(lambda x: x + 1.0, POINT)
-    flat = lambda tree: np.concatenate([tree["a"], tree["b"].ravel()])  # noqa: E731
-    np.testing.assert_allclose(flat(curvature.hvp(quadratic, POINT, vector)), M @ flat(vector), atol=1e-12)
+
+    def flat(tree):
+        return np.concatenate([tree["a"], tree["b"].ravel()])
+
+    np.testing.assert_allclose(
+        flat(curvature.hvp(quadratic, POINT, vector)), M @ flat(vector), atol=1e-12
+    )
     eigenvalues = np.linalg.eigvalsh(M)
     np.testing.assert_allclose(curvature.spectrum(quadratic, POINT), eigenvalues, atol=1e-12)
     negative = int((eigenvalues < 0).sum())
     assert tuple(curvature.inertia(quadratic, POINT)) == (negative, 0, 30 - negative)
     newton = curvature.steps(quadratic, POINT).newton
-    np.testing.assert_allclose(flat(POINT) + flat(newton), -np.linalg.solve(M, np.ones(30)), atol=1e-10)
+    np.testing.assert_allclose(
+        flat(POINT) + flat(newton), -np.linalg.solve(M, np.ones(30)), atol=1e-10
+    )
 
 
 def test_lanczos_finds_both_ends_with_a_bound_that_holds():
     eigenvalues = np.linalg.eigvalsh(M)
     for num_matvecs in (12, 30, 100):
-        values, bounds, vectors = curvature.extremes(quadratic, POINT, jax.random.key(0), num_matvecs)
+        values, bounds, vectors = curvature.extremes(
+            quadratic, POINT, jax.random.key(0), num_matvecs
+        )
         assert vectors["b"].shape == (2, 4, 5)
         for value, bound in zip(values, bounds, strict=True):
             assert abs(eigenvalues - value).min() <= bound + 1e-12
@@ -55,7 +64,10 @@ def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
     np.testing.assert_allclose(whole.weights.sum(axis=1), 1.0, rtol=1e-12)
     np.testing.assert_allclose(np.sort(whole.nodes[0]), eigenvalues, atol=1e-9)
     for power in (1, 2, 3, 4):
-        f = lambda x, power=power: x**power  # noqa: E731
+
+        def f(x, power=power):
+            return x**power
+
         (value, error), exact = whole.mean(f), (eigenvalues**power).mean()
         assert abs(value - exact) < 4 * error
         # From the same vectors: two nodes are enough for degree 3, and not for 4.
@@ -65,7 +77,9 @@ def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
     assert 0 < error < 0.05 and abs(value - (eigenvalues < 0).mean()) < 4 * error
     x = np.linspace(-30, 30, 3001)
     assert np.trapezoid(whole.at(x, 0.5), x) == pytest.approx(1.0, abs=1e-9)
-    assert np.trapezoid(x**2 * whole.at(x, 0.5), x) == pytest.approx(float(whole.mean(lambda x: x**2)[0]) + 0.25, rel=1e-9)
+    assert np.trapezoid(x**2 * whole.at(x, 0.5), x) == pytest.approx(
+        float(whole.mean(lambda x: x**2)[0]) + 0.25, rel=1e-9
+    )
     # Of rank one, so that all directions are exhausted after two products.
     single = curvature.density(lambda w: jnp.sum(w) ** 2, jnp.zeros(7), key, 5, 3)
     np.testing.assert_allclose(single.nodes[:, -1], 14.0)
@@ -113,7 +127,9 @@ def test_every_optimizer_reaches_the_minimum_of_a_bowl(optimizer):
 
 
 def test_the_path_of_a_run_is_recorded_from_start_to_end():
-    loss = lambda w: jnp.sum(w**2)  # noqa: E731
+    def loss(w):
+        return jnp.sum(w**2)
+
     run = optimize.gradient_descent(20, 0.1, record=5)(loss, jnp.ones(2))
     np.testing.assert_allclose(run.path[:, 0], 0.8 ** np.array([0, 5, 10, 15, 20]))
     np.testing.assert_array_equal(run.path[-1], run.params)

@@ -71,8 +71,12 @@ def write(folder, name, content):
 
 
 def complaint(call, *arguments, **options):
-    """The message of the ValueError that a call raises: one line that says expected, got and what to do."""
-    with pytest.raises(ValueError, match=r"\Aexpected [^\n]+, got [^\n]+; [^\n]+\Z|: expected .+, got .+; .+") as caught:
+    """The message of the ValueError that a call raises: one line that says expected, got and what
+    to do.
+    """
+    with pytest.raises(
+        ValueError, match=r"\Aexpected [^\n]+, got [^\n]+; [^\n]+\Z|: expected .+, got .+; .+"
+    ) as caught:
         call(*arguments, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -86,7 +90,10 @@ FORMATS = {
     "named.npz": (npz(y=np.ones(4), X=ROWS), ROWS),
     "lower-case.npz": (npz(x=ROWS, y=np.ones(4)), ROWS),
     "plain.csv": (b"0,1.5,-2\n3,4.25,5\n6,7,8.5\n1,1,2\n", ROWS),
-    "header.csv": (b'\xef\xbb\xbf"a","b c",d\r\n0,1.5,-2e0\r\n3,4.25,5\r\n"6",7,8.5\r\n\r\n1,1,2', ROWS),
+    "header.csv": (
+        b'\xef\xbb\xbf"a","b c",d\r\n0,1.5,-2e0\r\n3,4.25,5\r\n"6",7,8.5\r\n\r\n1,1,2',
+        ROWS,
+    ),
     "commented.csv": (b"# a,b\n1,2\n3,4\n", [[1, 2], [3, 4]]),
     "column.csv": (b"x\n1\n2\n", [[1], [2]]),
     "train-images-idx3-ubyte": (idx(GRAY), GRAY.reshape(4, 30) / 255),
@@ -94,7 +101,9 @@ FORMATS = {
     "images.idx": (idx(PIXELS), PIXELS.reshape(5, 3072) / 255),
     "images.idx.gz": (gzip.compress(idx(GRAY)), GRAY.reshape(4, 30) / 255),
     "no-suffix-but-the-magic-number": (idx(GRAY), GRAY.reshape(4, 30) / 255),
-    **{f"{code}.idx": (idx(ROWS.round(), code), ROWS.round()) for code in IDX_TYPES if code != 0x08},
+    **{
+        f"{code}.idx": (idx(ROWS.round(), code), ROWS.round()) for code in IDX_TYPES if code != 0x08
+    },
     "data_batch_1.bin": (cifar(labels=1), PIXELS.reshape(5, 3072) / 255),
     "train.bin": (cifar(labels=2), PIXELS.reshape(5, 3072) / 255),
     "train_32x32.mat": (svhn(), PIXELS.reshape(5, 3072) / 255),
@@ -117,7 +126,8 @@ def test_a_limit_keeps_the_first_rows(tmp_path, name):
     np.testing.assert_array_equal(data.load(path, limit=1000), expected)
 
 
-OPENML = {  # number, pixels (n, channels, height, width), whether a row keeps the colors of a pixel together
+# number, pixels (n, channels, height, width), whether a row keeps the colors of a pixel together
+OPENML = {
     "mnist": (554, PIXELS[:, :1, :28, :28], False),
     "fashion-mnist": (40996, PIXELS[:, 1:2, :28, :28], False),
     "cifar-10": (40927, PIXELS, False),
@@ -133,8 +143,14 @@ def openml(tmp_path, monkeypatch):
     def keep(number, images, colors_last=False, md5=None):
         rows = (images.transpose(0, 2, 3, 1) if colors_last else images).reshape(len(images), -1)
         names = [*(f"pixel{i}" for i in range(rows.shape[1])), "class"]
-        head = "@RELATION images\n" + "".join(f"@ATTRIBUTE {n} REAL\n" for n in names[:-1]) + "@ATTRIBUTE class {0,1}\n@DATA\n"
-        arff = head + "".join(",".join(map(str, [*row, i % 2])) + "\n" for i, row in enumerate(rows))
+        head = (
+            "@RELATION images\n"
+            + "".join(f"@ATTRIBUTE {n} REAL\n" for n in names[:-1])
+            + "@ATTRIBUTE class {0,1}\n@DATA\n"
+        )
+        arff = head + "".join(
+            ",".join(map(str, [*row, i % 2])) + "\n" for i, row in enumerate(rows)
+        )
         roles = ("is_target", "is_ignore", "is_row_identifier")
         features = [
             {"index": str(i), "name": n, "data_type": "nominal" if n == "class" else "numeric"}
@@ -144,14 +160,23 @@ def openml(tmp_path, monkeypatch):
             for i, n in enumerate(names)
         ]
         url = f"https://www.openml.org/data/v1/download/{number}/images.arff"
-        about = {"id": str(number), "name": "images", "version": "1", "format": "ARFF", "status": "active", "description": ""}
+        about = {
+            "id": str(number),
+            "name": "images",
+            "version": "1",
+            "format": "ARFF",
+            "status": "active",
+            "description": "",
+        }
         about |= {"url": url, "md5_checksum": md5 or hashlib.md5(arff.encode()).hexdigest()}
         served = {
             f"api/v1/json/data/{number}": {"data_set_description": about},
             f"api/v1/json/data/features/{number}": {"data_features": {"feature": features}},
             f"api/v1/json/data/qualities/{number}": {"data_qualities": {"quality": []}},
         }
-        files = {name: json.dumps(content) for name, content in served.items()} | {url.split("org/")[1]: arff}
+        files = {name: json.dumps(content) for name, content in served.items()} | {
+            url.split("org/")[1]: arff
+        }
         for name, content in files.items():
             path = tmp_path / "openml" / "openml.org" / f"{name}.gz"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,8 +206,12 @@ def test_what_openml_does_not_give_whole_is_refused(openml, monkeypatch):
     openml(554, PIXELS[:, :1, :8, :8])
     assert "expected mnist of 784 pixels, got shape (5, 64)" in complaint(data.load, "mnist")
     openml(40996, PIXELS[:, :1, :28, :28], md5="0" * 32)
-    monkeypatch.setattr("sklearn.datasets._openml.urlopen", lambda _: Served(gzip.compress(b"something else")))
-    assert "expected fashion-mnist from openml.org, whole, got ValueError: The md5" in complaint(data.load, "fashion-mnist")
+    monkeypatch.setattr(
+        "sklearn.datasets._openml.urlopen", lambda _: Served(gzip.compress(b"something else"))
+    )
+    assert "expected fashion-mnist from openml.org, whole, got ValueError: The md5" in complaint(
+        data.load, "fashion-mnist"
+    )
 
 
 def test_without_a_network_one_line_says_what_to_do(openml, monkeypatch):
@@ -194,7 +223,10 @@ def test_without_a_network_one_line_says_what_to_do(openml, monkeypatch):
 
     monkeypatch.setattr("sklearn.datasets._openml.urlopen", unreachable)
     monkeypatch.setattr("time.sleep", lambda _: None)  # between retries
-    said = r"\Aexpected svhn from openml.org or .*cache, got .*no route to host.*; give the path of the data set's own file.*\Z"
+    said = (
+        r"\Aexpected svhn from openml.org or .*cache, got .*no route to host.*; give the path "
+        r"of the data set's own file.*\Z"
+    )
     with pytest.raises(ConnectionError, match=said) as caught:
         data.load("svhn")
     assert calls and "\n" not in str(caught.value)
@@ -219,14 +251,19 @@ def test_patches_are_the_squares_of_both_photographs():
     np.testing.assert_allclose(X[:400].mean(axis=0), X.mean(axis=0), atol=5 * 0.3 / 20)
 
 
-@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 1, 1), (3, 1, 1)])
+@pytest.mark.parametrize(
+    "shape", [(1, 8, 8), (3, 8, 8), (1, 28, 28), (3, 32, 32), (1, 1, 1), (3, 1, 1)]
+)
 def test_the_number_of_features_tells_the_shape_of_square_images(shape):
     assert data.shape(np.zeros((2, int(np.prod(shape))))) == shape
 
 
 @pytest.mark.parametrize("d", [2, 8, 16 * 2, 3 * 30])
 def test_rows_that_are_no_square_images_have_no_shape(d):
-    with pytest.raises(ValueError, match=f"expected rows that are square images, gray or RGB, got {d} features; crop"):
+    with pytest.raises(
+        ValueError,
+        match=f"expected rows that are square images, gray or RGB, got {d} features; crop",
+    ):
         data.shape(np.zeros((2, d)))
 
 
@@ -266,7 +303,9 @@ def test_palettes_of_colors_are_read_as_colors(tmp_path):
 def test_a_jpeg_is_read_to_its_loss(tmp_path):
     for number in range(2):
         Image.fromarray(np.full((8, 8), 100 * number, np.uint8)).save(tmp_path / f"{number}.jpg")
-    np.testing.assert_allclose(data.load(tmp_path), np.repeat([[0], [100 / 255]], 64, axis=1), atol=0.01)
+    np.testing.assert_allclose(
+        data.load(tmp_path), np.repeat([[0], [100 / 255]], 64, axis=1), atol=0.01
+    )
 
 
 def test_the_data_sets_that_ship_have_their_documented_shapes_and_ranges():
@@ -285,7 +324,10 @@ BROKEN = {
     "empty.npy": (b"", "got ValueError: it begins with b''"),
     "text.npy": (b"1,2\n3,4\n", "it begins with b'1,2"),
     "greedy.npy": (npy(ROWS).replace(b"(4, 3)", b"(4,9**9)"), "whole and not pickled"),
-    "vast.npy": (npy(ROWS).replace(b"(4, 3), }      ", b"(4, 999999999)}"), "whole and not pickled"),
+    "vast.npy": (
+        npy(ROWS).replace(b"(4, 3), }      ", b"(4, 999999999)}"),
+        "whole and not pickled",
+    ),
     "scalar.npy": (npy(np.float64(3)), r"got shape \(1,\); reshape"),
     "text-array.npy": (npy(np.array([["a", "b"]] * 2)), "real numbers, got dtype <U1"),
     "records.npy": (npy(np.zeros((2, 2), [("a", float)])), "got dtype"),
@@ -297,14 +339,20 @@ BROKEN = {
     ),
     "none.npz": (npz(), r"got arrays \[\]"),
     "both.npz": (npz(x=ROWS, X=ROWS), "one named X"),
-    "ragged.csv": (b"1,2\n3\n", "as many in every line, got ValueError: .*columns changed from 2 to 1"),
+    "ragged.csv": (
+        b"1,2\n3\n",
+        "as many in every line, got ValueError: .*columns changed from 2 to 1",
+    ),
     "words.csv": (b"a,b\n1,2\n3,x\n", "could not convert string 'x'"),
     "mixed-header.csv": (b"a,2\n1,2\n3,4\n", "could not convert string 'a'"),
     "gap.csv": (b"1,2\n3,\n", "could not convert string ''"),
     "empty.csv": (b"", "got no line of data"),
     "header-only.csv": (b"a,b\n", "got no line of data"),
     "binary.csv": (b"\xff\xfe\x00", "UnicodeDecodeError"),
-    "missing-values.csv": (b"1,2\nnan,4\n1,inf\n", "2 NaN or infinite, the first at row 1, column 0"),
+    "missing-values.csv": (
+        b"1,2\nnan,4\n1,inf\n",
+        "2 NaN or infinite, the first at row 1, column 0",
+    ),
     "semicolons.csv": (b"1;2\n3;4\n", "could not convert"),
     "one.csv": (b"1,2\n", r"at least 2 rows, got shape \(1, 2\)"),
     "cut-idx3-ubyte": (idx(GRAY)[:-1], r"expected 136 bytes for shape \(4, 6, 5\), got 135"),
@@ -318,7 +366,8 @@ BROKEN = {
     "type.idx": (b"\0\0\x07\x02" + b"\0" * 8, "so is not IDX either; convert"),
     "notes.txt": (
         b"hello",
-        r"a name \(digits, digits-4x4, antipodal, patches, patches-32x32, mnist, fashion-mnist, cifar-10, svhn\) or a path "
+        r"a name \(digits, digits-4x4, antipodal, patches, patches-32x32, mnist, fashion-mnist, "
+        r"cifar-10, svhn\) or a path "
         r"\(.npy .npz .csv .bin .mat, IDX",
     ),
     "empty.dat": (b"", "not IDX either"),
@@ -328,13 +377,19 @@ BROKEN = {
     "cut-uncompressed.mat": (None, "cut-uncompressed.mat: expected SVHN's uint8 array X"),
     "empty.mat": (b"", "empty.mat: expected SVHN"),
     "text.mat": (b"hello" * 100, "text.mat: expected SVHN"),
-    "hdf5.mat": (b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + b"\0" * 99, "hdf5.mat: expected SVHN"),
+    "hdf5.mat": (
+        b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + b"\0" * 99,
+        "hdf5.mat: expected SVHN",
+    ),
     "other.mat": (mat(images=ROWS), r"got arrays \['images'\]"),
     "shape.mat": (mat(X=ROWS), r"got X of dtype float64 and shape \(4, 3\)"),
 }
 _uncompressed = io.BytesIO()
 savemat(_uncompressed, {"X": PIXELS.transpose(2, 3, 1, 0)})
-BROKEN["cut-uncompressed.mat"] = (_uncompressed.getvalue()[:-100], BROKEN["cut-uncompressed.mat"][1])
+BROKEN["cut-uncompressed.mat"] = (
+    _uncompressed.getvalue()[:-100],
+    BROKEN["cut-uncompressed.mat"][1],
+)
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -368,11 +423,17 @@ BAD_FOLDERS = {
         {"a.png": png(RGB), "b.png": png(RGB), "c.png": png(RGB[..., 0])},
         "c.png: expected RGB .* got gray",
     ),
-    "alpha": ({"a.png": png(np.dstack([RGB, RGB[..., :1]]))}, "a.png: expected 8-bit .* got mode RGBA"),
+    "alpha": (
+        {"a.png": png(np.dstack([RGB, RGB[..., :1]]))},
+        "a.png: expected 8-bit .* got mode RGBA",
+    ),
     "deep": ({"a.png": png(GRAY[0].astype(np.uint16) * 257)}, "a.png: .* got mode I;16"),
     "cut": ({"a.png": png(RGB)[:-40], "b.png": png(RGB)}, "a.png: expected an image, whole"),
     "misnamed": ({"a.png": b"hello"}, "a.png: .*UnidentifiedImageError"),
-    "empty": ({"notes.txt": b"hello"}, r"empty: expected images \(.bmp .* got a folder without any"),
+    "empty": (
+        {"notes.txt": b"hello"},
+        r"empty: expected images \(.bmp .* got a folder without any",
+    ),
     "single": ({"a.png": png(RGB)}, r"single: expected at least 2 rows, got shape \(1, 3072\)"),
     "same": ({"a.png": png(RGB), "b.png": png(RGB)}, "same: expected data that vary"),
 }
@@ -417,9 +478,13 @@ def test_no_pickle_is_ever_loaded(tmp_path):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["missing.npy", "no/such/folder", "~/no-such-file.csv", "x\0y.npy"])
+@pytest.mark.parametrize(
+    "name", ["missing.npy", "no/such/folder", "~/no-such-file.csv", "x\0y.npy"]
+)
 def test_a_missing_file_is_not_found(name):
-    with pytest.raises(FileNotFoundError, match=r"expected a file or folder, got '.*' where none is; correct"):
+    with pytest.raises(
+        FileNotFoundError, match=r"expected a file or folder, got '.*' where none is; correct"
+    ):
         data.load(name)
 
 
@@ -435,10 +500,14 @@ def test_a_limit_below_two_is_refused(limit):
     assert "limit as an integer >= 2" in complaint(data.load, "digits", limit=limit)
 
 
-@pytest.mark.parametrize("X", [ROWS, ROWS.tolist(), ROWS.T.copy().T, ROWS.astype(">f8"), jnp.asarray(ROWS, jnp.float32)])
+@pytest.mark.parametrize(
+    "X", [ROWS, ROWS.tolist(), ROWS.T.copy().T, ROWS.astype(">f8"), jnp.asarray(ROWS, jnp.float32)]
+)
 def test_check_returns_the_same_values_as_contiguous_float64(X):
     checked = data.check(X)
-    assert type(checked) is np.ndarray and checked.dtype == np.float64 and checked.flags.c_contiguous
+    assert (
+        type(checked) is np.ndarray and checked.dtype == np.float64 and checked.flags.c_contiguous
+    )
     np.testing.assert_array_equal(checked, ROWS)
 
 
@@ -480,12 +549,16 @@ def test_one_column_that_varies_is_enough():
 
 
 @pytest.mark.parametrize("n", [5, 40])
-@pytest.mark.parametrize("spectrum", [[4.0, 2.0, 2.0, 0.5], [0.0, 1e-6, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0], [1.0]])
+@pytest.mark.parametrize(
+    "spectrum", [[4.0, 2.0, 2.0, 0.5], [0.0, 1e-6, 3.0, 0.0, 1.0, 0.0, 0.0, 0.0], [1.0]]
+)
 def test_a_gaussian_sample_has_exactly_the_spectrum_asked_for(n, spectrum):
     X = data.gaussian(n, spectrum, seed=3)
     assert X.shape == (n, len(spectrum))
     covariance = (X - X.mean(axis=0)).T @ (X - X.mean(axis=0)) / n
-    np.testing.assert_allclose(np.linalg.eigvalsh(covariance), np.sort(spectrum), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.eigvalsh(covariance), np.sort(spectrum), rtol=1e-12, atol=1e-12
+    )
     np.testing.assert_allclose(X.mean(axis=0), 0, atol=1e-14)
 
 
@@ -537,12 +610,22 @@ def test_impossible_synthetic_data_are_refused(make, match):
 
 
 def test_a_digest_is_of_values_and_shape_and_never_changes():
-    assert data.digest(ROWS) == data.digest(ROWS.astype(">f8").T.copy().T) == data.digest(jnp.asarray(ROWS, jnp.float32))
+    assert (
+        data.digest(ROWS)
+        == data.digest(ROWS.astype(">f8").T.copy().T)
+        == data.digest(jnp.asarray(ROWS, jnp.float32))
+    )
     assert data.digest(ROWS) != data.digest(ROWS.reshape(3, 4))
     assert data.digest(ROWS) != data.digest(ROWS + 1e-15)
-    assert data.digest(data.antipodal()) == "063b0e32fc01bec0e3c60b9067ed4a65067d400f77c15c9bf796fe1ef4dfcd5f"
+    assert (
+        data.digest(data.antipodal())
+        == "063b0e32fc01bec0e3c60b9067ed4a65067d400f77c15c9bf796fe1ef4dfcd5f"
+    )
 
 
 def test_importing_the_module_loads_nothing_heavy():
     heavy = "{'sklearn', 'scipy', 'PIL', 'jax'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", f"import sys, vaesurface.data; assert not {heavy}, {heavy}"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", f"import sys, vaesurface.data; assert not {heavy}, {heavy}"],
+        check=True,
+    )

@@ -1,4 +1,6 @@
-"""Energies of deep VAEs: collapse is stationary, the affine one meets the closed form, noise is unbiased."""
+"""Energies of deep VAEs: collapse is stationary, the affine one meets the closed form, noise is
+unbiased.
+"""
 
 from functools import partial
 
@@ -8,7 +10,17 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import architecture, curvature, data, deep, losses, optimize, stationary, theory, vae
+from vaesurface import (
+    architecture,
+    curvature,
+    data,
+    deep,
+    losses,
+    optimize,
+    stationary,
+    theory,
+    vae,
+)
 from vaesurface.deep import NetworkParams
 from vaesurface.problem import recipe_of
 from vaesurface.stationary import Kind
@@ -18,7 +30,9 @@ NODES = deep.gauss_hermite(1, 4)
 MAKES = {
     "mlp": partial(deep.mlp_vae, latent=1, depth=1, width=6),
     "conv": partial(deep.conv_vae, shape=(1, 2, 2), latent=1, convs=1, scales=1, channels=3),
-    "resnet": partial(deep.resnet_vae, shape=(1, 2, 2), latent=1, blocks=1, convs=1, scales=1, channels=3),
+    "resnet": partial(
+        deep.resnet_vae, shape=(1, 2, 2), latent=1, blocks=1, convs=1, scales=1, channels=3
+    ),
 }
 
 
@@ -33,9 +47,15 @@ def norm(tree):
 
 def test_collapse_is_stationary_whatever_the_hidden_layers(problem):
     gradient = jax.jit(jax.grad(problem.loss))
-    for params in (problem.collapsed(), problem.collapsed(jax.random.key(1)), problem.collapsed(dead=True)):
+    for params in (
+        problem.collapsed(),
+        problem.collapsed(jax.random.key(1)),
+        problem.collapsed(dead=True),
+    ):
         assert norm(gradient(params)) < 1e-14 * norm(params)
-        assert problem.loss(params) == pytest.approx(4 + 4 * np.log(np.mean((X - X.mean(axis=0)) ** 2)) + 1)
+        assert problem.loss(params) == pytest.approx(
+            4 + 4 * np.log(np.mean((X - X.mean(axis=0)) ** 2)) + 1
+        )
         assert problem.information(params) == pytest.approx(0, abs=1e-15)
     start = problem.init(jax.random.key(1), scale=0.0)
     jax.tree.map(np.testing.assert_array_equal, start, problem.collapsed(jax.random.key(1)))
@@ -43,10 +63,14 @@ def test_collapse_is_stationary_whatever_the_hidden_layers(problem):
 
 
 def escape(problem, params, **how):
-    """The verdict on a collapsed point, when the way that `analyze` hands back, and descent from there, led lower."""
+    """The verdict on a collapsed point, when the way that `analyze` hands back, and descent from
+    there, led lower.
+    """
     point = stationary.analyze(problem, params, **how)
     start = jax.tree.map(lambda x, v: x + 0.1 * v, params, point.descent)
-    ends = jax.jit(lambda start: optimize.adam(steps=60, learning_rate=0.02)(problem.loss, start).loss)(start)
+    ends = jax.jit(
+        lambda start: optimize.adam(steps=60, learning_rate=0.02)(problem.loss, start).loss
+    )(start)
     print(
         point.label,
         "curvature",
@@ -97,7 +121,11 @@ def test_the_affine_network_attains_the_closed_form():
     X = data.gaussian(20, [3.0, 1.0, 0.2, 0.1], seed=1)
     problem = deep.mlp_vae(X, 2, depth=0, nodes=deep.gauss_hermite(2, 2))
     *_, best = sorted(theory.stationary_points(X, 2), key=lambda e: -e.loss)
-    weight, log_std, gamma = best.params.weight, best.params.log_std[0], jnp.exp(best.params.log_gamma)
+    weight, log_std, gamma = (
+        best.params.weight,
+        best.params.log_std[0],
+        jnp.exp(best.params.log_gamma),
+    )
     kernel = weight * jnp.exp(2 * log_std)[None] / gamma
     encoder = {
         "mean": {"kernel": kernel, "bias": -best.params.bias @ kernel},
@@ -113,7 +141,9 @@ def test_the_affine_network_attains_the_closed_form():
     assert error / 4 == pytest.approx(float(model.gamma), rel=1e-12)  # eq. 10
     # Eq. 8 for an affine decoder: noise adds what it spreads.
     added = jnp.sum(weight**2 * jnp.exp(2 * log_std)[None]) / 4
-    assert error / 4 - problem.deterministic().loss(params) == pytest.approx(float(added), rel=1e-12)
+    assert error / 4 - problem.deterministic().loss(params) == pytest.approx(
+        float(added), rel=1e-12
+    )
     alone = problem.restrict(params, jnp.array([True, False]))
     assert problem.information(alone)[1] == 0 < problem.information(params)[1]
 
@@ -121,11 +151,17 @@ def test_the_affine_network_attains_the_closed_form():
 def test_an_energy_is_what_its_autoencoder_says_and_only_gamma_changes_with_gamma():
     problem = MAKES["conv"](X, nodes=NODES)
     params = problem.init(jax.random.key(0))
-    params = jax.tree.map(lambda a: a + 0.1 * jnp.cos(jnp.arange(1.0 * a.size)).reshape(a.shape), params)
+    params = jax.tree.map(
+        lambda a: a + 0.1 * jnp.cos(jnp.arange(1.0 * a.size)).reshape(a.shape), params
+    )
     made, arrays = recipe_of(problem)
     fixed = made(**arrays | {"gamma": jnp.asarray(0.7), "beta": jnp.asarray(2.0)})
     model = fixed.autoencoder(params._replace(log_gamma=None))
-    assert (float(model.gamma), bool(model.learned), float(model.beta)) == (pytest.approx(0.7), False, 2.0)
+    assert (float(model.gamma), bool(model.learned), float(model.beta)) == (
+        pytest.approx(0.7),
+        False,
+        2.0,
+    )
     error = expected_error(model, NODES)
     divergence = jnp.mean(jnp.sum(losses.divergence(model.mean, model.log_std), axis=1))
     expected = error / 0.7 + 4 * jnp.log(0.7) + 2.0 * divergence
@@ -133,14 +169,23 @@ def test_an_energy_is_what_its_autoencoder_says_and_only_gamma_changes_with_gamm
     learned = fixed.init(jax.random.key(0)), problem.init(jax.random.key(0))
     assert learned[0].log_gamma is None and learned[1].log_gamma is not None
     t = jnp.asarray(np.random.default_rng(0).normal(size=problem.symmetry.size))
-    assert problem.loss(problem.symmetry.move(params, t)) == pytest.approx(float(problem.loss(params)), rel=1e-11)
+    assert problem.loss(problem.symmetry.move(params, t)) == pytest.approx(
+        float(problem.loss(params)), rel=1e-11
+    )
 
 
 def test_data_in_batches_give_the_same_energy_and_gradient(monkeypatch):
     problem = MAKES["mlp"](X, nodes=NODES)
     params = problem.init(jax.random.key(0))
-    both = lambda: jax.jit(jax.value_and_grad(lambda w, X: MAKES["mlp"](X, nodes=NODES).loss(w)))(params, X)  # noqa: E731
-    loops = lambda: "scan" in str(jax.make_jaxpr(lambda X: MAKES["mlp"](X, nodes=NODES).loss(params))(X))  # noqa: E731
+
+    def both():
+        return jax.jit(jax.value_and_grad(lambda w, X: MAKES["mlp"](X, nodes=NODES).loss(w)))(
+            params, X
+        )
+
+    def loops():
+        return "scan" in str(jax.make_jaxpr(lambda X: MAKES["mlp"](X, nodes=NODES).loss(params))(X))
+
     assert not loops()
     value, gradient = both()
     monkeypatch.setattr(deep, "STREAM", 1)
@@ -158,8 +203,18 @@ def test_nodes_have_the_moments_of_the_normal_distribution():
     assert weights.sum() == pytest.approx(1)
     noise, weights = deep.gauss_hermite(2, 4)
     assert noise.shape == (16, 2)
-    for powers, moment in [((0, 0), 1), ((1, 0), 0), ((2, 0), 1), ((2, 2), 1), ((4, 2), 3), ((6, 0), 15), ((3, 1), 0)]:
-        assert weights @ jnp.prod(noise ** jnp.array([powers]), axis=1) == pytest.approx(moment, abs=1e-12)
+    for powers, moment in [
+        ((0, 0), 1),
+        ((1, 0), 0),
+        ((2, 0), 1),
+        ((2, 2), 1),
+        ((4, 2), 3),
+        ((6, 0), 15),
+        ((3, 1), 0),
+    ]:
+        assert weights @ jnp.prod(noise ** jnp.array([powers]), axis=1) == pytest.approx(
+            moment, abs=1e-12
+        )
 
 
 def test_what_training_sees_is_unbiased():
@@ -167,7 +222,11 @@ def test_what_training_sees_is_unbiased():
     exact = deep.network_vae(X, made, nodes=deep.gauss_hermite(1, 200))  # kinks: no order is exact
     params = exact.init(jax.random.key(3), 0.5)
     for samples, batch in ((1, None), (2, 5)):
-        draw = jax.jit(lambda keys, s=samples, b=batch: jax.lax.map(lambda k: deep.sampled(exact, params, k, s, b), keys))
+        draw = jax.jit(
+            lambda keys, s=samples, b=batch: jax.lax.map(
+                lambda k: deep.sampled(exact, params, k, s, b), keys
+            )
+        )
         draws = draw(jax.random.split(jax.random.key(0), 3000))
         deviation = float((draws.mean() - exact.loss(params)) / (draws.std() / np.sqrt(3000)))
         print(samples, batch, "standard errors off:", deviation)
@@ -191,11 +250,21 @@ def test_bad_input_is_one_line():
     for call, match in (
         (lambda: deep.mlp_vae(X, 1, gamma=0.0), "expected gamma > 0, got 0.0"),
         (lambda: deep.mlp_vae(X, 1, beta=np.nan), "expected beta > 0, got nan"),
-        (lambda: deep.conv_vae(X, (1, 4, 4), 1), "expected 16 features .the architecture's., got 4"),
+        (
+            lambda: deep.conv_vae(X, (1, 4, 4), 1),
+            "expected 16 features .the architecture's., got 4",
+        ),
         (lambda: deep.mlp_vae(X, 2, nodes=NODES), "expected nodes .s, 2., got .4, 1."),
-        (lambda: deep.antithetic(jax.random.key(0), 1, 3), "expected an even number of samples, got 3"),
+        (
+            lambda: deep.antithetic(jax.random.key(0), 1, 3),
+            "expected an even number of samples, got 3",
+        ),
         (lambda: deep.gauss_hermite(1, 0), "expected order >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=match):
             call()
-    assert vae.mlp_vae is deep.mlp_vae and vae.conv_vae is deep.conv_vae and vae.resnet_vae is deep.resnet_vae
+    assert (
+        vae.mlp_vae is deep.mlp_vae
+        and vae.conv_vae is deep.conv_vae
+        and vae.resnet_vae is deep.resnet_vae
+    )

@@ -1,4 +1,6 @@
-"""Which kind of collapse: numbers against closed forms, verdicts against invariances, doors against bad input."""
+"""Which kind of collapse: numbers against closed forms, verdicts against invariances, doors against
+bad input.
+"""
 
 import json
 import math
@@ -22,7 +24,9 @@ KEYS = ("x", "mean", "log_std", "reconstruction", "gamma")
 
 @pytest.fixture(scope="module")
 def partial_collapse():
-    """Affine, gamma fixed between the third and the fourth eigenvalue: an export as anyone would make it, all keys."""
+    """Affine, gamma fixed between the third and the fourth eigenvalue: an export as anyone would
+    make it, all keys.
+    """
     X = data.load("digits-4x4", limit=120)
     values = measures.spectrum(X)
     gamma = math.sqrt(values[2] * values[3])
@@ -46,14 +50,19 @@ def test_information_of_two_data_far_apart_is_log_2_and_of_collapse_zero():
 
 
 def test_information_of_a_gaussian_channel():
-    # z = s x + noise with var z = 1 has 1/2 log(1 / sigma^2) nats a latent; with finite n a mixture sees a little less.
+    # z = s x + noise with var z = 1 has 1/2 log(1 / sigma^2) nats a latent; with finite n a mixture
+    # sees a little less.
     rng = np.random.default_rng(0)
     std = np.array([0.5, 0.3])
     mean = np.sqrt(1 - std**2) * rng.standard_normal((1500, 2))
     found = measures.information(mean, np.log(std) * np.ones((1500, 1)))
     print(found, -np.log(std).sum())
     assert abs(found.value + np.log(std).sum()) < 4 * found.error
-    assert found.value < measures.divergences(mean, np.log(std) * np.ones((1500, 1))).sum(axis=1).mean() + 4 * found.error
+    assert (
+        found.value
+        < measures.divergences(mean, np.log(std) * np.ones((1500, 1))).sum(axis=1).mean()
+        + 4 * found.error
+    )
 
 
 def test_information_takes_part_of_many_data(monkeypatch):
@@ -66,9 +75,17 @@ def test_information_takes_part_of_many_data(monkeypatch):
 def test_affine_optimum_is_theory_s():
     X = data.gaussian(12, [3.0, 1.0, 0.2, 0.0], seed=1)
     values = measures.spectrum(X)
-    for latent, gamma, beta in ((2, None, 1.0), (3, None, 1.0), (3, 0.5, 1.0), (3, None, 1.5), (2, 0.4, 0.5)):
+    for latent, gamma, beta in (
+        (2, None, 1.0),
+        (3, None, 1.0),
+        (3, 0.5, 1.0),
+        (3, None, 1.5),
+        (2, 0.4, 0.5),
+    ):
         found = measures.affine_optimum(values, latent, gamma, beta)
-        assert found.energy == pytest.approx(float(theory.global_minimum(X, latent, gamma, beta)), rel=1e-12)
+        assert found.energy == pytest.approx(
+            float(theory.global_minimum(X, latent, gamma, beta)), rel=1e-12
+        )
         if math.isfinite(found.energy):
             best = min(theory.stationary_points(X, latent, gamma, beta), key=lambda e: e.loss)
             assert found.kept == len(best.retained)
@@ -89,7 +106,9 @@ def test_what_an_affine_latent_gains():
 def test_the_best_component_of_two_data_in_closed_form(gamma):
     # X = +-v, |v|^2 = 2, theta = t v: log D = log cosh(2 t / gamma) - t^2 / gamma.
     found = measures.best_component(data.antipodal(2), gamma)
-    height = minimize_scalar(lambda t: t**2 / gamma - math.log(math.cosh(2 * t / gamma)), bounds=(0, 2), method="bounded")
+    height = minimize_scalar(
+        lambda t: t**2 / gamma - math.log(math.cosh(2 * t / gamma)), bounds=(0, 2), method="bounded"
+    )
     assert found.gain == pytest.approx(-height.fun, abs=1e-9)
     assert not found.proved
 
@@ -118,7 +137,9 @@ def test_no_decoder_of_latents_alone_beats_the_bound():
         def one(key, scale):
             p = problem.init(key, scale)
             p = p._replace(weight=p.weight / scale, log_std=-0.05 * jnp.abs(p.mean))
-            return jnp.mean(jax.vmap(problem.autoencoder(p).error)(p.mean, p.log_std, X)), problem.information(p).sum() / 2
+            return jnp.mean(
+                jax.vmap(problem.autoencoder(p).error)(p.mean, p.log_std, X)
+            ), problem.information(p).sum() / 2
 
         return jax.vmap(one)(keys, scales)
 
@@ -148,7 +169,8 @@ def test_noise_does_not_last_from_one_half_to_the_other_and_structure_does():
 
 
 def test_the_error_at_the_posterior_mean_tells_the_expected_one(partial_collapse):
-    # Exact where the decoder is affine and posteriors are at their best: eq. 10's error from five keys alone.
+    # Exact where the decoder is affine and posteriors are at their best: eq. 10's error from five
+    # keys alone.
     whole = diagnose.arrays(**partial_collapse._asdict())
     few = diagnose.arrays(**required(partial_collapse))
     assert (whole.error_status, few.error_status) == ("exact", "estimated")
@@ -166,7 +188,9 @@ def test_some_latents_off_because_gamma_is_fixed(partial_collapse):
     assert found.label == "(ii) gamma or beta too large: 2 of 5 latents inactive"
     assert "Learn gamma" in found.change
     assert found.affine.kept == 3 and found.free.kept == 5
-    assert found.kl[:3] == pytest.approx(0.5 * np.log(measures.spectrum(partial_collapse.x)[:3] / found.gamma), rel=1e-9)
+    assert found.kl[:3] == pytest.approx(
+        0.5 * np.log(measures.spectrum(partial_collapse.x)[:3] / found.gamma), rel=1e-9
+    )
     assert found.counts.sum() == partial_collapse.mean.size
     assert found.counts[20] == 2 * len(partial_collapse.x)
 
@@ -197,7 +221,11 @@ def test_a_verdict_does_not_depend_on_order_signs_units_shape_or_precision(parti
 
 def test_a_collapsed_decoder_that_misses_the_mean_is_in_training_or_in_other_units():
     rng = np.random.default_rng(0)
-    x = 0.5 + rng.standard_normal((200, 1)) * np.linspace(0.1, 0.4, 6) + 0.05 * rng.standard_normal((200, 6))
+    x = (
+        0.5
+        + rng.standard_normal((200, 1)) * np.linspace(0.1, 0.4, 6)
+        + 0.05 * rng.standard_normal((200, 6))
+    )
     still = {"mean": np.zeros((200, 2)), "log_std": np.zeros((200, 2)), "gamma": 0.05}
     center = np.broadcast_to(x.mean(axis=0), x.shape)
     assert diagnose.arrays(x=x, reconstruction=center, **still).kind == Collapse.LOCAL
@@ -214,7 +242,10 @@ def test_gamma_in_all_its_shapes(partial_collapse):
     for shape in ((), (1,), (n,), (n, 1), (d,), (1, d), (n, d)):
         assert export.check(**required(g, gamma=np.full(shape, 0.3))).gamma.shape == ()
     assert export.check(**required(g, gamma=np.linspace(1, 2, n))).gamma.shape == (n, d)
-    assert export.check(**required(g, gamma=np.linspace(1, 2, d))).gamma[5, 3] == np.linspace(1, 2, d)[3]
+    assert (
+        export.check(**required(g, gamma=np.linspace(1, 2, d))).gamma[5, 3]
+        == np.linspace(1, 2, d)[3]
+    )
 
 
 def test_faint_coordinates_are_no_spike_and_few_data_are():
@@ -230,7 +261,9 @@ def test_faint_coordinates_are_no_spike_and_few_data_are():
     assert faint.kind == Collapse.UNDECIDED
     gamma = np.tile(per_coordinate, (60, 1))
     gamma[7] = 1e-12
-    sharp = given | {"reconstruction": np.where(np.arange(60)[:, None] == 7, X, given["reconstruction"])}
+    sharp = given | {
+        "reconstruction": np.where(np.arange(60)[:, None] == 7, X, given["reconstruction"])
+    }
     spiked = diagnose.arrays(**sharp, gamma=gamma)
     assert spiked.kind == Collapse.COVARIANCE
     assert spiked.spike.share == 1 / 60
@@ -244,15 +277,27 @@ def test_a_decoder_that_ignores_its_latents_is_told_by_draws_from_the_prior():
     X = data.load("digits-4x4", limit=60)
     rng = np.random.default_rng(0)
     seen = X + 0.02 * rng.standard_normal(X.shape)
-    given = {"x": X, "mean": rng.standard_normal((60, 2)) * [1, 0], "log_std": np.tile([-2.0, 0.0], (60, 1))}
+    given = {
+        "x": X,
+        "mean": rng.standard_normal((60, 2)) * [1, 0],
+        "log_std": np.tile([-2.0, 0.0], (60, 1)),
+    }
     given |= {"reconstruction": seen, "gamma": np.mean((X - seen) ** 2)}
-    assert diagnose.arrays(**given, prior_reconstruction=seen).kinds.tolist() == [0, Collapse.FLEXIBLE]
+    assert diagnose.arrays(**given, prior_reconstruction=seen).kinds.tolist() == [
+        0,
+        Collapse.FLEXIBLE,
+    ]
     assert diagnose.arrays(**given, prior_reconstruction=X[::-1]).kind != Collapse.FLEXIBLE
 
 
 def test_white_data_with_everything_off_are_undecided_from_arrays_and_few_data_say_little():
     X = data.gaussian(300, [1.0] * 4, seed=0)
-    given = {"x": X, "mean": np.zeros((300, 2)), "log_std": np.zeros((300, 2)), "reconstruction": np.zeros((300, 4))}
+    given = {
+        "x": X,
+        "mean": np.zeros((300, 2)),
+        "log_std": np.zeros((300, 2)),
+        "reconstruction": np.zeros((300, 4)),
+    }
     found = diagnose.arrays(**given, gamma=1.0)
     assert (found.kind, found.pays) == (Collapse.UNDECIDED, -1)
     assert found.lower < 1e-12
@@ -287,18 +332,28 @@ def test_of_a_family_without_affine_maps_less_is_said():
 def affine_vae(X, latent, gamma, **more):
     """What an .npz of the best affine VAE at that gamma holds."""
     center = X.mean(axis=0)
-    values, directions = (a[..., ::-1][..., :latent] for a in np.linalg.eigh(np.cov(X.T, bias=True)))
+    values, directions = (
+        a[..., ::-1][..., :latent] for a in np.linalg.eigh(np.cov(X.T, bias=True))
+    )
     ratio = np.minimum(gamma / values, 1.0)
     mean = (X - center) @ directions * np.sqrt((1 - ratio) / values)
     reconstruction = center + mean * np.sqrt(values * (1 - ratio)) @ directions.T
     log_std = 0.5 * np.log(ratio) * np.ones_like(mean)
-    return {"x": X, "mean": mean, "log_std": log_std, "reconstruction": reconstruction, "gamma": gamma} | more
+    return {
+        "x": X,
+        "mean": mean,
+        "log_std": log_std,
+        "reconstruction": reconstruction,
+        "gamma": gamma,
+    } | more
 
 
 def with_latents(given, mean, log_std, count=1):
     """With `count` more latents of those posteriors."""
     wider = {"mean": mean, "log_std": log_std}
-    return given | {k: np.append(given[k], np.full((len(given[k]), count), v), axis=1) for k, v in wider.items()}
+    return given | {
+        k: np.append(given[k], np.full((len(given[k]), count), v), axis=1) for k, v in wider.items()
+    }
 
 
 def normal(variances, n=500, seed=0):
@@ -308,15 +363,28 @@ def normal(variances, n=500, seed=0):
 
 
 def along_a_curve(gamma, noise):
-    """The best decoder of one latent, to first order, of data along a curve in ten dimensions; two more latents are off."""
+    """The best decoder of one latent, to first order, of data along a curve in ten dimensions; two
+    more latents are off.
+    """
     rng = np.random.default_rng(0)
     t, mixing = rng.standard_normal(500), rng.standard_normal((8, 10))
-    curve = lambda t: np.stack([f(w * t) for w in (0.7, 1.4, 2.1, 2.8) for f in (np.sin, np.cos)], axis=-1) @ mixing  # noqa: E731
+
+    def curve(t):
+        return (
+            np.stack([f(w * t) for w in (0.7, 1.4, 2.1, 2.8) for f in (np.sin, np.cos)], axis=-1)
+            @ mixing
+        )
+
     X = curve(t) + noise * rng.standard_normal((500, 10))
     slope = np.mean(np.sum((curve(t + 1e-4) - curve(t - 1e-4)) ** 2, axis=1)) / 4e-8
     std = math.sqrt(gamma / (slope + gamma))
     nodes, weights = np.polynomial.hermite_e.hermegauss(20)
-    decode = lambda t: sum(w * curve(t + std * e) for w, e in zip(weights / weights.sum(), nodes, strict=True))  # noqa: E731
+
+    def decode(t):
+        return sum(
+            w * curve(t + std * e) for w, e in zip(weights / weights.sum(), nodes, strict=True)
+        )
+
     given = {
         "x": X,
         "mean": t[:, None],
@@ -324,20 +392,39 @@ def along_a_curve(gamma, noise):
         "reconstruction": decode(t),
         "gamma": gamma,
     }
-    return with_latents(given, 0.0, 0.0, 2) | {"sampled_reconstruction": decode(t + std * rng.standard_normal(500))}
+    return with_latents(given, 0.0, 0.0, 2) | {
+        "sampled_reconstruction": decode(t + std * rng.standard_normal(500))
+    }
 
 
 def test_posteriors_that_are_the_same_for_all_data_carry_nothing():
     X = normal([9, 4, 2] + [0.1] * 7)
-    off = {"x": X, "reconstruction": np.tile(X.mean(axis=0), (500, 1)), "gamma": X.var(axis=0).mean(), "learned_gamma": True}
+    off = {
+        "x": X,
+        "reconstruction": np.tile(X.mean(axis=0), (500, 1)),
+        "gamma": X.var(axis=0).mean(),
+        "learned_gamma": True,
+    }
     for mean, std in ((0.2, 1.0), (0.0, 2.0)):
-        found = diagnose.arrays(**off, mean=np.full((500, 2), mean), log_std=np.full((500, 2), math.log(std)))
+        found = diagnose.arrays(
+            **off, mean=np.full((500, 2), mean), log_std=np.full((500, 2), math.log(std))
+        )
         assert found.kl.min() > ACTIVE
         assert found.label == "(v) a bad local optimum: 2 of 2 latents inactive"
         assert "in the same way for all data" in found.evidence["latents"]
     healthy = affine_vae(X, 3, 0.1)
-    assert diagnose.arrays(**with_latents(healthy, 0.0, 0.0)).kinds.tolist() == [0, 0, 0, Collapse.SUPERFLUOUS]
-    assert diagnose.arrays(**with_latents(healthy, 0.0, math.log(2))).kinds.tolist() == [0, 0, 0, Collapse.UNDECIDED]
+    assert diagnose.arrays(**with_latents(healthy, 0.0, 0.0)).kinds.tolist() == [
+        0,
+        0,
+        0,
+        Collapse.SUPERFLUOUS,
+    ]
+    assert diagnose.arrays(**with_latents(healthy, 0.0, math.log(2))).kinds.tolist() == [
+        0,
+        0,
+        0,
+        Collapse.UNDECIDED,
+    ]
     few = with_latents(healthy, 0.0, 0.0)
     few["mean"][7, 3] = 2.0  # two nats about one datum are not superfluous
     assert diagnose.arrays(**few).kinds.tolist() == [0, 0, 0, Collapse.UNDECIDED]
@@ -355,14 +442,22 @@ def test_what_a_latent_can_carry_is_at_least_what_it_does_and_at_most_its_diverg
 def test_a_decoder_that_makes_no_use_of_its_latents_is_not_healthy():
     rng = np.random.default_rng(0)
     X = normal([9, 4, 2] + [0.1] * 7)
-    given = {"mean": 0.3 * rng.standard_normal((500, 2)), "log_std": 0.1 * rng.standard_normal((500, 2)), "gamma": 1.0}
+    given = {
+        "mean": 0.3 * rng.standard_normal((500, 2)),
+        "log_std": 0.1 * rng.standard_normal((500, 2)),
+        "gamma": 1.0,
+    }
     found = diagnose.arrays(x=X, reconstruction=0.1 * rng.standard_normal(X.shape), **given)
-    assert found.label == "undecided: all 2 latents differ between data, which the decoder makes no use of"
+    assert (
+        found.label
+        == "undecided: all 2 latents differ between data, which the decoder makes no use of"
+    )
     assert found.evidence["use"].startswith("exact") and "Train on" in found.change
 
 
 def test_the_error_without_noise_does_not_show_a_decoder_that_needs_no_latents():
-    # An autoencoder trained without noise: codes of little spread, deviations as they were, a steep decoder.
+    # An autoencoder trained without noise: codes of little spread, deviations as they were, a steep
+    # decoder.
     given = affine_vae(normal([9, 4, 2] + [0.1] * 7), 3, 1e-6, learned_gamma=False)
     steep = given | {"mean": 0.05 * given["mean"], "log_std": 0.0 * given["mean"], "gamma": 0.1}
     assert diagnose.arrays(**steep).kind == Collapse.UNDECIDED
@@ -378,7 +473,9 @@ def test_noise_that_varies_is_no_spike():
         found = diagnose.arrays(X, mean, np.full((500, 2), [-2.0, 0.0]), 0 * X, std**2)
         assert found.kinds.tolist() == [0, Collapse.UNDECIDED]
     blank = np.where(regimes[:, None] < 1, 0.0, X)  # the same point again and again is one
-    found = diagnose.arrays(blank, np.zeros((500, 1)), np.zeros((500, 1)), 0 * X, np.where(regimes < 1, 1e-9, 1.0))
+    found = diagnose.arrays(
+        blank, np.zeros((500, 1)), np.zeros((500, 1)), 0 * X, np.where(regimes < 1, 1e-9, 1.0)
+    )
     assert found.kind == Collapse.COVARIANCE
 
 
@@ -411,11 +508,15 @@ def test_clusters_that_no_affine_latent_tells_apart_are_no_superfluous_latent_s(
     X = np.append(normal([36, 36]), left, axis=1)
     gamma = 1.05 * left.var(axis=0).mean()
     for learned in (True, False):
-        found = diagnose.arrays(**with_latents(affine_vae(X, 2, gamma), 0.0, 0.0, 2), learned_gamma=learned)
+        found = diagnose.arrays(
+            **with_latents(affine_vae(X, 2, gamma), 0.0, 0.0, 2), learned_gamma=learned
+        )
         assert (found.pays, found.kinds.tolist()) == (-1, [0, 0, 6, 6])
         assert "has clusters" in found.evidence["clusters"]
     white = np.append(normal([36, 36]), normal([1.0] * 4, seed=1), axis=1)
-    found = diagnose.arrays(**with_latents(affine_vae(white, 2, 1.0), 0.0, 0.0, 2), learned_gamma=True)
+    found = diagnose.arrays(
+        **with_latents(affine_vae(white, 2, 1.0), 0.0, 0.0, 2), learned_gamma=True
+    )
     assert found.kinds.tolist() == [0, 0, 1, 1]
 
 
@@ -423,12 +524,18 @@ def test_zeros_and_ones_with_a_gamma_that_was_made_up():
     rng = np.random.default_rng(0)
     z = rng.standard_normal((500, 2))
     p = 1 / (1 + np.exp(-2 * z @ rng.standard_normal((2, 30))))
-    given = {"x": (rng.random(p.shape) < p).astype(float), "mean": 0.9 * z, "log_std": np.full((500, 2), -1.0)}
+    given = {
+        "x": (rng.random(p.shape) < p).astype(float),
+        "mean": 0.9 * z,
+        "log_std": np.full((500, 2), -1.0),
+    }
     given = with_latents(given, 0.0, 0.0, 3) | {"reconstruction": p, "gamma": 1.0}
     found = diagnose.arrays(**given)
     assert found.kinds.tolist() == [0, 0, 6, 6, 6]
     assert "Bernoulli" in found.evidence["likelihood"] and "Bernoulli" in found.change
-    assert diagnose.arrays(**given, learned_gamma=False).kind == Collapse.GAMMA  # so it was Gaussian
+    assert (
+        diagnose.arrays(**given, learned_gamma=False).kind == Collapse.GAMMA
+    )  # so it was Gaussian
 
 
 def test_a_gamma_that_is_not_the_loss_s_is_noticed():
@@ -446,7 +553,9 @@ def test_a_gamma_that_is_not_the_loss_s_is_noticed():
 def test_training_that_has_not_ended_is_no_local_optimum():
     problem = vae.threshold_vae(data.antipodal(2), 1, 0.0, gamma=0.5)
     early = problem.collapsed()
-    early = early._replace(weight=early.weight + 0.03, mean=early.mean + jnp.array([[0.02], [-0.02]]))
+    early = early._replace(
+        weight=early.weight + 0.03, mean=early.mean + jnp.array([[0.02], [-0.02]])
+    )
     found = diagnose.collapse(problem, early)
     assert found.search.polished_active == 1
     assert found.kind == Collapse.UNDECIDED
@@ -466,11 +575,17 @@ def test_a_problem_is_tried_and_judged():
     def energy(q):  # of both rows alike and posteriors that mirror each other
         c = problem.collapsed()
         mirrored = jnp.array([[q[1]], [-q[1]]])
-        return problem.loss(c._replace(weight=jnp.full((2, 1), q[0]), mean=mirrored, log_std=jnp.full((2, 1), q[2])))
+        return problem.loss(
+            c._replace(weight=jnp.full((2, 1), q[0]), mean=mirrored, log_std=jnp.full((2, 1), q[2]))
+        )
 
-    lowest = minimize(jax.jit(energy), np.array([1.0, 1.0, -1.0]), method="Nelder-Mead", options={"fatol": 1e-10})
+    lowest = minimize(
+        jax.jit(energy), np.array([1.0, 1.0, -1.0]), method="Nelder-Mead", options={"fatol": 1e-10}
+    )
     assert s.best == pytest.approx(lowest.fun, abs=1e-5)
-    assert 0.9 * measures.gain(2.0 / 0.5) < s.gain < measures.gain(2.0 / 0.5)  # the affine optimum is lower
+    assert (
+        0.9 * measures.gain(2.0 / 0.5) < s.gain < measures.gain(2.0 / 0.5)
+    )  # the affine optimum is lower
     assert s.own == pytest.approx(1.0)
     assert s.fresh <= 0.5 + 1e-9  # at most one of two coordinates behind the threshold
     assert ("is stuck too" in found.change) == (s.fresh >= found.gamma)
@@ -518,7 +633,9 @@ def test_every_kind_has_words(partial_collapse):
 
 
 def test_a_problem_without_an_autoencoder_is_refused():
-    with pytest.raises(ValueError, match="expected a problem with autoencoder, got one without; use"):
+    with pytest.raises(
+        ValueError, match="expected a problem with autoencoder, got one without; use"
+    ):
         diagnose.collapse(Problem(loss=lambda w: w), jnp.zeros(2))
 
 
@@ -580,7 +697,9 @@ def test_the_verb_prints_json_and_leaves_a_study_and_a_figure(partial_collapse, 
     assert study.verdicts[0]["label"] == result["label"]
     assert result["label"] in report.page([(study, tmp_path / "out")])
     code, out, _ = verb(tmp_path / "vae.npz")
-    assert out.startswith("(ii) gamma or beta too large: 2 of 5 latents inactive\nlatents: exact: KL")
+    assert out.startswith(
+        "(ii) gamma or beta too large: 2 of 5 latents inactive\nlatents: exact: KL"
+    )
 
 
 def test_figures():
@@ -588,7 +707,12 @@ def test_figures():
     assert [bar.get_height() for bar in ax.patches] == [2.0, 0.5, 1e-4]
     ax = residual_spectrum([0.1, 3.0, 1.0, 0.0], 0.5)
     assert "pay: 2" in ax.get_legend().get_texts()[1].get_text()
-    with pytest.raises(ValueError, match="expected 1 kinds, one per latent, got 2; give all or none"):
+    with pytest.raises(
+        ValueError, match="expected 1 kinds, one per latent, got 2; give all or none"
+    ):
         divergences([1.0], kinds=["a", "b"])
-    with pytest.raises(ValueError, match="expected eigenvalues of which one is positive, got none; draw another residual"):
+    with pytest.raises(
+        ValueError,
+        match="expected eigenvalues of which one is positive, got none; draw another residual",
+    ):
         residual_spectrum([0.0, 0.0], 1.0)

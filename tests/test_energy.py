@@ -21,15 +21,25 @@ def reference_moments(m, v, alpha):
         value = mp.sign(m) * max(abs(m) - alpha, mp.mpf(0))
         return value, abs(value), value**2
     s = mp.sqrt(v)
-    first = lambda a: mp.npdf(a) - a * upper(a)  # noqa: E731
-    second = lambda a: (1 + a * a) * upper(a) - a * mp.npdf(a)  # noqa: E731
+
+    def first(a):
+        return mp.npdf(a) - a * upper(a)
+
+    def second(a):
+        return (1 + a * a) * upper(a) - a * mp.npdf(a)
+
     a, b = (alpha - m) / s, (alpha + m) / s
     return s * (first(a) - first(b)), s * (first(a) + first(b)), v * (second(a) + second(b))
 
 
 def reference_energy(X, params, alpha, gamma, beta):
-    """Energy (mean per datum), gradient and the sums of the absolute values of what each adds up, at 50 digits."""
-    exact = lambda x: np.vectorize(lambda t: mp.mpf(float(t)), otypes=[object])(np.asarray(x))  # noqa: E731
+    """Energy (mean per datum), gradient and the sums of the absolute values of what each adds up,
+    at 50 digits.
+    """
+
+    def exact(x):
+        return np.vectorize(lambda t: mp.mpf(float(t)), otypes=[object])(np.asarray(x))
+
     X, W, b, mu, tau = map(exact, (X, params.weight, params.bias, params.mean, params.log_std))
     (n, d), k = X.shape, W.shape[1]
     alpha, beta = mp.mpf(alpha), mp.mpf(beta)
@@ -67,7 +77,10 @@ def reference_energy(X, params, alpha, gamma, beta):
             ):
                 add(name, index, beta * value)
         for r in range(d):
-            m, v = mp.fdot(W[r], mu[i]), mp.fsum(w * w * s for w, s in zip(W[r], variances, strict=True))
+            m, v = (
+                mp.fdot(W[r], mu[i]),
+                mp.fsum(w * w * s for w, s in zip(W[r], variances, strict=True)),
+            )
             first, _, square = reference_moments(m, v, alpha)
             x = X[i, r] - b[r]
             for value in (x * x / gamma, -2 * x * first / gamma, square / gamma):
@@ -81,7 +94,8 @@ def reference_energy(X, params, alpha, gamma, beta):
                 s = mp.sqrt(v)
                 mass = upper((alpha - m) / s) + upper((alpha + m) / s)
                 jump = (mp.npdf((alpha - m) / s) - mp.npdf((alpha + m) / s)) / s
-            # d/dm of the error is 2 E pi - 2 x P; d/dv is P - x (p+ - p-): four terms each chain rule passes on.
+            # d/dm of the error is 2 E pi - 2 x P; d/dv is P - x (p+ - p-): four terms each chain
+            # rule passes on.
             for by_m, by_v in ((2 * first, mass), (-2 * x * mass, -x * jump)):
                 for j in range(k):
                     w = W[r, j]
@@ -93,9 +107,14 @@ def reference_energy(X, params, alpha, gamma, beta):
 
 
 def worst(got, total, absolute):
-    """Largest error relative to the sum of absolute terms; what float64 cannot represent must vanish."""
+    """Largest error relative to the sum of absolute terms; what float64 cannot represent must
+    vanish.
+    """
     got = np.vectorize(lambda t: mp.mpf(float(t)), otypes=[object])(np.asarray(got))
-    return max(abs(g - t) / max(a, mp.mpf("1e-290")) for g, t, a in zip(got.flat, total.flat, absolute.flat, strict=True))
+    return max(
+        abs(g - t) / max(a, mp.mpf("1e-290"))
+        for g, t, a in zip(got.flat, total.flat, absolute.flat, strict=True)
+    )
 
 
 @pytest.mark.parametrize("weight_size", [0.0, 1e-8, 1e-3, 1.0, 1e3])
@@ -134,7 +153,9 @@ def test_threshold_moments_keep_their_digits_far_into_the_tails(reach):
     got = jax.jit(moments.soft_threshold)(m, s**2, alpha)
     errors = []
     for i in range(60):
-        first, absolute, square = reference_moments(*(mp.mpf(float(t)) for t in (m[i], s[i] ** 2, alpha[i])))
+        first, absolute, square = reference_moments(
+            *(mp.mpf(float(t)) for t in (m[i], s[i] ** 2, alpha[i]))
+        )
         mean, variance = mp.mpf(float(got.mean[i])), mp.mpf(float(got.variance[i]))
         errors.append((abs(mean - first) / absolute, abs(variance + mean**2 - square) / square))
     print("E pi, E pi^2:", *(mp.nstr(max(e), 2) for e in zip(*errors, strict=True)))
@@ -155,16 +176,23 @@ def dense_moments(f, m, v):
         (moments.identity, lambda u: u),
         (moments.relu, lambda u: np.maximum(u, 0)),
         (moments.quadrature(jnp.tanh, 64), np.tanh),
-        (lambda m, v: moments.soft_threshold(m, v, 0.4), lambda u: np.sign(u) * np.maximum(abs(u) - 0.4, 0)),
+        (
+            lambda m, v: moments.soft_threshold(m, v, 0.4),
+            lambda u: np.sign(u) * np.maximum(abs(u) - 0.4, 0),
+        ),
     ],
 )
 def test_moments_agree_with_brute_force(ours, f):
     for m, v in ((0.3, 0.2), (-0.7, 0.5), (0.0, 0.04)):
-        np.testing.assert_allclose(ours(jnp.array(m), jnp.array(v)), dense_moments(f, m, v), atol=1e-8)
+        np.testing.assert_allclose(
+            ours(jnp.array(m), jnp.array(v)), dense_moments(f, m, v), atol=1e-8
+        )
 
 
 def test_quadrature_differentiates_the_expectation_even_without_variance():
-    mean = lambda w: moments.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean  # noqa: E731
+    def mean(w):
+        return moments.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean
+
     # d^2/dw^2 E tanh(0.5 w + |w| z) at 0 is tanh''(0) (0.25 + 1) = 0; the slope is 0.5
     assert jax.grad(mean)(0.0) == pytest.approx(0.5, abs=1e-12)
     numeric = (mean(0.7 + 1e-4) - 2 * mean(0.7) + mean(0.7 - 1e-4)) / 1e-8
@@ -178,7 +206,9 @@ def test_without_threshold_it_is_the_affine_model_with_all_derivatives(gamma, be
 
     def affine(p):
         log_gamma = p.log_gamma if gamma is None else jnp.log(gamma)
-        error = jnp.sum((X - p.mean @ p.weight.T - p.bias[None]) ** 2) + jnp.sum(jnp.exp(2 * p.log_std) @ p.weight.T**2)
+        error = jnp.sum((X - p.mean @ p.weight.T - p.bias[None]) ** 2) + jnp.sum(
+            jnp.exp(2 * p.log_std) @ p.weight.T**2
+        )
         prior = jnp.sum(jnp.exp(2 * p.log_std) - 2 * p.log_std + p.mean**2)
         return (error * jnp.exp(-log_gamma) + beta * prior) / 4 + 3 * log_gamma
 
@@ -210,12 +240,19 @@ def test_derivatives_are_finite_for_every_size_of_the_weight():
 
 def test_derivative_in_alpha_is_that_of_the_energy():
     X = np.random.default_rng(1).normal(size=(4, 3))
-    energy = lambda alpha: vae.threshold_vae(X, 1, alpha).loss(params)  # noqa: E731
+
+    def energy(alpha):
+        return vae.threshold_vae(X, 1, alpha).loss(params)
+
     params = vae.threshold_vae(X, 1, 0.1).init(jax.random.key(0), 1.0)
     numeric = (energy(0.3 + 1e-6) - energy(0.3 - 1e-6)) / 2e-6
     assert jax.grad(energy)(0.3) == pytest.approx(float(numeric), rel=1e-8)
     assert np.isfinite(
-        jax.grad(lambda alpha: vae.threshold_vae(X, 1, alpha).loss(params._replace(weight=0 * params.weight)))(0.3)
+        jax.grad(
+            lambda alpha: vae.threshold_vae(X, 1, alpha).loss(
+                params._replace(weight=0 * params.weight)
+            )
+        )(0.3)
     )
 
 
@@ -224,11 +261,19 @@ def test_energy_scales_with_the_data_and_ignores_signed_permutations_of_latents(
     X = np.random.default_rng(2).normal(size=(5, 4))
     problem, scaled = vae.threshold_vae(X, 3, alpha), vae.threshold_vae(10 * X, 3, 10 * alpha)
     params = problem.init(jax.random.key(3), 1.0)
-    larger = params._replace(weight=10 * params.weight, bias=10 * params.bias, log_gamma=params.log_gamma + 2 * np.log(10))
-    assert scaled.loss(larger) == pytest.approx(float(problem.loss(params)) + 8 * np.log(10), abs=1e-12)
+    larger = params._replace(
+        weight=10 * params.weight,
+        bias=10 * params.bias,
+        log_gamma=params.log_gamma + 2 * np.log(10),
+    )
+    assert scaled.loss(larger) == pytest.approx(
+        float(problem.loss(params)) + 8 * np.log(10), abs=1e-12
+    )
     order, signs = np.array([2, 0, 1]), np.array([[1.0, -1.0, -1.0]])
     mirrored = params._replace(
-        weight=params.weight[:, order] * signs, mean=params.mean[:, order] * signs, log_std=params.log_std[:, order]
+        weight=params.weight[:, order] * signs,
+        mean=params.mean[:, order] * signs,
+        log_std=params.log_std[:, order],
     )
     assert problem.loss(mirrored) == pytest.approx(float(problem.loss(params)), abs=1e-13)
 

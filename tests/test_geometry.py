@@ -1,4 +1,6 @@
-"""The verbs about the surface between points, as a user meets them; all on one tiny data set, so that programs are shared."""
+"""The verbs about the surface between points, as a user meets them; all on one tiny data set, so
+that programs are shared.
+"""
 
 import json
 import sys
@@ -44,7 +46,10 @@ def test_path_finds_the_rim_of_collapse(vaesurface, results):
     names = {v["name"]: v["label"] for v in found["verdicts"]}
     assert names["collapsed point"] == "collapsed local minimum"
     assert names["saddle"] == "saddle of index 1"
-    assert {names["one side"], names["other side"]} == {"collapsed local minimum", "global infimum -inf along this ray"}
+    assert {names["one side"], names["other side"]} == {
+        "collapsed local minimum",
+        "global infimum -inf along this ray",
+    }
     assert "a pass out of collapse" in found["said"][1]
     energy = next(v["energy"] for v in found["verdicts"] if v["name"] == "saddle")
     with np.load(results / "path.npz") as path, np.load(results / "saddle.npz") as saddle:
@@ -52,7 +57,11 @@ def test_path_finds_the_rim_of_collapse(vaesurface, results):
         assert saddle["weight"].shape == (2, 1)
     assert energy - 3 == pytest.approx(0.009 * 0.2**2, rel=0.05)
     study = report.load(results / "path.json")
-    assert [f.file for f in study.figures] == ["path_profile.png", "path_plane.png", "path_eigenvalue.png"]
+    assert [f.file for f in study.figures] == [
+        "path_profile.png",
+        "path_plane.png",
+        "path_eigenvalue.png",
+    ]
     assert study.command.startswith("vaesurface path --alpha 0.2")
     assert {one["kind"] for one in study.interactive} == {"surface", "spectrum"}
 
@@ -67,7 +76,10 @@ def test_basin_puts_three_lengths_side_by_side(vaesurface, results):
         # Here the certificate reaches beyond the crest, which is said.
         assert np.nanmin(curves["width"]) == pytest.approx(curves["saddle"][0], rel=1e-2)
         assert curves["certified"][0] > curves["saddle"][0]
-    assert "The three are not in order: descent leaves from within the certified radius" in found["said"][0]
+    assert (
+        "The three are not in order: descent leaves from within the certified radius"
+        in found["said"][0]
+    )
 
 
 @pytest.mark.slow
@@ -101,8 +113,15 @@ def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, results):
 
 
 def test_report_shows_all_of_it_on_one_page(vaesurface, results):
-    judged = {"name": "a point", "label": "local minimum", "energy": 1.0, "evidence": {"inertia": "counted"}}
-    report.save(report.Study("other", "Another question", ["Answered."], [judged]), results)  # whichever verbs ran before
+    judged = {
+        "name": "a point",
+        "label": "local minimum",
+        "energy": 1.0,
+        "evidence": {"inertia": "counted"},
+    }
+    report.save(
+        report.Study("other", "Another question", ["Answered."], [judged]), results
+    )  # whichever verbs ran before
     names = {study.name for study in report.studies(results)}
     code, found, _ = vaesurface(f"report {results} --json")
     assert code == 0
@@ -116,17 +135,32 @@ def test_report_shows_all_of_it_on_one_page(vaesurface, results):
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("path --alpha 0 --data antipodal", "expected --alpha > 0, where collapse is a minimum, got 0"),
-        ("path --starts 0 --data antipodal", "expected --starts of 1 or more and --scale > 0, got 0"),
+        (
+            "path --alpha 0 --data antipodal",
+            "expected --alpha > 0, where collapse is a minimum, got 0",
+        ),
+        (
+            "path --starts 0 --data antipodal",
+            "expected --starts of 1 or more and --scale > 0, got 0",
+        ),
         ("basin --alpha 0.1,-1 --data antipodal", "got -1"),
         ("basin --runs -1 --data antipodal", "expected --runs of 0 or more"),
         ("network --pairs -1 --data antipodal", "expected --pairs of 0 or more, got -1"),
-        ("follow --parameter delta --data antipodal", "expected --parameter out of alpha, gamma, beta, got delta"),
-        ("follow --parameter gamma --data antipodal", "expected --gamma, where gamma moves from, got none"),
+        (
+            "follow --parameter delta --data antipodal",
+            "expected --parameter out of alpha, gamma, beta, got delta",
+        ),
+        (
+            "follow --parameter gamma --data antipodal",
+            "expected --gamma, where gamma moves from, got none",
+        ),
         ("follow --to 0.1 --data antipodal", "expected --to other than 0.1"),
         ("report nowhere", "expected a directory with results, got nowhere"),
         ("report .", "expected results of sweep, path, follow, basin or network in ., got none"),
-        ("path --data antipodal --out pyproject.toml", "expected a directory for the results, got the file pyproject.toml"),
+        (
+            "path --data antipodal --out pyproject.toml",
+            "expected a directory for the results, got the file pyproject.toml",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(vaesurface, line, complaint):

@@ -1,4 +1,6 @@
-"""Slices have true distances, their directions are what they claim, and the values on them are those of their points."""
+"""Slices have true distances, their directions are what they claim, and the values on them are
+those of their points.
+"""
 
 from functools import partial
 
@@ -14,7 +16,10 @@ RNG = np.random.default_rng(0)
 X = data.clusters(7, 3, centers=2, noise=0.3, seed=0)
 PROBLEM = vae.threshold_vae(X, latent=2, alpha=0.05)
 START = PROBLEM.init(jax.random.key(0), 0.5)
-AXES = {"a": jnp.array([[3.0, 0.0], [1.0, 0.0]]), "b": jnp.array([4.0, 1.0])}  # two directions, not orthogonal
+AXES = {
+    "a": jnp.array([[3.0, 0.0], [1.0, 0.0]]),
+    "b": jnp.array([4.0, 1.0]),
+}  # two directions, not orthogonal
 CENTER = {"a": jnp.array([1.0, 2.0]), "b": jnp.array(-1.0)}
 
 
@@ -24,7 +29,9 @@ def square(w):
 
 def flat(directions):
     """Two directions as a matrix (2, p)."""
-    return np.concatenate([np.reshape(leaf, (2, -1)) for leaf in jax.tree.leaves(directions)], axis=1)
+    return np.concatenate(
+        [np.reshape(leaf, (2, -1)) for leaf in jax.tree.leaves(directions)], axis=1
+    )
 
 
 @jax.jit
@@ -43,7 +50,9 @@ def test_slices_have_true_distances_and_the_energies_of_their_points():
     x, y = np.meshgrid(plane.x, plane.y)
     np.testing.assert_allclose(plane.energy, x**2 + y**2, atol=1e-12)
     np.testing.assert_allclose(plane.points, [[0, 0], [5, 0], [0, 2]], atol=1e-12)
-    foot, residual = landscape.project(plane, jnp.array([3.0, 1.0, 4.0]) + jnp.array([4.0, 0.0, -3.0]))
+    foot, residual = landscape.project(
+        plane, jnp.array([3.0, 1.0, 4.0]) + jnp.array([4.0, 0.0, -3.0])
+    )
     np.testing.assert_allclose(foot, [5.0, 1.0], atol=1e-12)
     assert residual == pytest.approx(5.0)
 
@@ -69,19 +78,28 @@ def test_a_plane_along_two_directions_has_true_distances_from_its_center():
 @pytest.mark.parametrize("second", [0.0, -2.0])
 def test_parallel_directions_span_no_plane(second):
     directions = jax.tree.map(lambda x: jnp.stack([x[0], second * x[0]]), AXES)
-    with pytest.raises(ValueError, match="expected two directions that span a plane, got parallel or zero ones; choose"):
+    with pytest.raises(
+        ValueError,
+        match="expected two directions that span a plane, got parallel or zero ones; choose",
+    ):
         landscape.plane_along(square, CENTER, directions, (-1.0, 1.0), (-1.0, 1.0))
 
 
 def test_slices_carry_other_values_of_the_same_points():
     values = {"first": lambda w: w["a"][0], "half": lambda w: 0.5 * square(w)}
-    plane = landscape.plane_along(square, CENTER, AXES, (-1.0, 1.0), (-1.0, 1.0), num=5, values=values)
+    plane = landscape.plane_along(
+        square, CENTER, AXES, (-1.0, 1.0), (-1.0, 1.0), num=5, values=values
+    )
     np.testing.assert_allclose(plane.values["half"], plane.energy / 2, rtol=1e-14)
     # Along the first axis w["a"][0] changes by its cosine 0.6.
     np.testing.assert_allclose(np.diff(plane.values["first"], axis=1), 0.6 * 0.5, rtol=1e-13)
-    line = landscape.segment(square, CENTER, jax.tree.map(jnp.zeros_like, CENTER), num=5, values=values)
+    line = landscape.segment(
+        square, CENTER, jax.tree.map(jnp.zeros_like, CENTER), num=5, values=values
+    )
     np.testing.assert_allclose(line.values["half"], line.energy / 2, rtol=1e-14)
-    assert landscape.segment(square, CENTER, jax.tree.map(jnp.ones_like, CENTER), num=3).values == {}
+    assert (
+        landscape.segment(square, CENTER, jax.tree.map(jnp.ones_like, CENTER), num=3).values == {}
+    )
 
 
 def test_random_directions_have_filters_as_long_as_the_parameters():
@@ -89,8 +107,12 @@ def test_random_directions_have_filters_as_long_as_the_parameters():
     drawn = landscape.random_directions(dead, jax.random.key(3))
     for name in ("weight", "mean", "log_std"):
         lengths = np.linalg.norm(getattr(drawn, name), axis=-1)
-        np.testing.assert_allclose(lengths, np.tile(np.linalg.norm(getattr(dead, name), axis=-1), (2, 1)), rtol=1e-13)
-    np.testing.assert_allclose(np.linalg.norm(drawn.bias, axis=1), np.linalg.norm(dead.bias), rtol=1e-13)
+        np.testing.assert_allclose(
+            lengths, np.tile(np.linalg.norm(getattr(dead, name), axis=-1), (2, 1)), rtol=1e-13
+        )
+    np.testing.assert_allclose(
+        np.linalg.norm(drawn.bias, axis=1), np.linalg.norm(dead.bias), rtol=1e-13
+    )
     np.testing.assert_allclose(np.abs(drawn.log_gamma), np.abs(dead.log_gamma), rtol=1e-13)
     assert not np.allclose(drawn.weight[0], drawn.weight[1])
     other = landscape.random_directions(dead, jax.random.key(4))
@@ -103,40 +125,67 @@ def test_random_directions_have_filters_as_long_as_the_parameters():
 def test_hessian_directions_are_the_eigenvectors_asked_for_dense_or_not():
     matrix = RNG.normal(size=(12, 12))
     matrix = matrix + matrix.T
-    loss = lambda w: 0.5 * jnp.concatenate([w["a"], w["b"].ravel()]) @ matrix @ jnp.concatenate([w["a"], w["b"].ravel()])  # noqa: E731
+
+    def loss(w):
+        return (
+            0.5
+            * jnp.concatenate([w["a"], w["b"].ravel()])
+            @ matrix
+            @ jnp.concatenate([w["a"], w["b"].ravel()])
+        )
+
     params = {"a": jnp.ones(4), "b": jnp.ones((2, 4))}
     truth, vectors = np.linalg.eigh(matrix)
     for which, dense in [((0, -1), 4096), ((0, 1), 4096), ((0, -1), 3)]:
         values, directions = landscape.hessian_directions(loss, params, which, dense=dense)
         np.testing.assert_allclose(values, truth[list(which)], atol=1e-10)
-        np.testing.assert_allclose(np.abs(flat(directions) @ vectors[:, list(which)]), np.eye(2), atol=1e-8)
-    with pytest.raises(ValueError, match=r"expected which = \(0, -1\) beyond 3 parameters, got \(0, 1\); ask for the ends"):
+        np.testing.assert_allclose(
+            np.abs(flat(directions) @ vectors[:, list(which)]), np.eye(2), atol=1e-8
+        )
+    with pytest.raises(
+        ValueError,
+        match=r"expected which = \(0, -1\) beyond 3 parameters, got \(0, 1\); ask for the ends",
+    ):
         landscape.hessian_directions(loss, params, (0, 1), dense=3)
 
 
 def test_no_plane_through_its_end_is_nearer_to_a_run_than_the_principal_one():
-    bowl = lambda w: jnp.sum(jnp.array([1.0, 3.0, 9.0, 27.0]) * w**2)  # noqa: E731
+    def bowl(w):
+        return jnp.sum(jnp.array([1.0, 3.0, 9.0, 27.0]) * w**2)
+
     path = optimize.gradient_descent(60, 0.01, record=3)(bowl, jnp.ones(4)).path
     found = landscape.principal_directions(path)
     plane = landscape.plane_along(bowl, path[-1], found.directions, (-2.0, 2.0), (-2.0, 2.0), num=3)
-    strayed = lambda plane: jnp.sum(jax.vmap(partial(landscape.project, plane))(path)[1] ** 2)  # noqa: E731
+
+    def strayed(plane):
+        return jnp.sum(jax.vmap(partial(landscape.project, plane))(path)[1] ** 2)
+
     total = np.sum((path - path[-1:]) ** 2)
     np.testing.assert_allclose(strayed(plane), (1 - found.explained.sum()) * total, rtol=1e-9)
     assert found.explained[0] > found.explained[1] > 0 and found.explained.sum() < 1
     for seed in range(20):
         tilt = 0.1 * jnp.asarray(np.random.default_rng(seed).normal(size=(2, 4)))
-        other = landscape.plane_along(bowl, path[-1], found.directions + tilt, (-2.0, 2.0), (-2.0, 2.0), num=3)
+        other = landscape.plane_along(
+            bowl, path[-1], found.directions + tilt, (-2.0, 2.0), (-2.0, 2.0), num=3
+        )
         assert strayed(other) > strayed(plane)
-    with pytest.raises(ValueError, match="expected a path of at least 3 points, got 2; record more"):
+    with pytest.raises(
+        ValueError, match="expected a path of at least 3 points, got 2; record more"
+    ):
         landscape.principal_directions(path[:2])
 
 
 def test_gamma_and_active_latents_are_those_of_the_point():
     assert landscape.gamma(START) == jnp.exp(START.log_gamma)
     count = landscape.active(PROBLEM)
-    # mu = 0.3 in the first latent alone is 0.09 twice nats, above the threshold; 0.1 is 0.01 and below.
+    # mu = 0.3 in the first latent alone is 0.09 twice nats, above the threshold; 0.1 is 0.01 and
+    # below.
     alive = PROBLEM.collapsed()._replace(mean=jnp.tile(jnp.array([[0.3, 0.1]]), (len(X), 1)))
-    assert (count(PROBLEM.collapsed()), count(alive), landscape.active(PROBLEM, 1e-3)(alive)) == (0, 1, 2)
+    assert (count(PROBLEM.collapsed()), count(alive), landscape.active(PROBLEM, 1e-3)(alive)) == (
+        0,
+        1,
+        2,
+    )
     with pytest.raises(ValueError, match="expected a learned gamma, got a fixed one"):
         landscape.gamma(START._replace(log_gamma=None))
     with pytest.raises(ValueError, match="expected a problem with information, got one without"):
@@ -145,7 +194,11 @@ def test_gamma_and_active_latents_are_those_of_the_point():
 
 def test_the_lowest_eigenvalue_is_that_of_the_dense_hessian_on_every_scale():
     problem = vae.threshold_vae(X, latent=1, alpha=0.05)
-    starts = [problem.init(jax.random.key(seed), scale) for seed in (0, 1) for scale in (0.01, 0.1, 0.3, 1.0, 3.0)]
+    starts = [
+        problem.init(jax.random.key(seed), scale)
+        for seed in (0, 1)
+        for scale in (0.01, 0.1, 0.3, 1.0, 3.0)
+    ]
     lowest = []
     for params in [problem.collapsed(), *starts]:
         found, truth = eigenvalues(0.05, params)
@@ -156,7 +209,9 @@ def test_the_lowest_eigenvalue_is_that_of_the_dense_hessian_on_every_scale():
 
 
 def test_the_lowest_eigenvalue_of_affine_points_has_the_sign_of_theory():
-    strong = partial(jax.tree.map, partial(jnp.asarray, dtype=float))  # not weakly typed: the program serves these too
+    strong = partial(
+        jax.tree.map, partial(jnp.asarray, dtype=float)
+    )  # not weakly typed: the program serves these too
     signs = {}
     for expected in theory.stationary_points(X, 1):
         found, truth = eigenvalues(0.0, strong(expected.params))

@@ -1,4 +1,6 @@
-"""Points met often are one node, minima join at their lowest known pass, and what no transition joins stays apart."""
+"""Points met often are one node, minima join at their lowest known pass, and what no transition
+joins stays apart.
+"""
 
 from functools import partial
 from types import SimpleNamespace
@@ -13,7 +15,8 @@ from vaesurface import basin, data, network, stationary, theory, vae
 from vaesurface.network import Passage
 from vaesurface.problem import Problem
 
-# K. Mueller and L. D. Brown, Theor. Chim. Acta 53 (1979): three minima in a row, a pass between neighbors.
+# K. Mueller and L. D. Brown, Theor. Chim. Acta 53 (1979): three minima in a row, a pass between
+# neighbors.
 FACTOR = np.array([-200.0, -100.0, -170.0, 15.0])
 XX, XY, YY = np.array([[-1, -1, -6.5, 0.7], [0, 0, 11, 0.6], [-10, -10, -6.5, 0.7]])
 X0, Y0 = np.array([[1, 0, -0.5, -1], [0, 0.5, 1.5, 1]])
@@ -26,7 +29,9 @@ def mueller_brown(w):
 
 BROWN = Problem(loss=mueller_brown)
 MINIMA = np.array([[-0.558, 1.442], [-0.050, 0.467], [0.623, 0.028]])
-SADDLES = np.array([[-0.822, 0.624], [0.212, 0.293]])  # the first lies between the first and the second minimum
+SADDLES = np.array(
+    [[-0.822, 0.624], [0.212, 0.293]]
+)  # the first lies between the first and the second minimum
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +50,13 @@ def brown(judge):
     """Its minima and passages, from their known places."""
     tops = [judge(place) for place in SADDLES]
     down = jax.jit(lambda start: basin.gradient_flow(BROWN, start, -jnp.inf, time=10.0))
-    ends = [tuple(judge(down(top.params + sign * 0.01 * top.descent)) for sign in (1, -1)) for top in tops]
-    return [judge(place) for place in MINIMA], [Passage(top, pair) for top, pair in zip(tops, ends, strict=True)]
+    ends = [
+        tuple(judge(down(top.params + sign * 0.01 * top.descent)) for sign in (1, -1))
+        for top in tops
+    ]
+    return [judge(place) for place in MINIMA], [
+        Passage(top, pair) for top, pair in zip(tops, ends, strict=True)
+    ]
 
 
 def gradient(w):
@@ -65,9 +75,13 @@ def test_the_mueller_brown_surface_has_three_minima_joined_in_a_row_by_two_saddl
     np.testing.assert_allclose(net.params, exact[np.argsort(heights)], rtol=1e-8, atol=1e-8)
     assert net.negative.tolist() == [0, 0, 0, 1, 1]
     assert net.met.tolist() == [2, 1, 1, 1, 1]
-    stacked = [way._replace(ends=jax.tree.map(lambda a, b: jnp.stack([a, b]), *way.ends)) for way in passages]
+    stacked = [
+        way._replace(ends=jax.tree.map(lambda a, b: jnp.stack([a, b]), *way.ends))
+        for way in passages
+    ]
     assert network.network(BROWN, [*minima, minima[0]], stacked).table == net.table
-    # Lowest first: the first minimum, the third, the second; the second is joined to the third over the lower saddle.
+    # Lowest first: the first minimum, the third, the second; the second is joined to the third over
+    # the lower saddle.
     assert [edge[:3] for edge in net.edges] == [(1, 2, 3), (0, 2, 4)]
     assert [merge[1:] for merge in net.merges] == [(3, (1,), (2,)), (4, (0,), (1, 2))]
     assert net.islands == ((0, 1, 2),)
@@ -81,7 +95,9 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
 
     def connect(problem, a, b):
         """Knows the first pass alone: any path from the first minimum meets it."""
-        asked.append({int(np.argmin(np.linalg.norm(MINIMA - np.asarray(w.params), axis=1))) for w in (a, b)})
+        asked.append(
+            {int(np.argmin(np.linalg.norm(MINIMA - np.asarray(w.params), axis=1))) for w in (a, b)}
+        )
         return passages[0] if 0 in asked[-1] else None
 
     found = network.explore(BROWN, [minima[0], minima[2]], connect)
@@ -96,21 +112,30 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
 
     asked.clear()
     found = network.explore(BROWN, minima, connect, budget=2)
-    distance = lambda pair: np.linalg.norm(np.subtract(*MINIMA[sorted(pair)]))  # noqa: E731
+
+    def distance(pair):
+        return np.linalg.norm(np.subtract(*MINIMA[sorted(pair)]))
+
     assert found.tried == len(asked) == 2
     assert distance(asked[0]) == min(distance(pair) for pair in ({0, 1}, {1, 2}, {0, 2}))
     whole = network.explore(BROWN, minima, connect, transitions=passages)
-    assert asked[2:] == [{0, 2}] and not whole.failed  # all hang together: only the pair that nothing joins directly
+    assert (
+        asked[2:] == [{0, 2}] and not whole.failed
+    )  # all hang together: only the pair that nothing joins directly
 
 
 @pytest.fixture(scope="module")
 def flat(judge):
-    """Points of a made-up landscape, told apart by their place alone: (energy, negative) -> StationaryPoint."""
+    """Points of a made-up landscape, told apart by their place alone: (energy, negative) ->
+    StationaryPoint.
+    """
     minimum, saddle = judge(MINIMA[0]), judge(SADDLES[0])
 
     def make(energy, negative=0):
         like = saddle if negative else minimum
-        return like._replace(loss=jnp.asarray(float(energy)), params=jnp.array([float(energy), float(negative)]))
+        return like._replace(
+            loss=jnp.asarray(float(energy)), params=jnp.array([float(energy), float(negative)])
+        )
 
     return make
 
@@ -120,11 +145,19 @@ def test_signed_permutations_of_one_point_are_one_node_and_what_is_not_stationar
     problem = vae.threshold_vae(X, 2, 0.0)
     expected = sorted(theory.stationary_points(X, 2), key=lambda e: e.loss)
     params = [e.params for e in expected]
-    mirrored = [w._replace(weight=-w.weight[:, ::-1], mean=-w.mean[:, ::-1], log_std=w.log_std[:, ::-1]) for w in params]
+    mirrored = [
+        w._replace(weight=-w.weight[:, ::-1], mean=-w.mean[:, ::-1], log_std=w.log_std[:, ::-1])
+        for w in params
+    ]
     half = params[0]._replace(weight=-params[0].weight)  # without its means this is another point
-    points = [flat(e.loss, e.negative)._replace(params=w) for e, w in zip(expected * 2, params + mirrored, strict=True)]
+    points = [
+        flat(e.loss, e.negative)._replace(params=w)
+        for e, w in zip(expected * 2, params + mirrored, strict=True)
+    ]
     off = flat(0)._replace(params=params[0], kind=jnp.asarray(0))
-    leading = jax.tree.map(lambda *leaves: jnp.stack(leaves), points[0], flat(expected[0].loss)._replace(params=half))
+    leading = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), points[0], flat(expected[0].loss)._replace(params=half)
+    )
     net = network.network(problem, [leading, *points[1:], off])
     assert net.energy.tolist() == [expected[0].loss, *(e.loss for e in expected)]
     assert net.met.tolist() == [2, 1, *[2] * (len(expected) - 1)]
@@ -133,31 +166,49 @@ def test_signed_permutations_of_one_point_are_one_node_and_what_is_not_stationar
 
 
 def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
-    # Minima at 0, 1, 2, 3, 4. Passes: 0-1 at 10 and, higher, at 12; 2-3 at 5; 1-3 at 8; 3-3 (a loop) at 7; 4 alone.
+    # Minima at 0, 1, 2, 3, 4. Passes: 0-1 at 10 and, higher, at 12; 2-3 at 5; 1-3 at 8; 3-3 (a
+    # loop) at 7; 4 alone.
     minima = [flat(energy) for energy in range(5)]
     passes = [(0, 1, 10), (0, 1, 12), (2, 3, 5), (1, 3, 8), (3, 3, 7), (0, 2, 11)]
-    net = network.network(BROWN, minima, [Passage(flat(e, 1), (minima[i], minima[j])) for i, j, e in passes])
-    assert [(m.energy, m.left, m.right) for m in net.merges] == [(5, (2,), (3,)), (8, (1,), (2, 3)), (10, (0,), (1, 2, 3))]
+    net = network.network(
+        BROWN, minima, [Passage(flat(e, 1), (minima[i], minima[j])) for i, j, e in passes]
+    )
+    assert [(m.energy, m.left, m.right) for m in net.merges] == [
+        (5, (2,), (3,)),
+        (8, (1,), (2, 3)),
+        (10, (0,), (1, 2, 3)),
+    ]
     assert net.islands == ((0, 1, 2, 3), (4,))
     assert [edge.energy for edge in net.edges] == sorted(e for *_, e in passes)
     assert [net.energy[m.saddle] for m in net.merges] == [5, 8, 10]
     # Energies may shift as a whole, and the order of what is given does not matter.
-    again = network.network(BROWN, minima[::-1], [Passage(flat(e, 1), (minima[j], minima[i])) for i, j, e in passes[::-1]])
+    again = network.network(
+        BROWN,
+        minima[::-1],
+        [Passage(flat(e, 1), (minima[j], minima[i])) for i, j, e in passes[::-1]],
+    )
     assert again.merges == net.merges and again.table == net.table
 
 
 def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_saddle(flat):
     row = flat(1.0)._replace(kind=jnp.asarray(2))
-    weak, strong = (row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop))) for drop in (1e-17, 1e-3))
+    weak, strong = (
+        row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop)))
+        for drop in (1e-17, 1e-3)
+    )
     assert network.is_bottom(weak) and not network.is_bottom(strong) and not network.is_bottom(row)
     assert not network.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
     assert network.is_bottom(flat(1.0))
 
 
-def test_exploring_stays_with_the_nearest_groups_though_a_pair_of_them_failed_and_a_bottom_is_no_pass(flat):
+def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bottom_is_no_pass(
+    flat,
+):
     low, next_, beyond, far = (flat(energy) for energy in (0.0, 1.0, 2.5, 10.0))
     known = Passage(flat(5, 1), (next_, low))
-    weak = flat(6.0)._replace(kind=jnp.asarray(2), theory=SimpleNamespace(falling=1, drop=np.array(1e-17)))
+    weak = flat(6.0)._replace(
+        kind=jnp.asarray(2), theory=SimpleNamespace(falling=1, drop=np.array(1e-17))
+    )
     strong = weak._replace(theory=SimpleNamespace(falling=1, drop=np.array(1e-3)))
     asked = []
 
@@ -165,21 +216,33 @@ def test_exploring_stays_with_the_nearest_groups_though_a_pair_of_them_failed_an
         asked.append({float(a.loss), float(b.loss)})
         return Passage(top, (b, a))
 
-    found = network.explore(BROWN, [low, next_, beyond, far], partial(connect, weak), budget=2, transitions=[known])
+    found = network.explore(
+        BROWN, [low, next_, beyond, far], partial(connect, weak), budget=2, transitions=[known]
+    )
     assert asked == [{1.0, 2.5}, {0.0, 2.5}]
     assert (len(found.failed), len(found.transitions)) == (2, 1)
-    found = network.explore(BROWN, [low, next_, beyond, far], partial(connect, strong), budget=2, transitions=[known])
+    found = network.explore(
+        BROWN, [low, next_, beyond, far], partial(connect, strong), budget=2, transitions=[known]
+    )
     assert asked[2:] == [{1.0, 2.5}, {2.5, 10.0}]  # the first of them joined two groups
     assert not found.failed
 
 
 def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):
     off = flat(0)._replace(kind=jnp.asarray(0))
-    with pytest.raises(ValueError, match="expected at least one stationary point, got none among 1"):
+    with pytest.raises(
+        ValueError, match="expected at least one stationary point, got none among 1"
+    ):
         network.network(BROWN, [off])
     with pytest.raises(ValueError, match="expected a saddle above its ends, got 1 below 2"):
         network.network(BROWN, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
-    # The far end of a path may be no stationary point, where the energy has no lower bound: kept, as a leaf.
-    net = network.network(BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), flat(-9)._replace(kind=jnp.asarray(0))))])
-    assert net.leaves.tolist() == [0, 1] and net.label[0] == "not stationary, though the gradient is small"
+    # The far end of a path may be no stationary point, where the energy has no lower bound: kept,
+    # as a leaf.
+    net = network.network(
+        BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), flat(-9)._replace(kind=jnp.asarray(0))))]
+    )
+    assert (
+        net.leaves.tolist() == [0, 1]
+        and net.label[0] == "not stationary, though the gradient is small"
+    )
     assert len(net.merges) == 1 and net.dropped == 0

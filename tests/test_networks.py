@@ -1,4 +1,6 @@
-"""Losses without structure: collapsed ReLU networks with live and with dead units, symmetries, and products alone."""
+"""Losses without structure: collapsed ReLU networks with live and with dead units, symmetries, and
+products alone.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +18,24 @@ NODES, WEIGHTS = (jnp.asarray(a) for a in np.polynomial.hermite_e.hermegauss(5))
 
 
 def energy(w):
-    """ReLU encoder and decoder with one hidden layer each, one latent, noise frozen at Gauss and Hermite's nodes."""
+    """ReLU encoder and decoder with one hidden layer each, one latent, noise frozen at Gauss and
+    Hermite's nodes.
+    """
     hidden = jax.nn.relu(X @ w["encoder"] + w["encoder_bias"][None])
     mean, log_std = (hidden @ w["moments"] + w["moments_bias"][None]).T
     z = mean[:, None] + jnp.exp(log_std)[:, None] * NODES[None]
     y = jax.nn.relu(z[..., None] * w["decoder"][None, None] + w["decoder_bias"][None, None])
-    error = jnp.sum((X[:, None] - y @ w["out"] - w["out_bias"][None, None]) ** 2, axis=-1) @ (WEIGHTS / WEIGHTS.sum())
+    error = jnp.sum((X[:, None] - y @ w["out"] - w["out_bias"][None, None]) ** 2, axis=-1) @ (
+        WEIGHTS / WEIGHTS.sum()
+    )
     divergence = jnp.exp(2 * log_std) - 2 * log_std + mean**2
     return jnp.mean(error * jnp.exp(-w["log_gamma"]) + divergence) + X.shape[1] * w["log_gamma"]
 
 
 def collapsed(dead, hidden=HIDDEN):
-    """Decoder constant at the data's mean, posterior the prior; dead: no hidden unit of the decoder ever fires."""
+    """Decoder constant at the data's mean, posterior the prior; dead: no hidden unit of the decoder
+    ever fires.
+    """
     rng = np.random.default_rng(0)
     d, center = X.shape[1], X.mean(axis=0)
     params = {
@@ -88,12 +96,26 @@ def test_a_collapsed_network_with_live_units_is_a_saddle_with_a_way_down(judge, 
     assert point.label.startswith("saddle of index")
     assert 1 <= point.inertia.negative <= index
     if by == "all eigenvalues":
-        # Two of some -1e-7 are others 1e-3 away along the flat directions: they do not count as firmly negative.
-        assert index - point.inertia.negative == (eigenvalues[eigenvalues < -1e-9] > -1e-6).sum() == 2
+        # Two of some -1e-7 are others 1e-3 away along the flat directions: they do not count as
+        # firmly negative.
+        assert (
+            index - point.inertia.negative == (eigenvalues[eigenvalues < -1e-9] > -1e-6).sum() == 2
+        )
     assert point.curvature < 0
-    along = lambda t: energy(jax.tree.map(lambda x, v: x + t * v, params, point.descent))  # noqa: E731
+
+    def along(t):
+        return energy(jax.tree.map(lambda x, v: x + t * v, params, point.descent))
+
     falls = [float(along(t) - point.loss) for t in (1e-2, 0.1)]
-    print(point.label, "of", index, "curvature:", float(point.curvature), "energy along the direction:", falls)
+    print(
+        point.label,
+        "of",
+        index,
+        "curvature:",
+        float(point.curvature),
+        "energy along the direction:",
+        falls,
+    )
     assert falls[1] < falls[0] < 0
 
 
@@ -131,7 +153,9 @@ def test_products_alone_claim_only_what_is_the_same_where_the_newton_step_leads(
     losses = {
         "inflection": lambda w: jnp.sum(w**3),
         "bowl": lambda w: jnp.sum(w**2),
-        "saddle among inflections": lambda w: -0.5 * w[0] ** 2 + jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2),
+        "saddle among inflections": lambda w: (
+            -0.5 * w[0] ** 2 + jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2)
+        ),
         "inflection from above": lambda w: jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2) + w[0] ** 2,
     }
     small = jnp.zeros(40).at[1:11].set(-1e-6)
@@ -139,7 +163,9 @@ def test_products_alone_claim_only_what_is_the_same_where_the_newton_step_leads(
 
     @jax.jit
     def judge(index, start):
-        loss = lambda w: jax.lax.switch(index, list(losses.values()), w)  # noqa: E731
+        def loss(w):
+            return jax.lax.switch(index, list(losses.values()), w)
+
         return stationary.analyze(Problem(loss=loss), start, dense=0)
 
     points = [judge(i, start) for i, start in enumerate(starts)]
@@ -156,14 +182,26 @@ def test_products_alone_claim_only_what_is_the_same_where_the_newton_step_leads(
 
 
 def test_rescaling_a_relu_explains_as_many_flat_directions_and_a_minimum_stays_one():
-    # A regression whose teacher has the student's architecture, on data that no kink is near; its minimum is exact.
+    # A regression whose teacher has the student's architecture, on data that no kink is near; its
+    # minimum is exact.
     rng = np.random.default_rng(1)
     inputs = jnp.asarray(rng.normal(size=(60, 3)))
-    teacher = {"in": jnp.asarray(rng.normal(size=(3, 4))), "out": jnp.asarray(rng.normal(size=(4, 2)))}
-    predict = lambda w: jax.nn.relu(inputs @ w["in"]) @ w["out"]  # noqa: E731
+    teacher = {
+        "in": jnp.asarray(rng.normal(size=(3, 4))),
+        "out": jnp.asarray(rng.normal(size=(4, 2))),
+    }
+
+    def predict(w):
+        return jax.nn.relu(inputs @ w["in"]) @ w["out"]
+
     target = predict(teacher)
-    loss = lambda w: jnp.mean(jnp.sum((predict(w) - target) ** 2, axis=1))  # noqa: E731
-    move = lambda w, t: {"in": w["in"] * jnp.exp(t)[None], "out": w["out"] / jnp.exp(t)[:, None]}  # noqa: E731
+
+    def loss(w):
+        return jnp.mean(jnp.sum((predict(w) - target) ** 2, axis=1))
+
+    def move(w, t):
+        return {"in": w["in"] * jnp.exp(t)[None], "out": w["out"] / jnp.exp(t)[:, None]}
+
     known = stationary.analyze(Problem(loss=loss, symmetry=Symmetry(4, move)), teacher)
     assert known.label == "local minimum"
     assert (int(known.symmetries), int(known.inertia.flat)) == (4, 4)
@@ -191,7 +229,14 @@ def test_eigenvalues_of_minus_1e_5_beside_a_null_space_are_found_where_plain_lan
     assert 1 <= (found.eigenvalues < -found.width).sum() <= 100
     assert 2 * loss(found.directions[0]) == pytest.approx(float(found.eigenvalues[0]), rel=1e-6)
     none = curvature.descent(rotated(diagonal, 0), zero, key)
-    print("products:", int(found.products), int(none.products), "lowest:", float(found.eigenvalues[0]), float(none.lower))
+    print(
+        "products:",
+        int(found.products),
+        int(none.products),
+        "lowest:",
+        float(found.eigenvalues[0]),
+        float(none.lower),
+    )
     assert none.settled
     assert -1e-6 <= none.lower <= 0
     assert none.eigenvalues[0] > -none.width
@@ -215,14 +260,21 @@ def test_a_hessian_of_small_rank_is_no_trap_for_lanczos():
 def test_the_bound_on_what_was_missed_holds():
     size, rng = 200, np.random.default_rng(0)
     spectra = [rng.normal(size=size) for _ in range(30)]
-    spectra += [np.append(rng.uniform(0.0, 1.0, size - 1), -(10 ** rng.uniform(-7, 0))) for _ in range(30)]
-    spectra += [np.append(np.exp(rng.uniform(-14, 0, size - 1)), -(10 ** rng.uniform(-7, -1))) for _ in range(30)]
+    spectra += [
+        np.append(rng.uniform(0.0, 1.0, size - 1), -(10 ** rng.uniform(-7, 0))) for _ in range(30)
+    ]
+    spectra += [
+        np.append(np.exp(rng.uniform(-14, 0, size - 1)), -(10 ** rng.uniform(-7, -1)))
+        for _ in range(30)
+    ]
     spectra = jnp.asarray(np.array(spectra))
 
     @jax.jit
     def lower(diagonals, keys):
         def one(case):
-            loss = lambda w: 0.5 * jnp.sum(case[0] * w**2)  # noqa: E731
+            def loss(w):
+                return 0.5 * jnp.sum(case[0] * w**2)
+
             found = curvature.descent(loss, jnp.zeros(size), case[1], num_matvecs=20, budget=1000)
             return found.lower, found.eigenvalues[0], found.width
 
@@ -230,6 +282,13 @@ def test_the_bound_on_what_was_missed_holds():
 
     bound, lowest, width = lower(spectra, jax.random.split(jax.random.key(0), len(spectra)))
     truth = jnp.min(spectra, axis=1)
-    print("tightest slack:", float(jnp.min(truth - bound)), "negative found:", int((lowest < -width).sum()), "of", len(truth))
+    print(
+        "tightest slack:",
+        float(jnp.min(truth - bound)),
+        "negative found:",
+        int((lowest < -width).sum()),
+        "of",
+        len(truth),
+    )
     assert (truth >= bound).all()
     assert (lowest >= truth - width).all()

@@ -1,4 +1,6 @@
-"""Slices, phase diagrams and spectra say what the data say: texts, places and colors are read back from the axes."""
+"""Slices, phase diagrams and spectra say what the data say: texts, places and colors are read back
+from the axes.
+"""
 
 import subprocess
 import sys
@@ -19,7 +21,12 @@ DIMS = ("alpha", "scale", "seed")
 X = np.linspace(-1.0, 3.0, 41)
 LINE = SimpleNamespace(distance=X, energy=(X * (X - 2)) ** 2 - 7, length=2.0)
 Y = np.linspace(-1.0, 2.0, 31)
-PLANE = SimpleNamespace(x=X, y=Y, energy=LINE.energy + Y[:, None] ** 2, points=np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]]))
+PLANE = SimpleNamespace(
+    x=X,
+    y=Y,
+    energy=LINE.energy + Y[:, None] ** 2,
+    points=np.array([[0.0, 0.0], [2.0, 0.0], [1.0, 1.0]]),
+)
 MARKS = [
     Mark(0, -7, "left", 1),
     Mark(2, -7, "right", 1),
@@ -27,7 +34,10 @@ MARKS = [
     Mark(1.5, -6.5, "far", 4, 0.25),
 ]
 TRACK = Track(np.array([[0.0, 0.0], [1.0, 1.0], [2.0, 0.5]]), "a run", 0.25)
-PATH = SimpleNamespace(distance=np.linspace(0, 2, 21), loss=(np.linspace(0, 2, 21) * (np.linspace(0, 2, 21) - 2)) ** 2 - 7)
+PATH = SimpleNamespace(
+    distance=np.linspace(0, 2, 21),
+    loss=(np.linspace(0, 2, 21) * (np.linspace(0, 2, 21) - 2)) ** 2 - 7,
+)
 SPECTRUM = [-2.0, -1e-3, -1e-3, *np.zeros(24), *np.geomspace(1e-4, 1e3, 30)]
 
 
@@ -38,13 +48,17 @@ def close():
 
 
 def runs(**changes):
-    """Two by two cells of four runs: 1, 4, 0 and 2 collapsed, one of the last cell's not stationary."""
+    """Two by two cells of four runs: 1, 4, 0 and 2 collapsed, one of the last cell's not
+    stationary.
+    """
     collapsed = np.array([[[1, 0, 0, 0], [1, 1, 1, 1]], [[0, 0, 0, 0], [1, 1, 1, 0]]], dtype=bool)
     kind = np.full(collapsed.shape, 1)
     kind[1, 1, 0] = 0
     variables = {"theory_collapsed": (DIMS, collapsed), "kind": (DIMS, kind)} | changes
     attrs = {"optimizer": "Adam, 10 steps", "data": "digits 4×4, n = 60, 2 latents"}
-    return xr.Dataset(variables, coords={"alpha": [0.0, 0.25], "scale": [0.1, 1.0], "seed": range(4)}, attrs=attrs)
+    return xr.Dataset(
+        variables, coords={"alpha": [0.0, 0.25], "scale": [0.1, 1.0], "seed": range(4)}, attrs=attrs
+    )
 
 
 def texts(ax):
@@ -97,11 +111,18 @@ def test_a_phase_diagram_counts_runs(order):
 def test_a_theory_line_runs_through_its_scales_on_the_cells():
     alpha = [0.0, 0.01, 0.1]
     shape = (DIMS, np.ones((3, 2, 1)))
-    ds = xr.Dataset({"kind": shape, "theory_collapsed": shape}, {"alpha": alpha, "scale": [0.1, 1.0], "seed": [0]})
-    places = np.array([[0.0, 0.0], [0.005, 0.1], [0.01, 1.0], [np.sqrt(1e-3), np.sqrt(0.1)], [1.0, 0.1]])
+    ds = xr.Dataset(
+        {"kind": shape, "theory_collapsed": shape},
+        {"alpha": alpha, "scale": [0.1, 1.0], "seed": [0]},
+    )
+    places = np.array(
+        [[0.0, 0.0], [0.005, 0.1], [0.01, 1.0], [np.sqrt(1e-3), np.sqrt(0.1)], [1.0, 0.1]]
+    )
     ax = draw.phase_diagram(ds, theory=places, theory_label="certified")
     (line,) = ax.lines
-    np.testing.assert_allclose(line.get_xydata(), [[0, np.nan], [0.5, 0], [1, 1], [1.5, 0.5], [3, 0]], atol=1e-12)
+    np.testing.assert_allclose(
+        line.get_xydata(), [[0, np.nan], [0.5, 0], [1, 1], [1.5, 0.5], [3, 0]], atol=1e-12
+    )
     assert line.get_color() == "k" and line.is_dashed() and ax.get_xlim() == (-0.5, 2.5)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["certified"]
     with pytest.raises(ValueError, match="expected at least two values a side to draw a line"):
@@ -126,11 +147,18 @@ def test_text_is_readable_on_every_color():
 def test_cells_without_runs_are_empty_and_partial_ones_say_so(how):
     computed = np.ones((2, 2, 4), dtype=bool)
     computed[0, 0], computed[0, 1, 2:] = False, False
-    ds = runs(computed=(DIMS, computed)) if how == "computed" else runs().where(xr.DataArray(computed, dims=DIMS))
+    ds = (
+        runs(computed=(DIMS, computed))
+        if how == "computed"
+        else runs().where(xr.DataArray(computed, dims=DIMS))
+    )
     ax = draw.phase_diagram(ds)
     assert cells(ax) == {(0, 1): "2/2", (1, 0): "0/4", (1, 1): "2/4\n1 ns"}
     assert ax.collections[0].get_array().mask.tolist() == [[True, False], [False, False]]
-    assert ax.patch.get_hatch() and "hatched: not computed" in ax.collections[0].colorbar.ax.texts[0].get_text()
+    assert (
+        ax.patch.get_hatch()
+        and "hatched: not computed" in ax.collections[0].colorbar.ax.texts[0].get_text()
+    )
 
 
 def test_nothing_computed_at_all_draws_an_empty_grid():
@@ -144,14 +172,18 @@ def test_many_cells_keep_their_counts_apart():
     alpha, scale = np.geomspace(1e-3, 1, n).round(4), np.geomspace(0.01, 2, 3)
     kind = (DIMS, np.ones((n, 3, 16), dtype=int))
     collapsed = (DIMS, np.ones((n, 3, 16), dtype=bool))
-    ax = draw.phase_diagram(xr.Dataset({"kind": kind, "theory_collapsed": collapsed}, {"alpha": alpha, "scale": scale}))
+    ax = draw.phase_diagram(
+        xr.Dataset({"kind": kind, "theory_collapsed": collapsed}, {"alpha": alpha, "scale": scale})
+    )
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in [*ax.texts, *ax.get_xticklabels()]]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
 
 
 def test_a_phase_diagram_refuses_other_dims():
-    with pytest.raises(ValueError, match=r"expected kind with dims .* got \('alpha', 'scale'\); select"):
+    with pytest.raises(
+        ValueError, match=r"expected kind with dims .* got \('alpha', 'scale'\); select"
+    ):
         draw.phase_diagram(runs().isel(seed=0))
 
 
@@ -164,7 +196,9 @@ def test_a_segment_starts_at_the_best_energy(scale):
     np.testing.assert_allclose(y, (x * (x - 2)) ** 2, atol=1e-12)
     assert [line.get_xdata()[0] for line in ax.lines[:2]] == [0, 2]
     drawn = [tuple(line.get_xydata()[0]) for line in ax.lines[3:]]
-    np.testing.assert_allclose(drawn, [(0, 0), (2, 0), (1, 1), (1.5, 0.5), (0.5, 0.5625)], atol=1e-3)
+    np.testing.assert_allclose(
+        drawn, [(0, 0), (2, 0), (1, 1), (1.5, 0.5), (0.5, 0.5625)], atol=1e-3
+    )
 
 
 def test_a_mark_shows_a_basin_that_the_line_steps_over():
@@ -193,7 +227,9 @@ def test_a_plane_has_equal_axes_and_levels_from_the_best():
     ax = draw.plane(PLANE, best=-7.5, marks=MARKS, xlabel="distance along a")
     assert ax.get_aspect() == 1 and ax.get_xlabel() == "distance along a"
     levels = ax.collections[0].levels
-    assert levels[0] == 0 and np.all(np.diff(levels) > 0) and 2.5 <= levels[-1] < 4 and len(levels) > 8
+    assert (
+        levels[0] == 0 and np.all(np.diff(levels) > 0) and 2.5 <= levels[-1] < 4 and len(levels) > 8
+    )
     bar = ax.collections[0].colorbar
     assert bar.ax.get_xlabel() == "energy above the best (2 × nats / datum)" and bar.extend == "max"
 
@@ -202,7 +238,11 @@ def test_marks_differ_by_kind_and_say_how_far_off_they_are():
     marks = [Mark(0.5, 0, name, kind) for kind, (name, *_) in plot.KINDS.items()]
     ax = draw.plane(PLANE, marks=[*marks, Mark(1.5, 0.5, "far", 2, 0.2468)])
     *on, off = ax.lines[1:]  # after the three points
-    assert len({line.get_marker() for line in on}) == len({line.get_color() for line in on}) == len(plot.KINDS)
+    assert (
+        len({line.get_marker() for line in on})
+        == len({line.get_color() for line in on})
+        == len(plot.KINDS)
+    )
     assert off.get_marker() == on[2].get_marker()
     assert off.get_markerfacecolor() == "none" != on[2].get_markerfacecolor()
     assert texts(ax)[-1] == "far\n(0.25 off)"
@@ -217,7 +257,10 @@ def test_labels_overlap_no_mark_and_no_label():
     ax = draw.plane(PLANE, marks=[Mark(x, y, "local minimum", 1) for x, y in spots])
     ax.figure.canvas.draw()
     boxes = [mpl.text.Text.get_window_extent(text) for text in ax.texts]
-    boxes += [mpl.transforms.Bbox([ax.transData.transform(at) - 5, ax.transData.transform(at) + 5]) for at in spots]
+    boxes += [
+        mpl.transforms.Bbox([ax.transData.transform(at) - 5, ax.transData.transform(at) + 5])
+        for at in spots
+    ]
     assert not any(a.overlaps(b) for i, a in enumerate(boxes[:6]) for b in boxes[i + 1 :])
 
 
@@ -234,7 +277,9 @@ def test_a_plane_may_have_holes_and_marks_outside_the_grid(holes):
         draw.plane(flawed)
 
 
-@pytest.mark.parametrize("height", [0.0 * X, np.where(X == X[0], 1.0, 0.0), 1e8 * (X - 0.5) ** 8, -1e-3 * X**2])
+@pytest.mark.parametrize(
+    "height", [0.0 * X, np.where(X == X[0], 1.0, 0.0), 1e8 * (X - 0.5) ** 8, -1e-3 * X**2]
+)
 def test_levels_ascend_on_any_surface(height):
     energy = height + 0 * Y[:, None]
     ax = draw.plane(SimpleNamespace(x=X, y=Y, energy=energy, points=PLANE.points))
@@ -266,7 +311,10 @@ def test_images_of_a_path_are_all_dots_and_none_is_outside():
 def test_a_plane_through_one_point_has_levels_that_hold_most_of_it():
     one = SimpleNamespace(x=X, y=Y, energy=PLANE.energy, points=np.zeros((1, 2)))
     ax = draw.plane(one)
-    assert ax.get_xlabel() == "distance along the first direction" and ax.get_ylabel() == "distance across it"
+    assert (
+        ax.get_xlabel() == "distance along the first direction"
+        and ax.get_ylabel() == "distance across it"
+    )
     height = PLANE.energy - PLANE.energy.min()
     assert 0.85 < np.mean(height <= ax.collections[0].levels[-1]) < 1
 
@@ -281,7 +329,9 @@ def test_a_field_shows_its_values_on_the_scale_asked_for():
     np.testing.assert_array_equal(shown.compressed(), values[~shown.mask])
     count = draw.field(PLANE, np.floor(X % 3) + 0 * Y[:, None], label="active", scale="count")
     bar = count.collections[0].colorbar
-    assert list(bar.get_ticks()) == [0, 1, 2] and len({bar.cmap(bar.norm(v)) for v in (0, 1, 2)}) == 3
+    assert (
+        list(bar.get_ticks()) == [0, 1, 2] and len({bar.cmap(bar.norm(v)) for v in (0, 1, 2)}) == 3
+    )
     with pytest.raises(ValueError, match="expected finite positive values, got none on the plane"):
         draw.field(PLANE, -np.exp(PLANE.energy), label="γ", scale="log")
     with pytest.raises(ValueError, match="expected scale 'linear', 'log' or 'count', got 'symlog'"):
@@ -291,7 +341,12 @@ def test_a_field_shows_its_values_on_the_scale_asked_for():
 @pytest.mark.parametrize(("low", "high"), [(0.0137, 0.038), (0.9, 1.2), (1e-9, 3.0), (2e-3, 0.7)])
 def test_logarithmic_color_bars_have_ticks_however_narrow(low, high):
     ticks = draw.slices._decades(low, high)
-    assert 2 <= len(ticks) <= 7 and ticks.min() >= low and ticks.max() <= high and np.all(np.diff(ticks) > 0)
+    assert (
+        2 <= len(ticks) <= 7
+        and ticks.min() >= low
+        and ticks.max() <= high
+        and np.all(np.diff(ticks) > 0)
+    )
 
 
 def test_an_eigenvalue_map_has_opposite_colors_and_a_line_where_the_sign_changes():
@@ -360,7 +415,9 @@ def test_a_spectrum_says_its_inertia_and_shows_every_eigenvalue(values, inertia,
     np.testing.assert_array_equal(np.concatenate(ticks), np.sort(values))
     bars = [np.round(patch.get_data().values).astype(int) for patch in ax.patches]
     floor = [np.isclose(patch.get_data().values, patch.get_data().baseline) for patch in ax.patches]
-    assert tuple(count[~empty].sum() for count, empty in zip(bars, floor, strict=True)) == tuple(inertia)
+    assert tuple(count[~empty].sum() for count, empty in zip(bars, floor, strict=True)) == tuple(
+        inertia
+    )
     left, right = ax.get_xlim()
     assert left < min(values) and max(values) < right
     ax.figure.canvas.draw()

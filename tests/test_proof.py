@@ -1,4 +1,6 @@
-"""Certificates: what is true is proved, what is false or was edited is refused, and the ball arithmetic agrees with JAX."""
+"""Certificates: what is true is proved, what is false or was edited is refused, and the ball
+arithmetic agrees with JAX.
+"""
 
 import subprocess
 import sys
@@ -24,7 +26,9 @@ def trap():
 def affine():
     """A small affine problem and its stationary points by number of negative eigenvalues."""
     X = data.gaussian(N, [3.0, 1.5, 0.5], seed=0)
-    return vae.threshold_vae(X, K, 0.0), {e.negative: e.params for e in theory.stationary_points(X, K)}
+    return vae.threshold_vae(X, K, 0.0), {
+        e.negative: e.params for e in theory.stationary_points(X, K)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,9 @@ def find():
                 return stationary.find(vae.threshold_vae(X, latent, alpha), key, 1.0)
 
             compiled[X.shape] = jax.jit(found)
-        return vae.threshold_vae(X, latent, alpha), compiled[X.shape](X, alpha, jax.random.key(seed))
+        return vae.threshold_vae(X, latent, alpha), compiled[X.shape](
+            X, alpha, jax.random.key(seed)
+        )
 
     return run
 
@@ -57,7 +63,9 @@ def sealed(certificate):
 
 
 def refused(certificate, X, **changes):
-    """Whether the mathematics refuses the certificate with other numbers: its checksum is made to fit."""
+    """Whether the mathematics refuses the certificate with other numbers: its checksum is made to
+    fit.
+    """
     result = proof.verify(sealed(certificate._replace(numbers=certificate.numbers | changes)), X)
     assert "checksum" not in result.reason
     return not result.valid
@@ -71,9 +79,14 @@ def times(factor, part):
 def test_the_trap_of_proposition_4_1_is_proved(tmp_path, alpha):
     X = data.antipodal(d=2)
     problem = vae.threshold_vae(X, latent=1, alpha=alpha)
-    collapse, ray = proof.certify(problem, problem.collapsed(), index=0), proof.certify_unbounded(problem)
+    collapse, ray = (
+        proof.certify(problem, problem.collapsed(), index=0),
+        proof.certify_unbounded(problem),
+    )
     assert (collapse.claim, ray.claim) == ("collapsed minimum", "unbounded below")
-    assert collapse.numbers["radius"] == pytest.approx(float(theory.collapse_radius(X, alpha).radius), rel=0.01)
+    assert collapse.numbers["radius"] == pytest.approx(
+        float(theory.collapse_radius(X, alpha).radius), rel=0.01
+    )
     assert (ray.numbers["rank"], ray.numbers["slope"], ray.numbers["pivots"]) == (1, 1.0, [0])
     for name, certificate in {"collapse": collapse, "ray": ray}.items():
         proof.save(certificate, tmp_path / "new" / f"{name}.json")
@@ -81,11 +94,16 @@ def test_the_trap_of_proposition_4_1_is_proved(tmp_path, alpha):
         assert proof.verify(certificate, X) == (True, certificate.statement)
 
 
-@pytest.mark.parametrize(("alpha", "gamma", "beta"), [(0.3, None, 1.0), (0.05, 0.2, 1.0), (2.0, 1.5, 3.0), (1.0, 50.0, 4.0)])
+@pytest.mark.parametrize(
+    ("alpha", "gamma", "beta"),
+    [(0.3, None, 1.0), (0.05, 0.2, 1.0), (2.0, 1.5, 3.0), (1.0, 50.0, 4.0)],
+)
 def test_collapse_is_proved_for_any_data_gamma_and_beta(alpha, gamma, beta):
     X = data.load("digits-4x4", limit=50)
     problem = vae.threshold_vae(X, 3, alpha, gamma, beta)
-    rounded = jax.tree.map(lambda x: x + 1e-12, problem.collapsed())._replace(weight=np.zeros((16, 3)))
+    rounded = jax.tree.map(lambda x: x + 1e-12, problem.collapsed())._replace(
+        weight=np.zeros((16, 3))
+    )
     certificate = proof.certify(problem, rounded)
     region = theory.collapse_radius(X, alpha, gamma, beta)
     assert certificate.claim == "collapsed minimum"
@@ -104,24 +122,38 @@ def test_enclosures_contain_the_energy_and_its_derivatives(gamma, beta):
     @jax.jit
     def exact(alpha, params):
         flat, unravel = ravel_pytree(params)
-        loss = lambda x: vae.threshold_vae(X, K, alpha, gamma, beta).loss(unravel(x))  # noqa: E731
+
+        def loss(x):
+            return vae.threshold_vae(X, K, alpha, gamma, beta).loss(unravel(x))
+
         return loss(flat), jax.grad(loss)(flat), jax.hessian(loss)(flat)
 
     for alpha in (0.0, 0.02, 0.3, 1.5):
         problem = vae.threshold_vae(X, K, alpha, gamma, beta)
         _, settings = proof._settings(problem)
         for scale in (0.2, 1.0):
-            params = jax.tree.map(lambda x: x + scale * rng.normal(size=np.shape(x)), problem.collapsed())  # noqa: B023
+            params = jax.tree.map(
+                lambda x: x + scale * rng.normal(size=np.shape(x)), problem.collapsed()
+            )
             center = {k: np.asarray(v) for k, v in params._asdict().items() if v is not None}
             half = {k: np.full_like(v, 1e-4) for k, v in center.items()}
             inside = jax.tree.map(lambda x: x + 1e-4 * rng.uniform(-1, 1, np.shape(x)), params)
             with balls.arithmetic():
-                sharp, wide = balls.enclose(X, settings, center), balls.enclose(X, settings, center, half)
-            for here, there, point, box in zip(exact(alpha, params), exact(alpha, inside), sharp, wide, strict=True):
-                for value, ball in zip(np.ravel(here).tolist(), np.ravel(point).tolist(), strict=True):
+                sharp, wide = (
+                    balls.enclose(X, settings, center),
+                    balls.enclose(X, settings, center, half),
+                )
+            for here, there, point, box in zip(
+                exact(alpha, params), exact(alpha, inside), sharp, wide, strict=True
+            ):
+                for value, ball in zip(
+                    np.ravel(here).tolist(), np.ravel(point).tolist(), strict=True
+                ):
                     assert abs(float(ball) - value) < 1e-10
                     assert float(ball.rad()) < 1e-25
-                for value, ball in zip(np.ravel(there).tolist(), np.ravel(box).tolist(), strict=True):
+                for value, ball in zip(
+                    np.ravel(there).tolist(), np.ravel(box).tolist(), strict=True
+                ):
                     assert abs(float(ball) - value) <= float(ball.rad()) + 1e-10
 
 
@@ -136,7 +168,9 @@ def test_affine_stationary_points_are_proved_with_the_predicted_index(gamma, bet
         p = D * K + D + (gamma is None) + 2 * N * K
         assert certificate.numbers["inertia"] == [e.negative, 0, p - e.negative]
         assert proof.verify(certificate, X).valid
-        assert (f"saddle of index {e.negative}" if e.negative else "a strict local minimum") in certificate.statement
+        assert (
+            f"saddle of index {e.negative}" if e.negative else "a strict local minimum"
+        ) in certificate.statement
 
 
 @pytest.mark.slow
@@ -150,7 +184,8 @@ def test_points_of_hundreds_of_parameters_are_proved_at_positive_alpha(find, n, 
     assert proof.verify(certificate, X).valid
     negative, flat, positive = certificate.numbers["inertia"]
     print(
-        f"p = {negative + flat + positive}: {middle - start:.1f} s to certify, {time.perf_counter() - middle:.1f} s to verify"
+        f"p = {negative + flat + positive}: {middle - start:.1f} s to certify, "
+        f"{time.perf_counter() - middle:.1f} s to verify"
     )
     assert (negative, flat, positive) == tuple(point.inertia)
     assert flat == 2 * int((np.asarray(point.params.weight) == 0).all(axis=1).sum())
@@ -165,18 +200,25 @@ def test_a_row_at_zero_is_held_and_said_to_be(find):
     assert certificate.numbers["inertia"][1] == 1
     assert certificate.numbers["half_width"]["weight"][2] == [0.0]
     assert "one stationary point with 1 row of the weight held at zero" in certificate.statement
-    assert "a strict local minimum among points with those at zero (0 negative, 1 flat" in certificate.statement
+    assert (
+        "a strict local minimum among points with those at zero (0 negative, 1 flat"
+        in certificate.statement
+    )
     assert proof.verify(certificate, X).valid
     half = certificate.numbers["half_width"]
-    assert refused(certificate, X, half_width=half | {"weight": (np.array(half["weight"]) + 1e-9).tolist()})
+    assert refused(
+        certificate, X, half_width=half | {"weight": (np.array(half["weight"]) + 1e-9).tolist()}
+    )
     assert not refused(certificate, X, half_width=times(0.5, half))
 
 
 def test_a_point_nearby_is_refused_or_centered(affine):
     problem, points = affine
-    near, far = (jax.tree.map(lambda x: x + distance, points[1]) for distance in (1e-5, 1e-2))  # noqa: B023
+    near, far = (jax.tree.map(lambda x: x + distance, points[1]) for distance in (1e-5, 1e-2))
     certificate = proof.certify(problem, near)
-    np.testing.assert_allclose(certificate.numbers["center"]["weight"], points[1].weight, atol=1e-14)
+    np.testing.assert_allclose(
+        certificate.numbers["center"]["weight"], points[1].weight, atol=1e-14
+    )
     for params, radius in ((far, 1e-6), (far, None), (near, 1e-6)):
         with pytest.raises(proof.Unproved, match="natural sizes of a stationary one"):
             proof.certify(problem, params, radius)
@@ -186,7 +228,9 @@ def test_a_point_nearby_is_refused_or_centered(affine):
 
 def test_a_saddle_is_no_minimum_and_a_box_can_be_too_large(affine, trap):
     problem, points = affine
-    with pytest.raises(proof.Unproved, match=r"expected index 0, got a proof of another: .* a saddle of index 2"):
+    with pytest.raises(
+        proof.Unproved, match=r"expected index 0, got a proof of another: .* a saddle of index 2"
+    ):
         proof.certify(problem, points[2], index=0)
     with pytest.raises(proof.Unproved, match="expected index 1"):
         proof.certify(trap, trap.collapsed(), index=1)
@@ -198,7 +242,9 @@ def test_a_saddle_is_no_minimum_and_a_box_can_be_too_large(affine, trap):
 
 
 def test_a_degenerate_point_is_not_proved():
-    X = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]])  # equal eigenvalues: minima form a circle
+    X = np.array(
+        [[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]]
+    )  # equal eigenvalues: minima form a circle
     problem = vae.threshold_vae(X, 1, 0.0, 0.5)
     (_, minimum, _) = theory.stationary_points(X, 1, 0.5)
     with pytest.raises(proof.Unproved, match="expected"):
@@ -284,29 +330,50 @@ def test_what_is_false_is_refused_whatever_the_checksum(trap, minimum):
     assert "format" in proof.verify(sealed(certificate._replace(version=2)), X).reason
     assert "format" in proof.verify(sealed(certificate._replace(claim="global minimum")), X).reason
     assert "checksum" in proof.verify(certificate._replace(version=2), X).reason
-    assert "not a certificate" in proof.verify(certificate._replace(numbers={"x": float("nan")}), X).reason
-    assert proof.verify(certificate, np.asarray(X) + 1e-15).reason == "the certificate is for other data"
+    assert (
+        "not a certificate"
+        in proof.verify(certificate._replace(numbers={"x": float("nan")}), X).reason
+    )
+    assert (
+        proof.verify(certificate, np.asarray(X) + 1e-15).reason
+        == "the certificate is for other data"
+    )
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (0.25, 1.0), (0.25, 1.4)])
 def test_the_energy_on_the_ray_is_below_its_bound(alpha, beta):
-    X = np.array([[1.0, 2.0, 0.5], [-1.0, -2.0, -0.5], [2.0, 0.0, -1.0], [-2.0, 0.0, 1.0]])  # rank 2 at either alpha
+    X = np.array(
+        [[1.0, 2.0, 0.5], [-1.0, -2.0, -0.5], [2.0, 0.0, -1.0], [-2.0, 0.0, 1.0]]
+    )  # rank 2 at either alpha
     problem = vae.threshold_vae(X, 2, alpha, beta=beta)
     certificate = proof.certify_unbounded(problem)
     assert proof.verify(certificate, X).valid
-    assert (certificate.numbers["rank"], certificate.numbers["slope"]) == (2, pytest.approx(3 - 2 * beta))
+    assert (certificate.numbers["rank"], certificate.numbers["slope"]) == (
+        2,
+        pytest.approx(3 - 2 * beta),
+    )
     M = X + alpha * np.sign(X)
     mean = M[:, certificate.numbers["pivots"]]
     weight = np.linalg.lstsq(mean, M)[0].T
     for log_gamma in (0.0, -2.0, -8.0):
-        point = vae.VAEParams(weight, np.zeros(3), np.asarray(log_gamma), mean, np.full((4, 2), log_gamma / 2))
+        point = vae.VAEParams(
+            weight, np.zeros(3), np.asarray(log_gamma), mean, np.full((4, 2), log_gamma / 2)
+        )
         bound = certificate.numbers["constant"] + certificate.numbers["slope"] * log_gamma
         assert problem.loss(point) <= bound + 1e-12
         assert problem.loss(point) > bound - 25
 
 
 @pytest.mark.parametrize(
-    "change", [{"rank": True}, {"rank": 1.0}, {"pivots": [False]}, {"pivots": [0.0]}, {"slope": True}, {"constant": 10**6}]
+    "change",
+    [
+        {"rank": True},
+        {"rank": 1.0},
+        {"pivots": [False]},
+        {"pivots": [0.0]},
+        {"slope": True},
+        {"constant": 10**6},
+    ],
 )
 def test_a_ray_of_numbers_that_only_equal_the_right_ones_is_no_certificate(change):
     X = data.antipodal(2)
@@ -360,9 +427,13 @@ def test_verification_needs_no_jax_and_importing_no_flint(tmp_path, trap):
     path = tmp_path / "certificate.json"
     proof.save(proof.certify(trap, trap.collapsed()), path)
     probe = (
-        "import sys; from vaesurface import data, proof; print(proof.verify(proof.load(sys.argv[1]), data.antipodal()).valid,"
-        "'jax' in sys.modules); sys.modules['flint'] = None; del sys.modules['vaesurface.proof'], proof;"
+        "import sys; from vaesurface import data, proof; "
+        "print(proof.verify(proof.load(sys.argv[1]), data.antipodal()).valid,"
+        "'jax' in sys.modules); sys.modules['flint'] = None; del "
+        "sys.modules['vaesurface.proof'], proof;"
         "import vaesurface; del vaesurface.proof; from vaesurface import proof; print(proof.flint)"
     )
-    said = subprocess.run([sys.executable, "-c", probe, str(path)], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", probe, str(path)], capture_output=True, text=True, check=True
+    ).stdout
     assert said.split() == ["True", "False", "None"]

@@ -24,12 +24,23 @@ SURFACE = {
     "cap": 2.0,
     "marks": [{"x": 0.0, "y": 0.0, "value": 1.0, "label": "saddle of index 1", "kind": 2}],
 }
-SPECTRUM = {"kind": "spectrum", "title": "at the saddle", "eigenvalues": [-4.0, 0.0, 2.0, 1e3], "negative": 1, "flat": 1}
+SPECTRUM = {
+    "kind": "spectrum",
+    "title": "at the saddle",
+    "eigenvalues": [-4.0, 0.0, 2.0, 1e3],
+    "negative": 1,
+    "flat": 1,
+}
 
 
 def run(seed, collapsed):
     label = "collapsed local minimum" if collapsed else "local minimum"
-    return {"seed": seed, "label": label, "energy": 3.0 - 0.5 * (not collapsed), "collapsed": collapsed}
+    return {
+        "seed": seed,
+        "label": label,
+        "energy": 3.0 - 0.5 * (not collapsed),
+        "collapsed": collapsed,
+    }
 
 
 PHASE = {
@@ -38,18 +49,36 @@ PHASE = {
     "alpha": [0.0, 0.25, 0.5],
     "scale": [0.1, 1.0],
     "runs": [
-        [[run(0, False), run(1, False)], [run(0, True), run(1, False)], [run(0, True), run(1, True)]],
+        [
+            [run(0, False), run(1, False)],
+            [run(0, True), run(1, False)],
+            [run(0, True), run(1, True)],
+        ],
         [[run(0, False)], [run(0, False)], []],
     ],
 }
 NASTY = "</script><script>document.title = 'broken'</script> & \"quoted\""
-VERDICT = {"name": NASTY, "label": "saddle of index 1", "energy": 1.0, "evidence": {"inertia": "exact in float64: 1 negative"}}
+VERDICT = {
+    "name": NASTY,
+    "label": "saddle of index 1",
+    "energy": 1.0,
+    "evidence": {"inertia": "exact in float64: 1 negative"},
+}
 
 
 FIGURES = [Figure("flat.png", "Nothing, drawn flat.")]
 SETTINGS = {"alpha": 0.5, "data": NASTY}
 STUDIES = (
-    Study("a", "Which?", ["Three of five collapse."], [VERDICT], FIGURES, [PHASE, SURFACE], SETTINGS, "vaesurface sweep"),
+    Study(
+        "a",
+        "Which?",
+        ["Three of five collapse."],
+        [VERDICT],
+        FIGURES,
+        [PHASE, SURFACE],
+        SETTINGS,
+        "vaesurface sweep",
+    ),
     Study("b", "The saddle", [], [], [], [SPECTRUM], {}),
 )
 
@@ -81,7 +110,9 @@ def test_a_study_comes_back_from_its_file_as_it_was(tmp_path):
 def test_the_page_is_one_file_that_names_no_other(tmp_path):
     made(tmp_path)
     shown = shown_from(tmp_path)
-    own = shown.replace(get_plotlyjs(), "")  # which names addresses in its texts, and is kept from them by the page's policy
+    own = shown.replace(
+        get_plotlyjs(), ""
+    )  # which names addresses in its texts, and is kept from them by the page's policy
     assert len(own) < 0.1 * len(shown)
     assert not any(fetched in own for fetched in ("http:", "https:", "@import", "<link", 'src="//'))
     assert "default-src 'none'" in own
@@ -93,18 +124,28 @@ def test_the_page_is_one_file_that_names_no_other(tmp_path):
 def test_what_cannot_be_shown_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected the figure .*gone\.png .* got none"):
         report.page([(Study("a", "A", figures=[Figure("gone.png", "")]), tmp_path)])
-    with pytest.raises(ValueError, match="expected a kind out of surface, spectrum, phase, got 'pie'"):
+    with pytest.raises(
+        ValueError, match="expected a kind out of surface, spectrum, phase, got 'pie'"
+    ):
         report.page([(Study("a", "A", interactive=[{"kind": "pie", "title": ""}]), tmp_path)])
     (tmp_path / "a.json").write_text('{"format": 9, "verdicts": []}')
-    with pytest.raises(ValueError, match=r"expected a study of vaesurface, got .*a\.json: it is of another format"):
+    with pytest.raises(
+        ValueError, match=r"expected a study of vaesurface, got .*a\.json: it is of another format"
+    ):
         report.studies(tmp_path)
 
 
 def test_the_report_imports_no_jax():
     probe = (
-        "import sys; from vaesurface import report; report.page([(report.Study('a', 'A'), '.')]); print('jax' in sys.modules)"
+        "import sys; from vaesurface import report; report.page([(report.Study('a', 'A'), "
+        "'.')]); print('jax' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", probe], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +160,20 @@ def browser(tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     profile = tmp_path_factory.mktemp("profile")
-    flags = ("headless", "no-sandbox", "disable-dev-shm-usage", "enable-unsafe-swiftshader", "window-size=1100,900")
-    quiet = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync", "disable-quic")
+    flags = (
+        "headless",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "enable-unsafe-swiftshader",
+        "window-size=1100,900",
+    )
+    quiet = (
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "disable-quic",
+    )
     for flag in (*flags, *quiet, f"user-data-dir={profile}"):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -143,26 +196,39 @@ def test_in_a_browser_the_surface_turns_and_a_cell_opens(tmp_path, browser):
     assert browser.title == "A report"
 
     place = browser.find_element(By.ID, "figure-1")
-    wait.until(lambda b: b.execute_script("return !!arguments[0]._fullLayout.scene._scene.glplot", place))
+    wait.until(
+        lambda b: b.execute_script("return !!arguments[0]._fullLayout.scene._scene.glplot", place)
+    )
     eye = "const e = arguments[0]._fullLayout.scene._scene.getCamera().eye; return [e.x, e.y, e.z]"
     before = browser.execute_script(eye, place)
     canvas = place.find_element(By.TAG_NAME, "canvas")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
-    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(150, 40).release().perform()
+    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(
+        150, 40
+    ).release().perform()
     wait.until(lambda b: np.linalg.norm(np.subtract(b.execute_script(eye, place), before)) > 0.1)
 
     diagram = browser.find_element(By.ID, "figure-0")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", diagram)
-    middle = diagram.find_element(By.CSS_SELECTOR, ".nsewdrag")  # of the plot area: the left cell of three is a third away
+    middle = diagram.find_element(
+        By.CSS_SELECTOR, ".nsewdrag"
+    )  # of the plot area: the left cell of three is a third away
     ActionChains(browser).move_to_element_with_offset(
         middle, -middle.size["width"] // 3, middle.size["height"] // 4
     ).click().perform()
-    rows = lambda: browser.find_element(By.ID, "runs-0").text.splitlines()  # noqa: E731
+
+    def rows():
+        return browser.find_element(By.ID, "runs-0").text.splitlines()
+
     wait.until(lambda b: rows())
     assert rows()[0].split() == ["seed", "label", "energy", "collapsed"]
     assert rows()[1:] == ["0 local minimum 2.5 false", "1 local minimum 2.5 false"]
     Select(browser.find_element(By.ID, "cells-0")).select_by_visible_text("α = 0.5, scale 0.1")
-    wait.until(lambda b: rows()[1:] == ["0 collapsed local minimum 3 true", "1 collapsed local minimum 3 true"])
+    wait.until(
+        lambda b: (
+            rows()[1:] == ["0 collapsed local minimum 3 true", "1 collapsed local minimum 3 true"]
+        )
+    )
 
     if kept := os.environ.get("VAESURFACE_SCREENSHOTS"):
         browser.save_screenshot(f"{kept}/report.png")

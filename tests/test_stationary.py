@@ -1,4 +1,6 @@
-"""Refinement reaches stationary points and says when not; verdicts are right, and silent where nothing is known."""
+"""Refinement reaches stationary points and says when not; verdicts are right, and silent where
+nothing is known.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +59,9 @@ def shifted(params, size, seed):
 @pytest.mark.parametrize("scale", [0.05, 0.5, 2.0])
 def test_random_starts_reach_the_global_minimum_of_the_affine_model(find, seed, scale):
     point = find(0.0, scale, seed)
-    print("gap:", float(point.loss - theory.global_minimum(X, 2)), "gradient:", float(point.grad_norm))
+    print(
+        "gap:", float(point.loss - theory.global_minimum(X, 2)), "gradient:", float(point.grad_norm)
+    )
     assert point.label == "global optimum"
     assert point.loss == pytest.approx(float(theory.global_minimum(X, 2)), abs=1e-9)
     assert point.refinement.converged
@@ -67,7 +71,11 @@ def test_random_starts_reach_the_global_minimum_of_the_affine_model(find, seed, 
 
 def test_small_starts_collapse_at_every_positive_alpha_and_none_without(find):
     points = [find(alpha, 0.01, 0) for alpha in (0.0, 0.3, 1.0)]
-    assert [p.label for p in points] == ["global optimum", "collapsed local minimum", "collapsed local minimum"]
+    assert [p.label for p in points] == [
+        "global optimum",
+        "collapsed local minimum",
+        "collapsed local minimum",
+    ]
     assert not any(p.active.any() or p.params.weight.any() for p in points[1:])
 
 
@@ -82,7 +90,9 @@ def test_a_start_near_a_saddle_is_refined_into_that_saddle(refine_and_analyze, e
 
 
 def test_refinement_says_when_it_climbed_out_of_the_starts_basin(refine_and_analyze):
-    saddle = AFFINE[0].params  # collapsed: an index 2 saddle; nudge the weight so that the energy is below its
+    saddle = AFFINE[
+        0
+    ].params  # collapsed: an index 2 saddle; nudge the weight so that the energy is below its
     lower = saddle._replace(weight=saddle.weight.at[:, 0].add(1e-3 * AFFINE[1].params.weight[:, 0]))
     lower = lower._replace(mean=lower.mean.at[:, 0].add(1e-3 * AFFINE[1].params.mean[:, 0]))
     refined, point = refine_and_analyze(0.0, lower)
@@ -98,7 +108,9 @@ def test_at_a_stationary_point_refinement_does_not_move(refine_and_analyze):
         assert refined.steps == 0
 
 
-def test_the_collapsed_point_is_a_certified_minimum_with_its_radius_for_every_positive_alpha(refine_and_analyze):
+def test_the_collapsed_point_is_a_certified_minimum_with_its_radius_for_every_positive_alpha(
+    refine_and_analyze,
+):
     for alpha in (1e-3, 0.1, 1.0, 10.0):
         _, point = refine_and_analyze(alpha, AFFINE[0].params)
         assert point.label == "collapsed local minimum"
@@ -110,7 +122,11 @@ def test_the_collapsed_point_is_a_certified_minimum_with_its_radius_for_every_po
 def test_gamma_running_to_zero_along_an_unbounded_ray_is_not_called_stationary():
     problem = vae.threshold_vae(data.antipodal(2), 1, 0.2)
     start = problem.init(jax.random.key(0), 2.0)
-    start = start._replace(weight=jnp.full((2, 1), 1.2), mean=jnp.array([[1.0], [-1.0]]), log_std=jnp.full((2, 1), -2.0))
+    start = start._replace(
+        weight=jnp.full((2, 1), 1.2),
+        mean=jnp.array([[1.0], [-1.0]]),
+        log_std=jnp.full((2, 1), -2.0),
+    )
     point = stationary.analyze(problem, optimize.adam(3000, 0.05)(problem.loss, start).params)
     assert point.kind == Kind.NOT_STATIONARY
     refined = stationary.refine(problem, start)
@@ -124,7 +140,10 @@ def test_gamma_running_to_zero_along_an_unbounded_ray_is_not_called_stationary()
 @pytest.mark.parametrize(
     ("loss", "start"),
     [
-        (lambda w: jnp.sum(1.0 / (1.0 + jnp.abs(w))), [1e5]),  # flattens out like 1/w, to |w| ~ 1e8 and beyond
+        (
+            lambda w: jnp.sum(1.0 / (1.0 + jnp.abs(w))),
+            [1e5],
+        ),  # flattens out like 1/w, to |w| ~ 1e8 and beyond
         (lambda w: jnp.sum(jnp.exp(-w)), [24.0]),  # a gradient below 1e-10, and no minimum anywhere
         (lambda w: jnp.sum(w), [0.0]),  # no curvature at all
         (lambda w: jnp.sum(w + w**3), [0.1]),  # least gradient where H g vanishes and g does not
@@ -147,7 +166,9 @@ def test_runaways_and_places_of_least_gradient_are_no_stationary_points(loss, st
         ),  # no stationary point at all
         (lambda w: w[0] ** 4 + w[1] ** 2, False),
         pytest.param(lambda w: -(w[0] ** 4) + w[1] ** 2, True, marks=pytest.mark.slow),
-        pytest.param(lambda w: w[0] ** 3 - 3 * w[0] * w[1] ** 2, True, marks=pytest.mark.slow),  # monkey saddle
+        pytest.param(
+            lambda w: w[0] ** 3 - 3 * w[0] * w[1] ** 2, True, marks=pytest.mark.slow
+        ),  # monkey saddle
         (lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 6, True),  # along no straight line
         (lambda w: (w[1] - w[0] ** 2) ** 2 + w[0] ** 6, False),
     ],
@@ -174,10 +195,14 @@ def two_weights(w):
 
 
 def three_units(w):
-    """A ReLU network with two inputs, three hidden units, one output and a bias; w (10,), at its least without units."""
+    """A ReLU network with two inputs, three hidden units, one output and a bias; w (10,), at its
+    least without units.
+    """
     inputs = jnp.array([[1.0, 0.5], [2.0, -1.0], [-1.0, 0.3], [0.2, -0.7]])
     hidden = jax.nn.relu(inputs @ w[:6].reshape(2, 3))
-    return jnp.mean((jnp.array([1.0, 2.0, 0.0, 0.4]) - hidden @ w[6:9] - w[9] - 0.85) ** 2) + 0.01 * jnp.sum(w[:9] ** 2)
+    return jnp.mean(
+        (jnp.array([1.0, 2.0, 0.0, 0.4]) - hidden @ w[6:9] - w[9] - 0.85) ** 2
+    ) + 0.01 * jnp.sum(w[:9] ** 2)
 
 
 SMOOTH = {
@@ -192,8 +217,12 @@ SMOOTH = {
     "flat to all orders": lambda w: jnp.exp(-1.0 / (jnp.sum(w**2) + 1e-300)),
     "constant": lambda w: 0.0 * w[0] + 1.0,
     "bowl on a high plain": lambda w: 1e9 + jnp.sum(w**2),
-    "cancelled": lambda w: w[1] ** 2 + (1e6 + 3 * w[0] ** 2 + w[0] ** 4) - (1e6 + w[0] ** 2) - 2 * w[0] ** 2,
-    "two derivatives and a half": lambda w: jnp.sum(w**2) + jnp.sum(jnp.where(w == 0, 0.0, jnp.abs(w) + 1e-300) ** 2.5),
+    "cancelled": lambda w: (
+        w[1] ** 2 + (1e6 + 3 * w[0] ** 2 + w[0] ** 4) - (1e6 + w[0] ** 2) - 2 * w[0] ** 2
+    ),
+    "two derivatives and a half": lambda w: (
+        jnp.sum(w**2) + jnp.sum(jnp.where(w == 0, 0.0, jnp.abs(w) + 1e-300) ** 2.5)
+    ),
     "a kink close by": lambda w: jnp.sum(w**2) - jax.nn.relu(w[0] + w[1] - w[2] - 1e-5) ** 2,
     "a sharp one": lambda w: jnp.sum(w**2) - 1e-3 * jnp.sum(jax.nn.relu(jnp.abs(w) - 1e-4)),
 }
@@ -202,15 +231,22 @@ KINKED = {
     "edge": lambda w: jnp.sum(w**2) + 1e-3 * jax.nn.relu(w[0]),
     "gain of a ReLU": lambda w: jnp.sum(w**2) - 3 * jax.nn.relu(w[0]) * w[1],
     "half a bowl": lambda w: jnp.sum(w**2) + 1e-2 * jax.nn.relu(w[2]) ** 2,
-    "the lower of two bowls": lambda w: jnp.minimum(jnp.sum(w**2), w[0] ** 2 + 3 * w[1] ** 2 + 0.5 * w[2] ** 2),
+    "the lower of two bowls": lambda w: jnp.minimum(
+        jnp.sum(w**2), w[0] ** 2 + 3 * w[1] ** 2 + 0.5 * w[2] ** 2
+    ),
 }
 
 
 def test_kinks_are_told_from_smooth_losses_however_stiff_or_flat():
     losses = list((SMOOTH | KINKED).values())
-    look = lambda i: kink(lambda w: jax.lax.switch(i, losses, w), jnp.zeros(3), jnp.ones(3))  # noqa: E731
+
+    def look(i):
+        return kink(lambda w: jax.lax.switch(i, losses, w), jnp.zeros(3), jnp.ones(3))
+
     seen = jax.jit(lambda: jax.lax.map(look, jnp.arange(len(losses))))()
-    assert dict(zip(SMOOTH | KINKED, seen.found.tolist(), strict=True)) == {name: name in KINKED for name in SMOOTH | KINKED}
+    assert dict(zip(SMOOTH | KINKED, seen.found.tolist(), strict=True)) == {
+        name: name in KINKED for name in SMOOTH | KINKED
+    }
 
 
 def test_threshold_vaes_show_no_kink():
@@ -221,7 +257,9 @@ def test_threshold_vaes_show_no_kink():
         start = start._replace(weight=start.weight.at[3].set(0.0))
         return kink(problem.loss, start, problem.size(start))
 
-    assert not any(look(alpha, 0, scale).found for alpha in (0.0, 0.05, 1.0) for scale in (0.0, 0.1, 1.0))
+    assert not any(
+        look(alpha, 0, scale).found for alpha in (0.0, 0.05, 1.0) for scale in (0.0, 0.1, 1.0)
+    )
 
 
 @pytest.mark.parametrize(("loss", "size"), [(safe_norm, 2), (two_weights, 2), (three_units, 10)])
@@ -229,11 +267,16 @@ def test_one_sided_derivatives_at_a_kink_make_no_minimum(loss, size):
     problem = Problem(loss=(lambda w: jnp.sum(w**2) - safe_norm(w)) if loss is safe_norm else loss)
     point = stationary.analyze(problem, jnp.zeros(size))
     assert point.inertia == (0, 0, size)  # what differentiation returns
-    assert point.label in ("degenerate, not twice differentiable here", "degenerate saddle, descent along a kink")
+    assert point.label in (
+        "degenerate, not twice differentiable here",
+        "degenerate saddle, descent along a kink",
+    )
     assert not point.reliable
     assert "not twice differentiable" in point.evidence["kink"]
     if point.kind == Kind.SADDLE:
-        assert point.loss - problem.loss(point.descent) == pytest.approx(float(point.kink.drop), rel=1e-6)
+        assert point.loss - problem.loss(point.descent) == pytest.approx(
+            float(point.kink.drop), rel=1e-6
+        )
         assert point.kink.drop > 1e-8
     assert size > 2 or point.kind == Kind.SADDLE
 
@@ -248,7 +291,9 @@ FLAT = {
     "falls late": lambda w: 1 + w[0] ** 2 + w[2] ** 2 - w[1] ** 16,
     "falls along a curve": lambda w: w[2] ** 2 + (w[1] - w[0] ** 2) ** 2 - w[0] ** 6,
     "saddle beside a flat direction": lambda w: -(w[0] ** 2) * (1 + w[1]) + w[1] ** 4 + w[2] ** 2,
-    "saddle and a loose direction": lambda w: -(w[2] ** 2) + w[0] ** 4 + w[1] ** 8 - w[0] ** 2 * w[1] ** 4,
+    "saddle and a loose direction": lambda w: (
+        -(w[2] ** 2) + w[0] ** 4 + w[1] ** 8 - w[0] ** 2 * w[1] ** 4
+    ),
 }
 
 
@@ -287,16 +332,21 @@ def test_descent_at_a_degenerate_saddle_is_the_displacement_to_a_lower_point(jud
         print(name, point.descent, fall)
         assert fall == pytest.approx(-float(point.probe.drop), rel=1e-6)
         assert fall < -1e-9
-    assert judge_flat("saddle beside a flat direction").curvature == pytest.approx(-2.0)  # at length one
+    assert judge_flat("saddle beside a flat direction").curvature == pytest.approx(
+        -2.0
+    )  # at length one
 
 
 def test_a_negative_eigenvalue_that_a_flat_direction_makes_is_no_index(judge_flat):
-    # 12 x^2 - 2 y^4, where y^6 is flat: the loss is positive but at zero, and Newton's step does not move y.
+    # 12 x^2 - 2 y^4, where y^6 is flat: the loss is positive but at zero, and Newton's step does
+    # not move y.
     for params in ([0.0, 1e-3, 0.0], [1e-10, 2.646e-3, 0.0]):
         point = judge_flat("coupled", params)
         assert point.label == "degenerate, 2 flat directions"
         assert not point.reliable
-        assert judge_flat("saddle and a loose direction", params).label == "saddle of index 1 or more"
+        assert (
+            judge_flat("saddle and a loose direction", params).label == "saddle of index 1 or more"
+        )
     assert judge_flat("saddle beside a flat direction").label == "saddle of index 1 or more"
 
 
@@ -304,7 +354,10 @@ def test_a_problem_of_which_a_part_was_replaced_is_not_rebuilt_from_its_recipe()
     problem = vae.threshold_vae(data.antipodal(d=2), 1, 0.3)
     params = problem.init(jax.random.key(0), 1.0)
     negated = problem._replace(loss=lambda w: -problem.loss(w), structure=None, theory=None)
-    value = lambda problem, w: problem.loss(w)  # noqa: E731
+
+    def value(problem, w):
+        return problem.loss(w)
+
     assert compiled(value, problem, params) == pytest.approx(float(problem.loss(params)))
     assert compiled(value, negated, params) == pytest.approx(-float(problem.loss(params)))
     for prove in (lambda: proof.certify(negated, params), lambda: proof.certify_unbounded(negated)):
@@ -325,7 +378,10 @@ def test_a_dead_row_is_judged_as_the_zero_it_amounts_to():
     t, z = rng.normal(size=8), 0.3 * rng.normal(size=8)
     problem = vae.threshold_vae(np.stack([z, 3 * t], axis=1), 1, 0.2)
     start = problem.collapsed()._replace(
-        weight=jnp.array([[0.0], [3.0]]), log_gamma=jnp.log(0.1), mean=t[:, None], log_std=jnp.full((8, 1), -2.0)
+        weight=jnp.array([[0.0], [3.0]]),
+        log_gamma=jnp.log(0.1),
+        mean=t[:, None],
+        log_std=jnp.full((8, 1), -2.0),
     )
     params = stationary.refine(problem, start).params
     faint = params._replace(weight=params.weight.at[0, 0].set(0.2 / 2.6))
@@ -333,12 +389,16 @@ def test_a_dead_row_is_judged_as_the_zero_it_amounts_to():
     assert stationary.analyze(problem, faint).label.startswith("degenerate saddle")
 
 
-@pytest.mark.parametrize(("offset", "unit"), [(0.0, 1.0), (1e5, 1.0), (0.0, 1e-4), (0.0, 1e4), (-30.0, 10.0)])
+@pytest.mark.parametrize(
+    ("offset", "unit"), [(0.0, 1.0), (1e5, 1.0), (0.0, 1e-4), (0.0, 1e4), (-30.0, 10.0)]
+)
 def test_verdicts_do_not_depend_on_the_datas_origin_and_unit(analyze_collapsed, offset, unit):
     for alpha, label in ((0.3, "collapsed local minimum"), (0.0, "saddle of index 4, collapsed")):
         point = analyze_collapsed(offset + unit * X, unit * alpha)
         assert point.label == label
-        assert point.theory.radius == pytest.approx(unit * float(theory.collapse_radius(X, alpha).radius), rel=1e-6)
+        assert point.theory.radius == pytest.approx(
+            unit * float(theory.collapse_radius(X, alpha).radius), rel=1e-6
+        )
 
 
 def test_an_index_that_the_datas_unit_hides_is_a_lower_bound(analyze_collapsed):
@@ -373,15 +433,20 @@ def test_verdicts_on_functions_anyone_can_judge(loss, label):
     assert stationary.analyze(Problem(loss=loss), jnp.zeros(2)).label == label
 
 
-def test_a_pixel_that_never_varies_keeps_the_verdict_and_a_varying_dead_one_does_not(refine_and_analyze):
-    # A fourth column that is constant: its row at zero is a strict minimum of its own. The faint one's falls.
+def test_a_pixel_that_never_varies_keeps_the_verdict_and_a_varying_dead_one_does_not(
+    refine_and_analyze,
+):
+    # A fourth column that is constant: its row at zero is a strict minimum of its own. The faint
+    # one's falls.
     varied = data.gaussian(14, [3.0, 1.5, 0.6], seed=3)
     constant = np.column_stack([varied, np.full(14, 0.7)])
     faint = np.column_stack([varied, np.where(np.arange(14) % 2, 0.7, 0.7001)])
     labels = []
     for matrix in (constant, faint):
         start = vae.threshold_vae(matrix, 2, 0.05).init(jax.random.key(0), 1.0)
-        _, point = refine_and_analyze(0.05, start._replace(weight=start.weight.at[3].set(0.0)), matrix)
+        _, point = refine_and_analyze(
+            0.05, start._replace(weight=start.weight.at[3].set(0.0)), matrix
+        )
         print(point.label, point.inertia)
         assert tuple(point.inertia)[:2] == (0, 2)
         labels.append(point.label)
@@ -400,11 +465,15 @@ def test_verdicts_are_the_same_under_vmap_and_read_as_an_array_of_words():
 
 def test_points_that_differ_by_a_signed_permutation_of_the_latents_are_one(find):
     problem = vae.threshold_vae(X, 2, 0.0)
-    points = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(find(0.0, 0.5, seed) for seed in range(6)))
+    points = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *(find(0.0, 0.5, seed) for seed in range(6))
+    )
     groups = tally.distinct(problem, points.loss, points.params)
     assert [len(g) for g in groups] == [6]
     best = next(e for e in AFFINE if e.retained == (0, 1)).params
-    mirrored = best._replace(weight=-best.weight[:, ::-1], mean=-best.mean[:, ::-1], log_std=best.log_std[:, ::-1])
+    mirrored = best._replace(
+        weight=-best.weight[:, ::-1], mean=-best.mean[:, ::-1], log_std=best.log_std[:, ::-1]
+    )
     assert tally.distance(problem, best, mirrored) < 1e-12
     half = best._replace(weight=-best.weight)
     assert tally.distance(problem, best, half) > 0.1
@@ -417,9 +486,15 @@ def test_escapes_lead_from_rows_at_zero_to_lower_minima():
     digits = data.load("digits-4x4", limit=40)
 
     def end(escapes):
-        run = lambda i: stationary.find(  # noqa: E731
-            vae.threshold_vae(digits, 2, 0.2), jax.random.key(i), 0.5, optimize.adam(800), escapes=escapes
-        )
+        def run(i):
+            return stationary.find(
+                vae.threshold_vae(digits, 2, 0.2),
+                jax.random.key(i),
+                0.5,
+                optimize.adam(800),
+                escapes=escapes,
+            )
+
         return jax.jit(lambda seeds: jax.lax.map(run, seeds))(jnp.arange(3))
 
     stay, leave = end(0), end(6)

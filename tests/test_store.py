@@ -1,4 +1,6 @@
-"""Results come back as they were, with labels; what does not belong is refused; nothing is half-written."""
+"""Results come back as they were, with labels; what does not belong is refused; nothing is
+half-written.
+"""
 
 import json
 import shutil
@@ -30,7 +32,9 @@ class Result(NamedTuple):
 def cheap(alpha, key):
     weight = jax.random.normal(key, (2, 3)) * alpha
     odd = jnp.where(alpha > 0.4, jnp.nan, jnp.inf)
-    return Result({"weight": weight, "bias": weight[:, 0], "odd": odd}, (8 * alpha).astype(int), alpha > 0)
+    return Result(
+        {"weight": weight, "bias": weight[:, 0], "odd": odd}, (8 * alpha).astype(int), alpha > 0
+    )
 
 
 def collapsed(alpha, beta):
@@ -83,10 +87,14 @@ def test_what_was_not_computed_is_no_value(kept):
     sweep.grid(cheap, alpha=[1.0], key=KEYS[:1], store=kept[0])
     ds = store.open(kept[0].path)
     gone = ~ds.computed
-    assert ds.sizes["alpha"] == 3 and gone.values.sum() == 2 and not gone.sel(alpha=[0.25, 0.5]).any()
+    assert (
+        ds.sizes["alpha"] == 3 and gone.values.sum() == 2 and not gone.sel(alpha=[0.25, 0.5]).any()
+    )
     assert np.isnan(ds.params_weight.values[gone]).all() and not ds.number.values[gone].any()
     assert np.isinf(ds.params_odd.sel(alpha=0.25)).all()
-    there = ds.where(ds.computed, drop=True).sel(alpha=1.0, key=ds.key[ds.computed.sel(alpha=1.0)].values)
+    there = ds.where(ds.computed, drop=True).sel(
+        alpha=1.0, key=ds.key[ds.computed.sel(alpha=1.0)].values
+    )
     assert there.number.item() == 8 and np.isnan(there.params_odd.item())
 
 
@@ -100,7 +108,9 @@ def test_a_saved_dataset_comes_back_identical(kept, tmp_path, suffix):
         store.save(expected, file)
         with xr.open_dataset(file, engine="zarr" if suffix == ".zarr" else "h5netcdf") as back:
             xr.testing.assert_identical(back.load(), expected)
-            assert {n: v.dtype for n, v in back.items()} == {n: v.dtype for n, v in expected.items()}
+            assert {n: v.dtype for n, v in back.items()} == {
+                n: v.dtype for n, v in expected.items()
+            }
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", file.name]
 
 
@@ -115,7 +125,9 @@ def test_verdicts_are_read_as_words(tmp_path):
     assert (ds.label == "not computed").sum() == 1
     np.testing.assert_array_equal(ds.label, whole.label.where(ds.computed, "not computed"))
     assert whole.label.sel(alpha=0.5, beta=1.0) == "collapsed local minimum"
-    assert ds.params_mean.dims == ("alpha", "beta", "datum", "latent") and ds.active.dims[2:] == ("latent",)
+    assert ds.params_mean.dims == ("alpha", "beta", "datum", "latent") and ds.active.dims[2:] == (
+        "latent",
+    )
     assert ds.theory_radius.dims == ds.inertia_negative.dims == ("alpha", "beta")
 
 
@@ -148,17 +160,28 @@ def test_other_versions_are_noted(kept, monkeypatch):
 
 def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
     def write(start):
-        return sweep.grid(cheap, alpha=np.arange(start, start + 4.0), key=KEYS, store=tmp_path / "new", batch_size=2)
+        return sweep.grid(
+            cheap,
+            alpha=np.arange(start, start + 4.0),
+            key=KEYS,
+            store=tmp_path / "new",
+            batch_size=2,
+        )
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda start: jax.enable_x64(True)(write)(start), [0, 2, 4, 2]))
     ds = store.open(tmp_path / "new")
-    assert ds.computed.values.all() and ds.number.isel(key=0).values.tolist() == [8 * a for a in range(8)]
+    assert ds.computed.values.all() and ds.number.isel(key=0).values.tolist() == [
+        8 * a for a in range(8)
+    ]
     assert not list(tmp_path.rglob("*.tmp"))
 
 
 def test_importing_the_store_loads_no_xarray():
-    line = "import sys, vaesurface.store; sys.exit(bool({'xarray', 'zarr', 'h5netcdf'} & set(sys.modules)))"
+    line = (
+        "import sys, vaesurface.store; sys.exit(bool({'xarray', 'zarr', 'h5netcdf'} & "
+        "set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", line], check=False).returncode == 0
 
 
@@ -186,7 +209,10 @@ def test_importing_the_store_loads_no_xarray():
             lambda path: store.create(path, X, **CONFIG, fn=len),
             "expected a JSON scalar for fn, got <.*>; pass a name",
         ),
-        (lambda path: store.create(path, X, rate=np.inf), "expected a JSON scalar for rate, got inf; pass"),
+        (
+            lambda path: store.create(path, X, rate=np.inf),
+            "expected a JSON scalar for rate, got inf; pass",
+        ),
         (
             lambda path: store.create(path / "chunks"),
             "expected a store or an empty directory, got .* with .*npz; name",
@@ -195,7 +221,10 @@ def test_importing_the_store_loads_no_xarray():
             lambda path: store.create(path / "store.json"),
             "expected a directory for the store, got the file .*; name",
         ),
-        (lambda path: store.open(path / "chunks"), "expected a store, got .*chunks without store.json; name"),
+        (
+            lambda path: store.open(path / "chunks"),
+            "expected a store, got .*chunks without store.json; name",
+        ),
         (
             lambda path: store.open(path / "nowhere"),
             "expected a store, got .*nowhere without store.json; name",
@@ -236,7 +265,11 @@ def test_what_does_not_belong_is_refused(kept, change, complaint):
             {"alpha": [1.0], "key": KEYS},
             "distinct names, got key twice; rename",
         ),
-        (lambda alpha: {"label": alpha}, {"alpha": [1.0]}, "distinct names, got label twice; rename"),
+        (
+            lambda alpha: {"label": alpha},
+            {"alpha": [1.0]},
+            "distinct names, got label twice; rename",
+        ),
         (
             lambda alpha: {"a": {"b": alpha}, "a_b": 1.0},
             {"alpha": [1.0]},
@@ -263,12 +296,17 @@ def test_the_results_of_another_sweep_are_refused(kept, fn, axes, complaint):
     ],
 )
 def test_a_damaged_chunk_is_named_and_computed_again_once_deleted(kept, damage):
-    file = max((kept[0].path / "chunks").iterdir(), key=lambda p: np.float64(0.25).tobytes() in p.read_bytes())
+    file = max(
+        (kept[0].path / "chunks").iterdir(),
+        key=lambda p: np.float64(0.25).tobytes() in p.read_bytes(),
+    )
     file.write_bytes(damage(file.read_bytes()))
     before = files(kept[0].path)
     again = {"fn": cheap, "alpha": [0.5, 0.25], "key": KEYS, "store": kept[0]}
     for use in (lambda: store.open(kept[0].path), lambda: sweep.grid(**again)):
-        with pytest.raises(ValueError, match=rf"expected a whole chunk, got .*{file.name} damaged; delete it"):
+        with pytest.raises(
+            ValueError, match=rf"expected a whole chunk, got .*{file.name} damaged; delete it"
+        ):
             use()
     assert files(kept[0].path) == before
     file.unlink()
@@ -279,9 +317,15 @@ def test_a_damaged_chunk_is_named_and_computed_again_once_deleted(kept, damage):
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        ('{"format": 1, "conf', "expected a whole store.json, got .* damaged; restore it, or delete"),
+        (
+            '{"format": 1, "conf',
+            "expected a whole store.json, got .* damaged; restore it, or delete",
+        ),
         ("[]", "expected a whole store.json, got .* damaged; restore it"),
-        ('{"format": 99}', "expected format 3, got 99 in .*; read it with the vaesurface that wrote it"),
+        (
+            '{"format": 99}',
+            "expected format 3, got 99 in .*; read it with the vaesurface that wrote it",
+        ),
     ],
 )
 def test_a_damaged_or_newer_description_is_named(kept, content, complaint):
@@ -317,6 +361,9 @@ def test_only_results_are_replaced_and_only_when_complete(tmp_path):
     (tmp_path / "b.zarr" / "thesis.tex").touch()
     (tmp_path / "b.nc").mkdir()
     for name in ("b.zarr", "b.nc"):
-        with pytest.raises(ValueError, match=r"expected a .* to replace, got something else at .*; name another place"):
+        with pytest.raises(
+            ValueError,
+            match=r"expected a .* to replace, got something else at .*; name another place",
+        ):
             store.save(ds, tmp_path / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc", "a.zarr", "b.nc", "b.zarr"]

@@ -1,4 +1,6 @@
-"""A grid gives what a loop gives, bit for bit, however it is cut up; and nothing is computed twice."""
+"""A grid gives what a loop gives, bit for bit, however it is cut up; and nothing is computed
+twice.
+"""
 
 import multiprocessing
 import pickle
@@ -27,7 +29,9 @@ class Cell(NamedTuple):
 
 def cheap(alpha, number, key):
     draw = jax.random.normal(key, (3,))
-    return Cell(jnp.exp(jnp.sin(alpha) * draw).sum() / 3, {"number": 2 * number, "big": draw > alpha})
+    return Cell(
+        jnp.exp(jnp.sin(alpha) * draw).sum() / 3, {"number": 2 * number, "big": draw > alpha}
+    )
 
 
 def descend(alpha, scale, key, steps=20):
@@ -69,7 +73,9 @@ class Bar:
 
 
 class Elsewhere(Executor):
-    """Stands for a remote worker: all that it sees has been pickled, and its JAX is set to float32."""
+    """Stands for a remote worker: all that it sees has been pickled, and its JAX is set to
+    float32.
+    """
 
     def submit(self, work, /, *args):  # type: ignore[override]
         work, args = pickle.loads(pickle.dumps((work, args)))
@@ -91,7 +97,11 @@ class Failing(ThreadPoolExecutor):
 
 def test_a_grid_is_a_loop_over_cells():
     cells = sweep.grid(cheap, **AXES)
-    assert cells.energy.shape == (4, 2, 3) and cells.inside["big"].shape == (4, 2, 3, 3) and cells.nothing is None
+    assert (
+        cells.energy.shape == (4, 2, 3)
+        and cells.inside["big"].shape == (4, 2, 3, 3)
+        and cells.nothing is None
+    )
     assert cells.energy.dtype == np.float64 and cells.inside["number"].dtype == np.int64
     for i, j, k in np.ndindex(4, 2, 3):
         expected = cheap(ALPHAS[i], NUMBERS[j], KEYS[k])
@@ -137,7 +147,10 @@ def test_spawned_processes_give_the_same_bits():
 
 @pytest.mark.slow
 def test_spawned_processes_find_the_same_points(tmp_path, monkeypatch):
-    lines = ["from vaesurface import data, optimize, stationary, vae", "def find(alpha, scale, key):"]
+    lines = [
+        "from vaesurface import data, optimize, stationary, vae",
+        "def find(alpha, scale, key):",
+    ]
     lines += ["    problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=alpha)"]
     lines += ["    return stationary.find(problem, key, scale=scale, optimizer=optimize.adam(30))"]
     (tmp_path / "someones_script.py").write_text("\n".join(lines))
@@ -168,7 +181,13 @@ def test_the_function_is_traced_once(threads):
 def test_progress_counts_cells():
     bar = Bar()
     sweep.grid(cheap, **AXES, batch_size=10, progress=bar)
-    assert (bar.total, bar.initial, bar.unit, bar.updates, bar.closed) == (24, 0, "cell", [10, 10, 4], True)
+    assert (bar.total, bar.initial, bar.unit, bar.updates, bar.closed) == (
+        24,
+        0,
+        "cell",
+        [10, 10, 4],
+        True,
+    )
 
 
 def test_padding_is_never_computed():
@@ -185,7 +204,9 @@ def test_padding_is_never_computed():
 
 def test_a_larger_grid_reuses_the_cells_of_a_smaller_one(tmp_path):
     small, large = Bar(), Bar()
-    sweep.grid(cheap, alpha=ALPHAS[1:3], number=NUMBERS[:1], key=KEYS[1:], store=tmp_path, progress=small)
+    sweep.grid(
+        cheap, alpha=ALPHAS[1:3], number=NUMBERS[:1], key=KEYS[1:], store=tmp_path, progress=small
+    )
     kept = sweep.grid(cheap, key=KEYS, number=NUMBERS, alpha=ALPHAS, store=tmp_path, progress=large)
     assert (small.initial, sum(small.updates)) == (0, 4)
     assert (large.initial, sum(large.updates)) == (4, 20)
@@ -207,8 +228,18 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, threads):
     executor = ThreadPoolExecutor(threads) if threads else None
     bar = Bar()
     with pytest.raises(KeyboardInterrupt):
-        sweep.grid(cheap, store=tmp_path, batch_size=5, executor=executor, progress=Bar(patience=10), **AXES)
-    same(sweep.grid(cheap, store=tmp_path, batch_size=7, progress=bar, **AXES), sweep.grid(cheap, **AXES))
+        sweep.grid(
+            cheap,
+            store=tmp_path,
+            batch_size=5,
+            executor=executor,
+            progress=Bar(patience=10),
+            **AXES,
+        )
+    same(
+        sweep.grid(cheap, store=tmp_path, batch_size=7, progress=bar, **AXES),
+        sweep.grid(cheap, **AXES),
+    )
     assert bar.initial == 10
 
 
@@ -226,17 +257,32 @@ def test_an_error_in_one_chunk_keeps_those_under_way(tmp_path, threads):
     [
         ({}, "expected at least one axis, got none; name one"),
         ({"alpha": []}, "expected at least one value along alpha, got none; give some"),
-        ({"alpha": 0.5}, r"expected a 1-D axis alpha, got shape \(\); put a single value in a list"),
+        (
+            {"alpha": 0.5},
+            r"expected a 1-D axis alpha, got shape \(\); put a single value in a list",
+        ),
         ({"alpha": [[0.5]]}, r"expected a 1-D axis alpha, got shape \(1, 1\); put"),
-        ({"alpha": [[0.5], [1.0, 2.0]]}, "expected numbers along alpha, got an irregular list; give a list"),
+        (
+            {"alpha": [[0.5], [1.0, 2.0]]},
+            "expected numbers along alpha, got an irregular list; give a list",
+        ),
         ({"alpha": ["0.5"]}, "expected numbers along alpha, got dtype <U3; give numbers"),
         (
             {"alpha": [0.5, float("nan")]},
             "expected int64 or float64 along alpha, got NaN or .*; leave it out",
         ),
-        ({"alpha": [2**63]}, "expected int64 or float64 along alpha, got .* too large a number; leave"),
-        ({"alpha": [0.0, 1.0, -0.0]}, "expected distinct values along alpha, got the same one twice; leave"),
-        ({"key": KEYS[jnp.array([0, 1, 0])]}, "expected distinct values along key, got the same one twice"),
+        (
+            {"alpha": [2**63]},
+            "expected int64 or float64 along alpha, got .* too large a number; leave",
+        ),
+        (
+            {"alpha": [0.0, 1.0, -0.0]},
+            "expected distinct values along alpha, got the same one twice; leave",
+        ),
+        (
+            {"key": KEYS[jnp.array([0, 1, 0])]},
+            "expected distinct values along key, got the same one twice",
+        ),
         ({"key": KEYS[0]}, r"expected a 1-D axis key, got shape \(\); .* jax.random.key"),
         (
             {"key": jax.random.PRNGKey(0)[None]},
@@ -257,18 +303,24 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(tmp_path, axe
 
 def test_a_pool_that_forks_is_refused():
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as forks:
-        with pytest.raises(ValueError, match=r"expected a process pool that spawns, .*; give it mp_context"):
+        with pytest.raises(
+            ValueError, match=r"expected a process pool that spawns, .*; give it mp_context"
+        ):
             sweep.grid(uniform, key=KEYS, executor=forks)
 
 
 def test_a_function_that_workers_cannot_import_is_named():
     lost = pickle.dumps((sweep._Task(uniform, None, {}, 1), {})).replace(b"uniform", b"unicorn")
-    with pytest.raises(ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"):
+    with pytest.raises(
+        ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"
+    ):
         sweep._work(lost, {}, np.array([True]))
 
 
 def test_a_function_must_return_numbers():
-    with pytest.raises(ValueError, match="expected a function that returns numbers, got dtype key<fry>; return"):
+    with pytest.raises(
+        ValueError, match="expected a function that returns numbers, got dtype key<fry>; return"
+    ):
         sweep.grid(lambda key: key, key=KEYS)
 
 

@@ -1,4 +1,6 @@
-"""Points told apart and counted; the chance of a new one is estimated without bias that matters and bounded honestly."""
+"""Points told apart and counted; the chance of a new one is estimated without bias that matters and
+bounded honestly.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +18,15 @@ def test_points_that_differ_by_a_signed_permutation_of_the_latents_are_one():
     problem = vae.threshold_vae(X, 2, 0.0)
     affine = list(theory.stationary_points(X, 2))
     best = next(e for e in affine if e.negative == 0).params
-    mirrored = best._replace(weight=-best.weight[:, ::-1], mean=-best.mean[:, ::-1], log_std=best.log_std[:, ::-1])
+    mirrored = best._replace(
+        weight=-best.weight[:, ::-1], mean=-best.mean[:, ::-1], log_std=best.log_std[:, ::-1]
+    )
     half = best._replace(weight=-best.weight)
     assert tally.distance(problem, best, mirrored) < 1e-12
     assert tally.distance(problem, best, half) > 0.1
-    batch = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(e.params for e in affine), mirrored, half)
+    batch = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *(e.params for e in affine), mirrored, half
+    )
     loss = jax.vmap(problem.loss)(batch)
     groups = tally.distinct(problem, loss, batch)
     assert len(groups) == len(affine) + 1
@@ -38,16 +44,24 @@ def test_starts_that_reach_nothing_are_starts_but_no_points():
     assert found[:6] == (6, 2, 3, 2, 0, 2)
     assert found.unseen == pytest.approx(2 / 6)
     assert found.words.startswith(
-        "best of 6 starts (met 2 times), 2 of which reached no stationary point; 3 distinct points, 2 of them met once: "
+        "best of 6 starts (met 2 times), 2 of which reached no stationary point; 3 distinct "
+        "points, 2 of them met once: "
         "the next start finds a new one with probability about 0.33 (at most "
     )
     none = tally.best_of(WELLS, ends, ends, np.zeros((2, 3), bool))
-    assert none.best is None and (none.failed, none.distinct, none.hits, none.unseen) == (6, 0, 0, 0.0)
+    assert none.best is None and (none.failed, none.distinct, none.hits, none.unseen) == (
+        6,
+        0,
+        0,
+        0.0,
+    )
     assert none.upper == pytest.approx(1 - 0.05 ** (1 / 3))  # none of three starts reached one
     assert "none reached a stationary point" in none.words
     alone = tally.best_of(WELLS, np.zeros(1), np.zeros(1))
     assert alone.unseen == alone.upper == 1.0  # one start says nothing of the next
-    assert alone.words.startswith("best of 1 start (met once); 1 distinct point, 1 of them met once")
+    assert alone.words.startswith(
+        "best of 1 start (met once); 1 distinct point, 1 of them met once"
+    )
 
 
 def test_a_tally_needs_starts_and_one_flag_each():
@@ -60,7 +74,13 @@ def test_a_tally_needs_starts_and_one_flag_each():
 @pytest.mark.parametrize("draws", [10, 30, 300])
 @pytest.mark.parametrize(
     "weights",
-    [np.ones(5), np.ones(200), 1 / np.arange(1, 1001.0), 0.5 ** np.arange(30), np.r_[500.0, np.ones(40)]],
+    [
+        np.ones(5),
+        np.ones(200),
+        1 / np.arange(1, 1001.0),
+        0.5 ** np.arange(30),
+        np.r_[500.0, np.ones(40)],
+    ],
     ids=["uniform 5", "uniform 200", "zipf", "geometric", "one and a tail"],
 )
 @pytest.mark.parametrize("lost", [0.0, 0.3])
@@ -80,7 +100,8 @@ def test_the_estimate_is_right_in_the_mean_and_the_bound_in_19_of_20_cases(weigh
     error = (estimate - truth).std() / np.sqrt(repeats)
     covered = (truth <= upper).mean()
     print(
-        f"missing {truth.mean():.4f}, estimated {estimate.mean():.4f} -+ {error:.4f}, bound {upper.mean():.3f}, {covered:.4f}"
+        f"missing {truth.mean():.4f}, estimated {estimate.mean():.4f} -+ {error:.4f}, bound "
+        f"{upper.mean():.3f}, {covered:.4f}"
     )
     assert abs((estimate - truth).mean() - excess) <= 4 * error + 1e-12
     assert covered >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / repeats)

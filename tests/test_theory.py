@@ -1,5 +1,6 @@
-"""Closed forms: the affine model's stationary points as an oracle for everything, the certified radius of collapse, and
-rays along which the energy has no lower bound."""
+"""Closed forms: the affine model's stationary points as an oracle for everything, the certified
+radius of collapse, and rays along which the energy has no lower bound.
+"""
 
 import itertools
 
@@ -24,12 +25,18 @@ def judge():
     def fixed(X, gamma, beta, params):
         return stationary.analyze(vae.threshold_vae(X, K, 0.0, gamma, beta), params)
 
-    return {True: jax.jit(fixed), False: jax.jit(lambda X, _, beta, params: fixed(X, None, beta, params))}
+    return {
+        True: jax.jit(fixed),
+        False: jax.jit(lambda X, _, beta, params: fixed(X, None, beta, params)),
+    }
 
 
 @pytest.mark.parametrize(
     ("seed", "gamma", "beta"),
-    [*itertools.product(range(2), [None], [1.0, 0.5]), *itertools.product(range(2, 4), [0.05, 1.0], [1.0, 3.0])],
+    [
+        *itertools.product(range(2), [None], [1.0, 0.5]),
+        *itertools.product(range(2, 4), [0.05, 1.0], [1.0, 3.0]),
+    ],
 )
 def test_every_affine_stationary_point_has_the_predicted_energy_and_index(judge, seed, gamma, beta):
     rng = np.random.default_rng(seed)
@@ -54,7 +61,9 @@ def test_collapse_of_the_affine_model_is_a_saddle_and_never_a_minimum(judge):
     X = data.gaussian(N, [3.0, 2.0, 1.5, 0.2, 0.1], seed=1)
     point = judge[False](X, None, 1.0, vae.threshold_vae(X, K, 0.0).collapsed())
     assert point.kind == Kind.SADDLE
-    assert point.label == f"saddle of index {K * 3}, collapsed"  # gammabar = 1.36 lies below three eigenvalues
+    assert (
+        point.label == f"saddle of index {K * 3}, collapsed"
+    )  # gammabar = 1.36 lies below three eigenvalues
 
 
 def test_a_fixed_gamma_above_all_eigenvalues_makes_collapse_the_global_optimum(judge):
@@ -77,9 +86,16 @@ def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
             params = vae.threshold_vae(X, 2, alpha, gamma, beta).init(jax.random.key(seed), 0.8)
             a, b = both(alpha, beta, params)
             assert tuple(a.inertia) == tuple(b.inertia)
-            for x, y in zip(jax.tree.leaves((a.gradient, a.newton)), jax.tree.leaves((b.gradient, b.newton)), strict=True):
+            for x, y in zip(
+                jax.tree.leaves((a.gradient, a.newton)),
+                jax.tree.leaves((b.gradient, b.newton)),
+                strict=True,
+            ):
                 np.testing.assert_allclose(x, y, atol=1e-9 * max(1.0, float(abs(y).max())))
-            slope = sum(jnp.vdot(x, y) for x, y in zip(*map(jax.tree.leaves, (a.gradient, a.descent)), strict=True))
+            slope = sum(
+                jnp.vdot(x, y)
+                for x, y in zip(*map(jax.tree.leaves, (a.gradient, a.descent)), strict=True)
+            )
             assert slope < 0
 
 
@@ -90,7 +106,11 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
     whole = bordered.factor(problem.structure, params)
     for batch_size in (1, 4, 8):  # the last batch is full for none of the larger ones
         parts = bordered.factor(problem.structure, params, batch_size)
-        for x, y in zip(jax.tree.leaves((parts.gradient, parts.eigenvalues)), jax.tree.leaves(whole[:2]), strict=True):
+        for x, y in zip(
+            jax.tree.leaves((parts.gradient, parts.eigenvalues)),
+            jax.tree.leaves(whole[:2]),
+            strict=True,
+        ):
             np.testing.assert_allclose(x, y, atol=1e-12)
     loss, gradient = jax.value_and_grad(problem.structure.loss)(params)
     monkeypatch.setattr("vaesurface.problem.STREAM", 0)
@@ -121,12 +141,19 @@ def test_one_program_serves_every_alpha_and_data_set_of_a_shape():
         (1e-4, 1e-8),
         (1e-8, -1e-8),
         (1e-12, 0.0),
-        *(pytest.param(b, c, marks=pytest.mark.slow) for b, c in [(1e-4, -1e-8), (1e-8, 0.0), (1e-12, 1e-8)]),
-        *(pytest.param(b, c, marks=pytest.mark.slow) for b, c in [(1e-4, 0.0), (1e-8, 1e-8), (1e-12, -1e-8)]),
+        *(
+            pytest.param(b, c, marks=pytest.mark.slow)
+            for b, c in [(1e-4, -1e-8), (1e-8, 0.0), (1e-12, 1e-8)]
+        ),
+        *(
+            pytest.param(b, c, marks=pytest.mark.slow)
+            for b, c in [(1e-4, 0.0), (1e-8, 1e-8), (1e-12, -1e-8)]
+        ),
     ],
 )
 def test_a_nearly_singular_block_gives_the_dense_count_or_none(block, corner):
-    # H = [corner I, b; b^T, block]: the Schur complement is of size |b|^2 / block, and its rounding with it.
+    # H = [corner I, b; b^T, block]: the Schur complement is of size |b|^2 / block, and its rounding
+    # with it.
     b = jnp.asarray(np.random.default_rng(0).normal(size=(1, 3)))
 
     def term(row, _, local, x):
@@ -136,7 +163,9 @@ def test_a_nearly_singular_block_gives_the_dense_count_or_none(block, corner):
         b, term, lambda _, local: 0.5 * block * local[0] ** 2,
         split=lambda w: Parts((w[0],), jnp.zeros(0), (w[1],)), join=lambda parts: (parts.rows[0], parts.local[0]),
     )  # fmt: skip
-    point = stationary.analyze(Problem(structure.loss, structure=structure), (jnp.zeros(3), jnp.zeros(1)))
+    point = stationary.analyze(
+        Problem(structure.loss, structure=structure), (jnp.zeros(3), jnp.zeros(1))
+    )
     dense = curvature.inertia(structure.loss, (jnp.zeros(3), jnp.zeros(1)))
     assert tuple(point.inertia) == tuple(dense) or not point.reliable
 
@@ -146,7 +175,9 @@ def test_a_large_beta_leaves_a_finite_minimum_where_the_latents_span_the_data(ju
     assert theory.global_minimum(X, K, beta=1.6) == -np.inf  # 3 beta < 5
     for beta in (2.0, 2.5):
         lowest = min(theory.stationary_points(X, K, beta=beta), key=lambda expected: expected.loss)
-        assert lowest.loss == pytest.approx(float(theory.global_minimum(X, K, beta=beta)), abs=1e-12)
+        assert lowest.loss == pytest.approx(
+            float(theory.global_minimum(X, K, beta=beta)), abs=1e-12
+        )
         assert judge[False](X, np.nan, beta, lowest.params).label == "global optimum"
 
 
@@ -169,7 +200,10 @@ def test_bordered_inertia_needs_structure():
 def test_radius_tends_to_the_root_of_the_limiting_inequality(d, share):
     region = theory.collapse_radius(data.antipodal(d), 0.5)
     assert float(region.limit) / 0.5 == pytest.approx(share, abs=5e-4)
-    second = lambda a: (1 + a * a) * stats.norm.sf(a) - a * stats.norm.pdf(a)  # noqa: E731
+
+    def second(a):
+        return (1 + a * a) * stats.norm.sf(a) - a * stats.norm.pdf(a)
+
     root = optimize.brentq(lambda a: 2 * d * stats.norm.sf(a) ** 2 - second(a), 0.1, 10)
     assert float(region.limit) == pytest.approx(0.5 / root, rel=1e-9)
     assert region.radius < region.limit
@@ -180,7 +214,9 @@ def test_inequality_holds_for_every_standard_deviation_a_row_can_have(slack):
     X = data.clusters(30, 6, centers=3, noise=0.2, seed=0)
     alpha = 0.7
     region = theory.collapse_radius(X, alpha, slack=slack)
-    ratio = (np.sqrt(((X - X.mean(0)) ** 2).sum(1).max()) + float(region.bias)) ** 2 / float(region.gamma)
+    ratio = (np.sqrt(((X - X.mean(0)) ** 2).sum(1).max()) + float(region.bias)) ** 2 / float(
+        region.gamma
+    )
     a = np.linspace(alpha / (float(region.radius) * np.exp(slack)) * (1 + 1e-9), 25.0, 20_000)
     q = stats.norm.sf(a - slack * np.exp(slack)) + stats.norm.sf(a + slack * np.exp(slack))
     second = (1 + a * a) * stats.norm.sf(a) - a * stats.norm.pdf(a)
@@ -199,7 +235,10 @@ def test_nothing_in_the_certified_region_is_lower_than_collapse(gamma, beta):
         keys = jax.random.split(key, 6)
         rows = jax.random.normal(keys[0], (4, 2))
         means = jax.random.normal(keys[2], (12, 2))
-        unit = lambda x: x / jnp.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+
+        def unit(x):
+            return x / jnp.linalg.norm(x, axis=1, keepdims=True)
+
         params = problem.collapsed()
         params = params._replace(
             weight=region.radius * unit(rows) * jax.random.uniform(keys[1], (4, 1)),
@@ -213,7 +252,7 @@ def test_nothing_in_the_certified_region_is_lower_than_collapse(gamma, beta):
     assert float(energies.min()) > float(floor)
 
 
-def test_radius_grows_without_bound_where_the_prior_outweighs_the_data_and_is_zero_without_threshold():
+def test_radius_is_unbounded_where_the_prior_outweighs_the_data_and_zero_without_threshold():
     X = data.antipodal(2)
     assert theory.collapse_radius(X, 1.0, gamma=100.0).radius > 1e4
     assert theory.collapse_radius(X, 0.0).radius == 0
@@ -235,8 +274,14 @@ def patterns(n, d, count, seed):
     return rng.integers(0, 2, (count, d)).astype(float)[np.arange(n) % count]
 
 
-ANTIPODAL, BITS, PLANE = data.antipodal(2), patterns(30, 12, 3, seed=0), data.gaussian(20, [2.0, 1.0, 0.0, 0.0, 0.0], seed=1)
-PRODUCT = np.outer(np.linspace(0.5, 1.0, 20), [1.0, 0.7, 0.9, 0.6, 0.8])  # all of one sign: the threshold adds one dimension
+ANTIPODAL, BITS, PLANE = (
+    data.antipodal(2),
+    patterns(30, 12, 3, seed=0),
+    data.gaussian(20, [2.0, 1.0, 0.0, 0.0, 0.0], seed=1),
+)
+PRODUCT = np.outer(
+    np.linspace(0.5, 1.0, 20), [1.0, 0.7, 0.9, 0.6, 0.8]
+)  # all of one sign: the threshold adds one dimension
 
 
 @pytest.mark.parametrize(
@@ -324,10 +369,14 @@ def test_data_close_to_fewer_dimensions_have_their_finite_minimum_and_no_ray(cas
     exact, spread = lowest_affine_energy(X, latent), X.std(axis=0)
     # Singular values are known to rounding of the largest one, once features are measured alike.
     tolerance = 4 * X.shape[1] * np.finfo(float).eps * np.linalg.cond((X - X.mean(axis=0)) / spread)
-    known, traced = float(theory.global_minimum(X, latent)), float(jax.jit(theory.global_minimum, static_argnums=1)(X, latent))
+    known, traced = (
+        float(theory.global_minimum(X, latent)),
+        float(jax.jit(theory.global_minimum, static_argnums=1)(X, latent)),
+    )
     listed = min(e.loss for e in theory.stationary_points(X, latent))
     print(
-        f"{exact:.9g}; errors {known - exact:.1e}, traced {traced - exact:.1e}, listed {listed - exact:.1e}, of {tolerance:.1e}"
+        f"{exact:.9g}; errors {known - exact:.1e}, traced {traced - exact:.1e}, listed "
+        f"{listed - exact:.1e}, of {tolerance:.1e}"
     )
     assert abs(np.array([known, traced, listed]) - exact).max() <= max(tolerance, 1e-12)
     assert not theory.unbounded_ray(X, latent, 0.0).exists
@@ -337,7 +386,11 @@ def test_data_close_to_fewer_dimensions_have_their_finite_minimum_and_no_ray(cas
 @pytest.mark.parametrize("offset", [0.0, 0.1, 100.0])
 def test_rounding_of_the_data_is_no_dimension_in_whatever_units(scale, offset):
     X = (np.stack([Z, 0.3 * Z, NOISE[:, 0]], 1) + offset) * np.array(scale)
-    assert theory.global_minimum(X, 2) == jax.jit(theory.global_minimum, static_argnums=1)(X, 2) == -np.inf
+    assert (
+        theory.global_minimum(X, 2)
+        == jax.jit(theory.global_minimum, static_argnums=1)(X, 2)
+        == -np.inf
+    )
     assert theory.unbounded_ray(X, 2, 0.0).slope == 1.0
     assert np.isfinite(theory.global_minimum(X, 1)) and not theory.unbounded_ray(X, 1, 0.0).exists
 
@@ -367,12 +420,20 @@ def test_what_is_said_of_the_global_minimum_is_so():
         (start, "collapsed local minimum"),
         (start._replace(log_gamma=jnp.array(-40.0)), "not stationary"),
         (ray.at(1e-12), "global infimum -inf along this ray"),
-        (ray.at(1e-12)._replace(log_std=ray.at(1.7e-12).log_std), "not stationary: gamma runs to zero"),  # F = 1.7 gamma
-        (ray.at(1e-12)._replace(log_std=ray.at(3e-12).log_std), "not stationary"),  # F = 3 gamma: it is better to grow
+        (
+            ray.at(1e-12)._replace(log_std=ray.at(1.7e-12).log_std),
+            "not stationary: gamma runs to zero",
+        ),  # F = 1.7 gamma
+        (
+            ray.at(1e-12)._replace(log_std=ray.at(3e-12).log_std),
+            "not stationary",
+        ),  # F = 3 gamma: it is better to grow
         (ray.at(1e-6), "not stationary"),
     ):
         point = stationary.analyze(problem, params)
-        slope = jax.grad(lambda g, params=params: problem.loss(params._replace(log_gamma=g)))(params.log_gamma)
+        slope = jax.grad(lambda g, params=params: problem.loss(params._replace(log_gamma=g)))(
+            params.log_gamma
+        )
         print(point.label, float(point.theory.push), float(slope))
         assert point.label == label
         assert point.theory.push == pytest.approx(float(slope), rel=1e-9, abs=1e-9)
@@ -382,17 +443,27 @@ def test_what_is_said_of_the_global_minimum_is_so():
     collapsed = stationary.analyze(problem, start)
     region = theory.collapse_radius(X, 0.5)
     near = collapsed.evidence["flat"].split("; ")[1]
-    assert f"shorter than {float(region.radius):.4g}, |log std| and the norms of the means are at most 0.01" in near
+    assert (
+        f"shorter than {float(region.radius):.4g}, |log std| and the norms of the means are at "
+        f"most 0.01" in near
+    )
     assert "within 0.01 sqrt(gammabar)" in near and "at least exp(-0.01) gammabar" in near
     unit = np.sqrt(X.var(axis=0).mean())
-    np.testing.assert_allclose([*region[2:4], region.bias / unit, -np.log(region.gamma / unit**2)], 0.01, rtol=1e-9)
-    beyond = ray.at(1e-20)._replace(weight=0.9 * region.radius * jnp.ones((2, 1)), mean=1.5 / (0.9 * region.radius) * X[:, :1])
+    np.testing.assert_allclose(
+        [*region[2:4], region.bias / unit, -np.log(region.gamma / unit**2)], 0.01, rtol=1e-9
+    )
+    beyond = ray.at(1e-20)._replace(
+        weight=0.9 * region.radius * jnp.ones((2, 1)), mean=1.5 / (0.9 * region.radius) * X[:, :1]
+    )
     assert jnp.linalg.norm(beyond.weight, axis=1).max() < region.radius
     assert problem.loss(beyond) < collapsed.loss
 
 
 def test_rays_under_vmap_with_everything_traced():
-    alphas, sets = jnp.array([0.0, 0.5]), jnp.stack([ANTIPODAL, ANTIPODAL @ np.diag([1.0, 0.3]) + 2.0])
+    alphas, sets = (
+        jnp.array([0.0, 0.5]),
+        jnp.stack([ANTIPODAL, ANTIPODAL @ np.diag([1.0, 0.3]) + 2.0]),
+    )
     rays = jax.vmap(lambda X, a: theory.unbounded_ray(X, 1, a, 1.5))(sets, alphas)
     assert rays.exists.all() and rays.slope.tolist() == [0.5, 0.5]
     alone = theory.unbounded_ray(sets[1], 1, 0.5, 1.5)

@@ -1,4 +1,6 @@
-"""gamma' and gamma'' agree with closed forms, with brute force over a grid of gamma, and with the energy itself."""
+"""gamma' and gamma'' agree with closed forms, with brute force over a grid of gamma, and with the
+energy itself.
+"""
 
 import math
 from functools import partial
@@ -23,21 +25,27 @@ LATENT = 2
 
 def affine(gamma, beta=1.0, unit=1.0):
     """The affine model at its global optimum for that gamma: problem and parameters."""
-    *_, best = (e.params for e in theory.stationary_points(unit * X, LATENT, gamma, beta) if e.negative == 0)
+    *_, best = (
+        e.params for e in theory.stationary_points(unit * X, LATENT, gamma, beta) if e.negative == 0
+    )
     return vae.threshold_vae(unit * X, LATENT, 0.0, gamma, beta), best
 
 
 def gain(g, value, square):
-    """What a column of that squared length on a principal direction saves at gamma g, less its KL divergence, times g."""
+    """What a column of that squared length on a principal direction saves at gamma g, less its KL
+    divergence, times g.
+    """
     return square * value / (square + g) - g * math.log1p(square / g)
 
 
 def roots(gamma, beta=1.0):
-    """gamma' and gamma'' in closed form, times beta: sigma^2 = g / (w^2 + g), mu = w t / (w^2 + g) are the best posteriors."""
+    """gamma' and gamma'' in closed form, times beta: sigma^2 = g / (w^2 + g), mu = w t / (w^2 + g)
+    are the best posteriors.
+    """
     kept = SPECTRUM[:LATENT][SPECTRUM[:LATENT] > beta * gamma]
     squares = kept - beta * gamma
     root = partial(brentq, a=1e-3, b=50.0, xtol=1e-14)
-    each = [root(lambda g: gain(g, v, s)) for v, s in zip(kept, squares, strict=True)]  # noqa: B023
+    each = [root(lambda g: gain(g, v, s)) for v, s in zip(kept, squares, strict=True)]
     return root(lambda g: sum(gain(g, v, s) for v, s in zip(kept, squares, strict=True))), each
 
 
@@ -46,14 +54,23 @@ def test_the_affine_optimum_has_its_closed_form(gamma, beta):
     problem, params = affine(gamma, beta)
     found, each = collapse_threshold(problem, params), latent_thresholds(problem, params)
     whole, columns = roots(gamma, beta)
-    print(float(found.gamma), "closed form:", whole / beta, "latents:", each.gamma, "closed form:", np.divide(columns, beta))
+    print(
+        float(found.gamma),
+        "closed form:",
+        whole / beta,
+        "latents:",
+        each.gamma,
+        "closed form:",
+        np.divide(columns, beta),
+    )
     assert found.gamma == pytest.approx(whole / beta, rel=1e-12)
     assert found.converged and np.all(found.agreed == thresholding.STARTS)
     np.testing.assert_allclose(each.gamma[: len(columns)], np.divide(columns, beta), rtol=1e-11)
     assert np.all(each.gamma[len(columns) :] == 0.0)  # a column of zeros is worth nothing
     assert np.all(each.low <= each.gamma) and np.all(each.gamma <= each.high)
     np.testing.assert_allclose(found.per_latent[len(columns) :], 0.0, atol=1e-14)
-    # Between the latents' own, as the whole is a sum; and every column that was found at gamma is worth it there.
+    # Between the latents' own, as the whole is a sum; and every column that was found at gamma is
+    # worth it there.
     assert min(columns) <= whole <= max(columns) and min(columns) > beta * gamma
 
 
@@ -63,7 +80,7 @@ def test_as_a_column_fades_its_threshold_is_the_eigenvalue():
         assert abs(float(collapse_threshold(problem, params).gamma) - 4.0) < 0.6 * (4.0 - gamma)
 
 
-def test_in_the_affine_model_no_distribution_does_better_and_both_estimates_have_the_error_they_state():
+def test_in_the_affine_model_no_distribution_does_better_and_both_errors_are_as_stated():
     problem, params = affine(0.5)
     found = [collapse_threshold(problem, params, jax.random.key(seed)) for seed in range(12)]
     exact = roots(0.5)[0]
@@ -72,7 +89,9 @@ def test_in_the_affine_model_no_distribution_does_better_and_both_estimates_have
         scores = (values - exact) / bars
         print(value, "mean and standard deviation of scores:", scores.mean(), scores.std(ddof=1))
         assert abs(scores.mean()) < 4 / np.sqrt(12)  # no bias
-        assert 0.4 < scores.std(ddof=1) < 1.8  # chi with 11 degrees of freedom: less than 1e-3 outside
+        assert (
+            0.4 < scores.std(ddof=1) < 1.8
+        )  # chi with 11 degrees of freedom: less than 1e-3 outside
         assert np.all(bars < 0.02 * exact)
 
 
@@ -81,7 +100,10 @@ def test_the_energy_itself_changes_sides_at_the_threshold(beta):
     gamma = 0.5 / beta
     _, params = affine(gamma, beta)
     params = params._replace(weight=params.weight.at[2, 0].set(0.3))
-    make = lambda g: vae.threshold_vae(X, LATENT, 0.2, g, beta)  # noqa: E731
+
+    def make(g):
+        return vae.threshold_vae(X, LATENT, 0.2, g, beta)
+
     found = collapse_threshold(make(gamma), params)
     params = params._replace(mean=found.mean, log_std=found.log_std)
     for factor, wins in ((0.999, True), (1.001, False)):
@@ -99,11 +121,17 @@ def test_thresholds_follow_units_and_names_of_the_latents():
     order, sign = jnp.array([1, 0]), jnp.array([-1.0, 1.0])
     named = problem.relabel(mixed, order, sign)
     np.testing.assert_allclose(collapse_threshold(problem, named).gamma, found.gamma, rtol=1e-12)
-    np.testing.assert_allclose(latent_thresholds(problem, named).gamma, each.gamma[order], rtol=1e-11)
+    np.testing.assert_allclose(
+        latent_thresholds(problem, named).gamma, each.gamma[order], rtol=1e-11
+    )
     larger = vae.threshold_vae(3.0 * X, LATENT, 0.0, 0.5)
     scaled = mixed._replace(weight=3.0 * mixed.weight, bias=3.0 * mixed.bias)
-    np.testing.assert_allclose(collapse_threshold(larger, scaled).gamma, 9.0 * found.gamma, rtol=1e-12)
-    np.testing.assert_allclose(latent_thresholds(larger, scaled).gamma, 9.0 * each.gamma, rtol=1e-11)
+    np.testing.assert_allclose(
+        collapse_threshold(larger, scaled).gamma, 9.0 * found.gamma, rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        latent_thresholds(larger, scaled).gamma, 9.0 * each.gamma, rtol=1e-11
+    )
     kept = problem.restrict(mixed, jnp.array([True, False]))
     assert latent_thresholds(problem, kept).gamma[1] == 0.0
 
@@ -116,7 +144,8 @@ def test_a_decoder_that_never_wins_has_threshold_zero(what):
         collapsed = collapsed._replace(bias=collapsed.bias + 1.0)
     if what == "hopeless":
         collapsed = collapsed._replace(
-            bias=collapsed.bias + 1e3 * jnp.array([0.0, 0.0, 1.0]), weight=params.weight.at[2].set(0.0)
+            bias=collapsed.bias + 1e3 * jnp.array([0.0, 0.0, 1.0]),
+            weight=params.weight.at[2].set(0.0),
         )
     found = collapse_threshold(problem, collapsed)
     assert (found.gamma, found.fresh, found.upper, found.error_bar) == (0.0, 0.0, 0.0, 0.0)
@@ -126,14 +155,21 @@ def test_a_decoder_that_never_wins_has_threshold_zero(what):
 
 
 def least_energies(problem, params, gammas, starts=8):
-    """Of the decoder at gammas (m,), times gamma, over free encoders: Adam from random starts, each datum's best."""
+    """Of the decoder at gammas (m,), times gamma, over free encoders: Adam from random starts, each
+    datum's best.
+    """
     model = problem.autoencoder(params)
     mean, log_std = jax.random.normal(jax.random.key(1), (2, starts, *model.mean.shape))
 
     def at(g):
-        one = lambda m, s, x: model.error(m, s, x) + g * jnp.sum(losses.divergence(m, s) - 1.0)  # noqa: E731
-        each = lambda v: jax.vmap(jax.vmap(one), (0, 0, None))(*v, model.data)  # noqa: E731
-        # Adam moves every number by its own gradients, so that data and starts do not see each other.
+        def one(m, s, x):
+            return model.error(m, s, x) + g * jnp.sum(losses.divergence(m, s) - 1.0)
+
+        def each(v):
+            return jax.vmap(jax.vmap(one), (0, 0, None))(*v, model.data)
+
+        # Adam moves every number by its own gradients, so that data and starts do not see each
+        # other.
         run = optimize.adam(1500, 0.05)(lambda v: jnp.sum(each(v)), (mean, log_std - 1.0))
         return jnp.mean(jnp.min(each(run.params), axis=0))
 
@@ -177,7 +213,9 @@ DECODERS = {
 SLOW = ("soft threshold, digits", "ReLU network")  # to compile
 
 
-@pytest.mark.parametrize("name", [n if n not in SLOW else pytest.param(n, marks=pytest.mark.slow) for n in DECODERS])
+@pytest.mark.parametrize(
+    "name", [n if n not in SLOW else pytest.param(n, marks=pytest.mark.slow) for n in DECODERS]
+)
 def test_brute_force_over_a_grid_of_gamma_agrees(name):
     problem, params = DECODERS[name]()
     found = collapse_threshold(problem, params)
@@ -185,8 +223,14 @@ def test_brute_force_over_a_grid_of_gamma_agrees(name):
     level = jnp.mean(jnp.sum((model.data - model.data.mean(axis=0)[None]) ** 2, axis=1))
     factors = jnp.array([0.97, 0.98, 0.99, 1.01, 1.02, 1.03])
     wins = np.asarray(compiled(least_energies, problem, params, found.gamma * factors) < level)
-    between = found.gamma * factors[np.flatnonzero(wins)[-1]], found.gamma * factors[np.flatnonzero(~wins)[0]]
-    print(f"{name}: gamma' = {found.gamma:.6g}; by brute force between {between[0]:.6g} and {between[1]:.6g}")
+    between = (
+        found.gamma * factors[np.flatnonzero(wins)[-1]],
+        found.gamma * factors[np.flatnonzero(~wins)[0]],
+    )
+    print(
+        f"{name}: gamma' = {found.gamma:.6g}; by brute force between {between[0]:.6g} and "
+        f"{between[1]:.6g}"
+    )
     assert wins.tolist() == [True] * 3 + [False] * 3
     assert found.gamma <= found.upper + 4 * found.upper_error
 
@@ -197,7 +241,9 @@ def linear(restrict=None, error=None):
 
     def autoencoder(w):
         zero = jnp.zeros((10, 1))
-        return Autoencoder(jnp.asarray(Z), zero, zero, lambda z: z * w, jnp.array(1.0), error=error and error(w))
+        return Autoencoder(
+            jnp.asarray(Z), zero, zero, lambda z: z * w, jnp.array(1.0), error=error and error(w)
+        )
 
     return Problem(loss=lambda w: w, autoencoder=autoencoder, restrict=restrict)
 
@@ -229,7 +275,9 @@ def test_the_contract_name_is_in_theory_and_runs_under_vmap():
 
 
 def test_a_latent_that_is_worth_it_at_every_gamma_and_what_is_asked_of_a_problem():
-    worse = linear(lambda w, keep: jnp.where(keep[0], w, 9.0), exactly)  # ignored, it only adds noise
+    worse = linear(
+        lambda w, keep: jnp.where(keep[0], w, 9.0), exactly
+    )  # ignored, it only adds noise
     assert latent_thresholds(worse, jnp.array(1.5)).gamma[0] == jnp.inf
     with pytest.raises(ValueError, match="expected a problem with restrict, got one without"):
         latent_thresholds(linear(), jnp.array(1.5))
@@ -253,7 +301,9 @@ def test_beside_perfect_reconstruction_collapse_is_proved_a_minimum(tmp_path):
     ended = np.array([[1, 0, 3], [3, 3, 3]])
     said = prop41._verdict(rows, ended, 3, 3.0)
     assert said.startswith("The paper's claim held here, at all 2 values of alpha from 0.01 to 5")
-    assert "of random starts 0 to 100 % end in it, depending on alpha and scale, 72 % over all" in said
+    assert (
+        "of random starts 0 to 100 % end in it, depending on alpha and scale, 72 % over all" in said
+    )
     assert "did not hold" in prop41._verdict([rows[0]._replace(proved=1)], ended[:1], 3, 3.0)
 
 
@@ -263,15 +313,25 @@ def test_the_sentence_on_thresholding_says_what_was_found():
     switched = prop51.Minima([], kl, np.array([3.0, 2.5]), None)
     at, each = np.array([1.0, 2.0]), np.array([[1.5, 2.0], [2.8, 2.9]])
     zeros = np.zeros(2)
-    found = thresholding.Threshold(np.array([1.8, 2.5]), zeros, zeros, np.array([1.9, 2.6]), zeros, *[zeros] * 5)
+    found = thresholding.Threshold(
+        np.array([1.8, 2.5]), zeros, zeros, np.array([1.9, 2.6]), zeros, *[zeros] * 5
+    )
     held = prop51._verdict({"affine": switched, "soft": switched}, at, found, each)
-    assert held.startswith("The paper's claim held here: each latent's KL divergence is exactly zero (below 1e-12)")
-    assert "in the affine from 2.5, 3 and in the soft from 2.5, 3" in held and "1 of them are better off" in held
+    assert held.startswith(
+        "The paper's claim held here: each latent's KL divergence is exactly zero (below 1e-12)"
+    )
+    assert (
+        "in the affine from 2.5, 3 and in the soft from 2.5, 3" in held
+        and "1 of them are better off" in held
+    )
     never = switched._replace(off=np.array([np.nan, 2.5]))
     assert "did not hold" in prop51._verdict({"affine": never}, at, found, each)
     assert "did not hold" in prop51._verdict({"affine": switched}, 2 * at, found, each)
     said = prop51._said("affine", switched._replace(points=[]), gammas)
-    assert "latent 1 at gamma = 3 (1 at 2); latent 2 at gamma = 2.5 (1 at 1); in 1 of 6 places it is between" in said
+    assert (
+        "latent 1 at gamma = 3 (1 at 2); latent 2 at gamma = 2.5 (1 at 1); in 1 of 6 places it "
+        "is between" in said
+    )
 
 
 def test_the_held_decoder_shrinks_and_is_right_where_it_was_made():
@@ -282,13 +342,27 @@ def test_the_held_decoder_shrinks_and_is_right_where_it_was_made():
 
 
 def test_figures_show_every_number_once():
-    gamma, kl = np.geomspace(0.1, 1.0, 4), np.array([[1.0, 2.0], [0.5, 1.0], [0.0, 0.2], [0.0, 0.0]])
-    axes = plot.thresholding(gamma, {"affine": kl}, switches={"affine": [0.9, 0.4]}, theory=kl, held=kl + 1, eigenvalues=[0.9])
+    gamma, kl = (
+        np.geomspace(0.1, 1.0, 4),
+        np.array([[1.0, 2.0], [0.5, 1.0], [0.0, 0.2], [0.0, 0.0]]),
+    )
+    axes = plot.thresholding(
+        gamma,
+        {"affine": kl},
+        switches={"affine": [0.9, 0.4]},
+        theory=kl,
+        held=kl + 1,
+        eigenvalues=[0.9],
+    )
     drawn = [line for line in axes.lines if line.get_marker() == "o"]
     np.testing.assert_array_equal([line.get_ydata() for line in drawn], -np.sort(-kl, axis=1).T)
     assert [t.get_text() for t in axes.get_legend().get_texts()][-1] == "eigenvalues"
-    axes = plot.decoder_thresholds(gamma, 2 * gamma, np.stack([gamma, np.full(4, np.inf)], axis=1), upper=3 * gamma)
-    assert np.isnan(axes.lines[-2].get_ydata()).all() or np.isnan(axes.lines[-3].get_ydata()).all()  # inf is no point
+    axes = plot.decoder_thresholds(
+        gamma, 2 * gamma, np.stack([gamma, np.full(4, np.inf)], axis=1), upper=3 * gamma
+    )
+    assert (
+        np.isnan(axes.lines[-2].get_ydata()).all() or np.isnan(axes.lines[-3].get_ydata()).all()
+    )  # inf is no point
     shares = np.array([[0.5, 0.3, 0.7], [1.0, 0.9, 1.0]])
     axes = plot.trap([0.1, 1.0], {"scale 1": shares}, [0.07, 0.7])
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), shares[:, 0])
@@ -311,7 +385,11 @@ def test_proposition_51_on_the_digits(tmp_path):
     assert "The paper's claim held here" in study.said[-1]
     with np.load(tmp_path / "prop51.npz") as found:
         # Twice: half a cell of the bisection, and to how near KL = 1e-12 counts as the prior.
-        np.testing.assert_allclose(np.sort(found["affine_off"]), np.sort(found["eigenvalues"]), rtol=1e-4)
+        np.testing.assert_allclose(
+            np.sort(found["affine_off"]), np.sort(found["eigenvalues"]), rtol=1e-4
+        )
         gamma, values = found["gamma"][:, None], -np.sort(-found["eigenvalues"])[None]
-        np.testing.assert_allclose(found["affine"], np.log(np.maximum(values / gamma, 1.0)), atol=1e-9)
+        np.testing.assert_allclose(
+            found["affine"], np.log(np.maximum(values / gamma, 1.0)), atol=1e-9
+        )
         assert found["whole"][-1] == pytest.approx(found["found_at"][-1], rel=1e-4)

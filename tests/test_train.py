@@ -1,4 +1,6 @@
-"""Training: what it reports is what the problem says, seeds and schedules do what they should, divergence is a value."""
+"""Training: what it reports is what the problem says, seeds and schedules do what they should,
+divergence is a value.
+"""
 
 from functools import partial
 
@@ -25,8 +27,19 @@ def test_a_trained_pair_meets_equations_8_and_10(trained):
     # Eq. 10, to what the last mini-batches let gamma know.
     assert trained.gamma == pytest.approx(float(trained.error), rel=0.1)
     assert trained.error < 0.3 * np.mean((X - X.mean(axis=0)) ** 2)
-    alone = train.train_autoencoder(X, NETWORK, jax.random.key(0), steps=1500, batch=8, learning_rate=1e-2, record=30)
-    print("VAE", float(trained.error), "+-", float(trained.error_std), "gamma", float(trained.gamma), "AE", float(alone.error))
+    alone = train.train_autoencoder(
+        X, NETWORK, jax.random.key(0), steps=1500, batch=8, learning_rate=1e-2, record=30
+    )
+    print(
+        "VAE",
+        float(trained.error),
+        "+-",
+        float(trained.error_std),
+        "gamma",
+        float(trained.gamma),
+        "AE",
+        float(alone.error),
+    )
     assert alone.finite and alone.error == alone.autoencoder_error and alone.error_std == 0
     assert alone.error < trained.error - 3 * trained.error_std  # eq. 8
     assert alone.gamma is alone.energy is alone.kl is alone.sigma is None
@@ -39,15 +52,28 @@ def test_what_is_reported_is_what_the_problem_says(trained):
     params = jax.tree.map(lambda a: a.astype(float), trained.params)
     model = problem.autoencoder(params)
     z = model.mean[:, None] + jnp.exp(model.log_std)[:, None] * nodes.noise[None]
-    error = jnp.mean(jnp.mean((model.data[:, None] - model.decode(z)) ** 2, axis=-1) @ nodes.weights)
+    error = jnp.mean(
+        jnp.mean((model.data[:, None] - model.decode(z)) ** 2, axis=-1) @ nodes.weights
+    )
     assert abs(trained.error - error) < 4 * trained.error_std
-    assert trained.autoencoder_error == pytest.approx(float(problem.deterministic().loss(params)), rel=1e-5)
-    assert trained.kl == pytest.approx(np.asarray(problem.information(params)) / 2, rel=1e-4, abs=1e-6)
+    assert trained.autoencoder_error == pytest.approx(
+        float(problem.deterministic().loss(params)), rel=1e-5
+    )
+    assert trained.kl == pytest.approx(
+        np.asarray(problem.information(params)) / 2, rel=1e-4, abs=1e-6
+    )
     assert abs(trained.energy - problem.loss(params)) < 4 * 4 * trained.error_std / trained.gamma
-    assert trained.params.log_gamma.dtype == trained.error.dtype == trained.history.dtype == jnp.float32
+    assert (
+        trained.params.log_gamma.dtype
+        == trained.error.dtype
+        == trained.history.dtype
+        == jnp.float32
+    )
     edges = np.append(train.SIGMA[:-1], np.inf)
     for counted, deviations in zip(trained.sigma, np.exp(np.asarray(model.log_std)).T, strict=True):
-        assert np.abs(counted - np.histogram(deviations, edges)[0]).sum() <= 2  # rounding at an edge
+        assert (
+            np.abs(counted - np.histogram(deviations, edges)[0]).sum() <= 2
+        )  # rounding at an edge
     assert trained.sigma.sum() == 2 * len(X)
 
 
@@ -62,8 +88,21 @@ def test_schedules_run_over_the_steps_and_end_where_they_end():
     # At collapse, where nothing moves, the loss of every batch of all data is known.
     warm = train.warm_start(20)
     assert [float(warm(i)) for i in (0, 10, 20, 30)] == [0.0, 0.5, 1.0, 1.0]
-    gamma = lambda step: 3.0 - step / 40  # noqa: E731
-    quick = partial(train.train, X, NETWORK, jax.random.key(0), steps=40, batch=24, record=40, scale=0.0, learning_rate=0.0)
+
+    def gamma(step):
+        return 3.0 - step / 40
+
+    quick = partial(
+        train.train,
+        X,
+        NETWORK,
+        jax.random.key(0),
+        steps=40,
+        batch=24,
+        record=40,
+        scale=0.0,
+        learning_rate=0.0,
+    )
     held = quick(beta=warm, gamma_schedule=gamma)
     step, spread = np.arange(40), np.mean((X - X.mean(axis=0)) ** 2)
     expected = 4 * (spread / gamma(step) + np.log(gamma(step))) + 2 * np.minimum(step / 20, 1)
@@ -74,13 +113,17 @@ def test_schedules_run_over_the_steps_and_end_where_they_end():
 
 def test_seeds_side_by_side_and_in_a_sweep_are_the_same_runs(tmp_path):
     def run(seed, spread):
-        return train.train(X, NETWORK, jax.random.key(seed), steps=30, batch=8, record=3, gamma=spread)._replace(params=None)
+        return train.train(
+            X, NETWORK, jax.random.key(seed), steps=30, batch=8, record=3, gamma=spread
+        )._replace(params=None)
 
     axes = {"seed": [0, 1], "spread": [0.5, 2.0]}
     one = sweep.grid(run, store=tmp_path / "runs", **axes)
     assert one.kl.shape == (2, 2, 2)
     assert np.abs(one.error[0] - one.error[1]).min() > 1e-4
-    jax.tree.map(np.testing.assert_array_equal, sweep.grid(run, store=tmp_path / "runs", **axes), one)
+    jax.tree.map(
+        np.testing.assert_array_equal, sweep.grid(run, store=tmp_path / "runs", **axes), one
+    )
     both = sweep.grid(run, mapper=sweep.together, **axes)
     for field in ("error", "gamma", "kl", "history"):
         np.testing.assert_allclose(getattr(both, field), getattr(one, field), rtol=1e-3)
@@ -90,8 +133,17 @@ def test_divergence_is_a_value_and_gamma_keeps_its_floor():
     assert not fit(jax.random.key(0), learning_rate=1e30).finite
     # Two data, which the decoder reproduces at last: nothing but the floor holds gamma up.
     Y = np.repeat([[1.0, 0, 0, 0], [0, 0, 0, 1.0]], 12, axis=0)
-    sharp = train.train(Y, NETWORK, jax.random.key(0), steps=1500, batch=8, learning_rate=1e-2, record=30)
-    print("gamma on the way down:", float(sharp.gamma), "floor", float(sharp.floor), "error", float(sharp.error))
+    sharp = train.train(
+        Y, NETWORK, jax.random.key(0), steps=1500, batch=8, learning_rate=1e-2, record=30
+    )
+    print(
+        "gamma on the way down:",
+        float(sharp.gamma),
+        "floor",
+        float(sharp.floor),
+        "error",
+        float(sharp.error),
+    )
     assert sharp.floor == pytest.approx(1e-6 * np.mean((Y - Y.mean(axis=0)) ** 2), rel=1e-5)
     assert sharp.finite and sharp.floor <= sharp.gamma < 0.01
 
@@ -100,7 +152,10 @@ def test_bad_input_is_one_line():
     for options, match in (
         ({"batch": 0}, "expected batch >= 1, got 0"),
         ({"steps": 10}, "expected steps >= record = 50, got 10"),
-        ({"gamma": 1.0, "gamma_schedule": train.warm_start(3)}, "expected gamma or gamma_schedule, got both"),
+        (
+            {"gamma": 1.0, "gamma_schedule": train.warm_start(3)},
+            "expected gamma or gamma_schedule, got both",
+        ),
     ):
         with pytest.raises(ValueError, match=match):
             train.train(X, NETWORK, jax.random.key(0), **options)

@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "balls": "",
     "proof": "balls data problem",
     "tally": "problem",
-    "sweep": "problem store",  # store inside a function: only a sweep that keeps its results needs it
+    # store inside a function: only a sweep that keeps its results needs it
+    "sweep": "problem store",
     "store": "curvature data probe problem stationary sweep",
     "plot": "",
     "report": "",
@@ -69,12 +70,16 @@ def test_modules_import_no_more_than_they_may(module):
 
 def test_every_module_is_in_the_table_but_those_that_may_import_all():
     package = ROOT / "vaesurface"
-    modules = {path.stem for path in package.glob("*.py")} | {path.parent.name for path in package.glob("*/__init__.py")}
+    modules = {path.stem for path in package.glob("*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
     assert modules == MAY_IMPORT.keys() | {"__init__", "cli", "experiments"}
 
 
 def test_the_readme_prints_what_it_says():
-    blocks = re.findall(r"```python\n(.*?)```\n\n((?: {4}[^\n]*\n)+)", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```\n\n((?: {4}[^\n]*\n)+)", (ROOT / "README.md").read_text(), re.DOTALL
+    )
     assert len(blocks) == 4
     names: dict = {}
     for code, promised in blocks:

@@ -1,7 +1,8 @@
 """The loss surface of variational autoencoders.
 
-A loss surface is a pure function of a pytree of parameters; every module here takes such a function.
-Import the modules one by one (`from vaesurface import vae, stationary`): this one loads nothing.
+A loss surface is a pure function of a pytree of parameters; every module here takes such a
+function. Import the modules one by one (`from vaesurface import vae, stationary`): this one loads
+nothing.
 """
 
 __version__ = "0.1.0"

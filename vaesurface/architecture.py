@@ -1,7 +1,9 @@
-"""Which networks? Encoder and decoder as pure functions of two pytrees: fully connected, convolutional, residual.
+"""Which networks? Encoder and decoder as pure functions of two pytrees: fully connected,
+convolutional, residual.
 
-The deep models of the paper's section 5, in the shapes of its figure 1. Rows of data are flattened (channels, height, width)
-images, as `data.load` gives them. Activations are ReLU, weights start at He's scale (He et al. 2015), biases at zero.
+The deep models of the paper's section 5, in the shapes of its figure 1. Rows of data are flattened
+(channels, height, width) images, as `data.load` gives them. Activations are ReLU, weights start at
+He's scale (He et al. 2015), biases at zero.
 
 >>> import jax
 >>> network = mlp(features=64, latent=2, depth=2, width=16)
@@ -27,20 +29,24 @@ from vaesurface.problem import Symmetry
 
 Weights = dict[Any, Any]  # of a network: nested dicts of arrays
 
-# Bias at which no hidden unit fires: twenty times what a unit with He's weights gets from a latent of size sqrt(k).
+# Bias at which no hidden unit fires: twenty times what a unit with He's weights gets from a latent
+# of size sqrt(k).
 DEAD = -20.0
 
 
 class Architecture(NamedTuple):
-    """An encoder and a decoder. Arguments alike make one and the same object, so that compiled functions are remembered.
+    """An encoder and a decoder. Arguments alike make one and the same object, so that compiled
+    functions are remembered.
 
-    features d; latent k. init(key, dtype) -> (encoder, decoder), nested dicts of arrays in that dtype, which decides what is
-    computed in. encode(encoder, x (n, d)) -> mean, log_std (n, k); decode(decoder, z (..., k)) -> (..., d).
-    silence(encoder, decoder, center (d,), dead=False): the same with the decoder constant at center and the posterior
-    the prior, by zeros in the last layers; dead: no hidden unit of the decoder fires, either. restrict(encoder, decoder,
-    keep (k,) bool): latents outside keep are ignored by the decoder, and their posterior is the prior. symmetry: of the pair
-    (encoder, decoder): what a ReLU unit or channel lets in may grow as what it hands on shrinks; None without hidden layers.
-    units: numbers that the decoder computes for one latent, its memory.
+    features d; latent k. init(key, dtype) -> (encoder, decoder), nested dicts of arrays in that
+    dtype, which decides what is computed in. encode(encoder, x (n, d)) -> mean, log_std (n, k);
+    decode(decoder, z (..., k)) -> (..., d). silence(encoder, decoder, center (d,), dead=False): the
+    same with the decoder constant at center and the posterior the prior, by zeros in the last
+    layers; dead: no hidden unit of the decoder fires, either. restrict(encoder, decoder, keep (k,)
+    bool): latents outside keep are ignored by the decoder, and their posterior is the prior.
+    symmetry: of the pair (encoder, decoder): what a ReLU unit or channel lets in may grow as what
+    it hands on shrinks; None without hidden layers. units: numbers that the decoder computes for
+    one latent, its memory.
     """
 
     name: str
@@ -56,7 +62,8 @@ class Architecture(NamedTuple):
 
 
 def mlp(features: int, latent: int, *, depth: int = 2, width: int = 512) -> Architecture:
-    """Fully connected: `depth` hidden layers in the encoder and as many in the decoder; with none, both are affine.
+    """Fully connected: `depth` hidden layers in the encoder and as many in the decoder; with none,
+    both are affine.
 
     Raises ValueError for sizes below one (depth: zero).
     """
@@ -65,29 +72,48 @@ def mlp(features: int, latent: int, *, depth: int = 2, width: int = 512) -> Arch
 
 
 def conv(
-    shape: Sequence[int], latent: int, *, convs: int = 2, scales: int = 2, channels: int = 32, growth: int = 2
+    shape: Sequence[int],
+    latent: int,
+    *,
+    convs: int = 2,
+    scales: int = 2,
+    channels: int = 32,
+    growth: int = 2,
 ) -> Architecture:
-    """Convolutional: at each scale `convs` layers of 3 x 3, then 2 x 2 max-pooling; the decoder mirrors it.
+    """Convolutional: at each scale `convs` layers of 3 x 3, then 2 x 2 max-pooling; the decoder
+    mirrors it.
 
-    shape: (channels, height, width) of an image. There are `channels` of them at the first scale and `growth` times as many
-    at each further one. The moments are affine in the last pooled maps. In the decoder a linear layer makes those maps, the
-    first of each scale's `convs` layers doubles their size (transposed, 2 x 2, stride 2), and a linear 3 x 3 layer ends.
-    Raises ValueError for sizes below one and unless height and width are divisible by 2^scales.
+    shape: (channels, height, width) of an image. There are `channels` of them at the first scale
+    and `growth` times as many at each further one. The moments are affine in the last pooled maps.
+    In the decoder a linear layer makes those maps, the first of each scale's `convs` layers doubles
+    their size (transposed, 2 x 2, stride 2), and a linear 3 x 3 layer ends. Raises ValueError for
+    sizes below one and unless height and width are divisible by 2^scales.
     """
     _require(latent=latent, convs=convs, scales=scales, channels=channels, growth=growth)
     return _image(_divisible(shape, scales), latent, 0, convs, scales, channels, growth)
 
 
 def resnet(
-    shape: Sequence[int], latent: int, *, blocks: int = 1, convs: int = 2, scales: int = 2, channels: int = 32, growth: int = 2
+    shape: Sequence[int],
+    latent: int,
+    *,
+    blocks: int = 1,
+    convs: int = 2,
+    scales: int = 2,
+    channels: int = 32,
+    growth: int = 2,
 ) -> Architecture:
-    """Residual: at each scale one layer that sets the number of channels, then `blocks` blocks of `convs` layers.
+    """Residual: at each scale one layer that sets the number of channels, then `blocks` blocks of
+    `convs` layers.
 
-    A block is relu(h + f(h)) (He et al. 2016), without normalization. f's last layer starts smaller by the square root of the
-    number of blocks in the network, so that what comes out stays of order one (Hanin & Rolnick 2018). Scales, shape, ends
-    and errors as for `conv`, with one layer where that has `convs`.
+    A block is relu(h + f(h)) (He et al. 2016), without normalization. f's last layer starts smaller
+    by the square root of the number of blocks in the network, so that what comes out stays of order
+    one (Hanin & Rolnick 2018). Scales, shape, ends and errors as for `conv`, with one layer where
+    that has `convs`.
     """
-    _require(latent=latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth)
+    _require(
+        latent=latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth
+    )
     return _image(_divisible(shape, scales), latent, blocks, convs, scales, channels, growth)
 
 
@@ -100,14 +126,32 @@ def _mlp(features: int, latent: int, depth: int, width: int) -> Architecture:
     def decoder(make: dict[str, Any]) -> nnx.Module:
         sizes = [latent, *[width] * depth]
         hidden = [_dense(a, b, make) for a, b in pairwise(sizes)]
-        return _Decoder(hidden, nnx.Linear(sizes[-1], features, use_bias=False, kernel_init=HE, **make), features, make)
+        return _Decoder(
+            hidden,
+            nnx.Linear(sizes[-1], features, use_bias=False, kernel_init=HE, **make),
+            features,
+            make,
+        )
 
-    return _architecture(f"mlp, {depth} hidden layers of {width}", features, latent, encoder, decoder, features + depth * width)
+    return _architecture(
+        f"mlp, {depth} hidden layers of {width}",
+        features,
+        latent,
+        encoder,
+        decoder,
+        features + depth * width,
+    )
 
 
 @cache
 def _image(
-    shape: tuple[int, int, int], latent: int, blocks: int, convs: int, scales: int, channels: int, growth: int
+    shape: tuple[int, int, int],
+    latent: int,
+    blocks: int,
+    convs: int,
+    scales: int,
+    channels: int,
+    growth: int,
 ) -> Architecture:
     """blocks: 0 for plain layers."""
     features = math.prod(shape)
@@ -133,15 +177,20 @@ def _image(
         return _Decoder(hidden, out, features, make)
 
     what = f"{blocks} blocks of {convs} layers" if blocks else f"{convs} layers"
-    name = f"{'resnet' if blocks else 'conv'}, {scales} scales with {what}, {channels} channels, growth {growth}"
+    name = (
+        f"{'resnet' if blocks else 'conv'}, {scales} scales with {what}, {channels} channels, "
+        f"growth {growth}"
+    )
     layers = 1 + blocks * convs if blocks else convs
-    units = features + layers * sum(shape[1] * shape[2] // 4**s * size for s, size in enumerate(sizes))
+    units = features + layers * sum(
+        shape[1] * shape[2] // 4**s * size for s, size in enumerate(sizes)
+    )
     return _architecture(name, features, latent, encoder, decoder, units)
 
 
 def _scaled(factor: float) -> Callable[..., Array]:
-    """Standard deviations of weights, the variance being He's times factor: modules are made of these, and `init` draws all
-    weights at once, for each draw takes as long to compile as a layer.
+    """Standard deviations of weights, the variance being He's times factor: modules are made of
+    these, and `init` draws all weights at once, for each draw takes as long to compile as a layer.
     """
 
     def deviations(_: Array, shape: Sequence[int], dtype: Any, *__: Any) -> Array:
@@ -157,18 +206,37 @@ def _dense(before: int, after: int, make: dict[str, Any]) -> nnx.Linear:
     return nnx.Linear(before, after, kernel_init=HE, **make)
 
 
-def _conv(before: int, after: int, initial: Callable[..., Array], make: dict[str, Any], use_bias: bool = True) -> nnx.Conv:
-    return nnx.Conv(before, after, (3, 3), use_bias=use_bias, kernel_init=initial, conv_general_dilated=_correlate, **make)
+def _conv(
+    before: int,
+    after: int,
+    initial: Callable[..., Array],
+    make: dict[str, Any],
+    use_bias: bool = True,
+) -> nnx.Conv:
+    return nnx.Conv(
+        before,
+        after,
+        (3, 3),
+        use_bias=use_bias,
+        kernel_init=initial,
+        conv_general_dilated=_correlate,
+        **make,
+    )
 
 
 def _correlate(maps: Array, kernel: Array, *_: Any, **__: Any) -> Array:
-    """Convolution of maps (n, height, width, in) with a kernel (3, 3, in, out), as products of matrices with shifts.
+    """Convolution of maps (n, height, width, in) with a kernel (3, 3, in, out), as products of
+    matrices with shifts.
 
-    XLA's own is some ten times slower where it is differentiated in a loop on a CPU, for there it is not brought into the
-    order that the fast code needs; with a kernel for each seed, under `vmap`, it is slow everywhere. On a GPU both
-    take about the same time (H100, 32 channels of 32 x 32 pixels, beside other work: 4.5 and 4.8 ms a step of training).
+    XLA's own is some ten times slower where it is differentiated in a loop on a CPU, for there it
+    is not brought into the order that the fast code needs; with a kernel for each seed, under
+    `vmap`, it is slow everywhere. On a GPU both take about the same time (H100, 32 channels of 32 x
+    32 pixels, beside other work: 4.5 and 4.8 ms a step of training).
     """
-    down, right = (jnp.stack([jnp.eye(side, k=i, dtype=maps.dtype) for i in (-1, 0, 1)]) for side in maps.shape[1:3])
+    down, right = (
+        jnp.stack([jnp.eye(side, k=i, dtype=maps.dtype) for i in (-1, 0, 1)])
+        for side in maps.shape[1:3]
+    )
     return jnp.einsum("ihH,jwW,nHWc,ijco->nhwo", down, right, maps, kernel)
 
 
@@ -213,7 +281,9 @@ class _Lift(nnx.Linear):
 
 
 class _Encoder(nnx.Module):
-    """Hidden layers and the two moments. shape: of an image, for maps; pool: halve them after so many layers."""
+    """Hidden layers and the two moments. shape: of an image, for maps; pool: halve them after so
+    many layers.
+    """
 
     def __init__(self, hidden, inputs, latent, make, shape=None, pool=0):
         self.hidden = nnx.List(hidden)
@@ -235,7 +305,9 @@ class _Encoder(nnx.Module):
 
 
 class _Decoder(nnx.Module):
-    """Hidden layers, a linear one, and a bias for each feature: without, no image decoder were constant at the data's mean."""
+    """Hidden layers, a linear one, and a bias for each feature: without, no image decoder were
+    constant at the data's mean.
+    """
 
     def __init__(self, hidden, out, features, make):
         self.hidden, self.out = nnx.List(hidden), out
@@ -269,7 +341,9 @@ def _architecture(
 
     @partial(jax.jit, static_argnums=1)
     def init(key: Array, dtype: Any = jnp.float32) -> tuple[Weights, Weights]:
-        deviations, unravel = ravel_pytree(tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in make(dtype)))
+        deviations, unravel = ravel_pytree(
+            tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in make(dtype))
+        )
         return unravel(deviations * jax.random.normal(key, deviations.shape, dtype))
 
     def encode(encoder: Weights, x: Array) -> tuple[Array, Array]:
@@ -279,21 +353,32 @@ def _architecture(
     def decode(decoder: Weights, z: Array) -> Array:
         return nnx.merge(decoder_graph, nnx.State(decoder))(z)
 
-    def silence(encoder: Weights, decoder: Weights, center: Array, dead: bool = False) -> tuple[Weights, Weights]:
-        encoder = encoder | {head: jax.tree.map(jnp.zeros_like, encoder[head]) for head in ("mean", "log_std")}
+    def silence(
+        encoder: Weights, decoder: Weights, center: Array, dead: bool = False
+    ) -> tuple[Weights, Weights]:
+        encoder = encoder | {
+            head: jax.tree.map(jnp.zeros_like, encoder[head]) for head in ("mean", "log_std")
+        }
         bias = jnp.asarray(center, decoder["bias"].dtype)
         decoder = decoder | {"out": jax.tree.map(jnp.zeros_like, decoder["out"]), "bias": bias}
         if dead and "hidden" in decoder:
             # A kernel has more axes than a bias.
-            deaden = lambda a: jnp.full_like(a, DEAD) if a.ndim == 1 else a  # noqa: E731
+            def deaden(a):
+                return jnp.full_like(a, DEAD) if a.ndim == 1 else a
+
             decoder = decoder | {"hidden": jax.tree.map(deaden, decoder["hidden"])}
         return encoder, decoder
 
     def restrict(encoder: Weights, decoder: Weights, keep: Array) -> tuple[Weights, Weights]:
-        off = lambda a: jnp.where(keep.reshape((1,) * (a.ndim - 1) + (-1,)), a, 0.0)  # noqa: E731
+        def off(a):
+            return jnp.where(keep.reshape((1,) * (a.ndim - 1) + (-1,)), a, 0.0)
+
         encoder = encoder | {head: jax.tree.map(off, encoder[head]) for head in ("mean", "log_std")}
         first = ("hidden", 0) if "hidden" in decoder else ("out",)
-        ignore = lambda layer: layer | {"kernel": jnp.where(keep[:, None], layer["kernel"], 0.0)}  # noqa: E731
+
+        def ignore(layer):
+            return layer | {"kernel": jnp.where(keep[:, None], layer["kernel"], 0.0)}
+
         return encoder, _edited(decoder, first, ignore)
 
     def move(params: tuple[Weights, Weights], t: Array) -> tuple[Weights, Weights]:
@@ -303,18 +388,30 @@ def _architecture(
             factor = jnp.exp(t[start : start + stream.size])
             start += stream.size
             for path in stream.writers:
-                pair = _edited(pair, path, lambda layer: {name: _times(a, factor, -1) for name, a in layer.items()})  # noqa: B023
+                pair = _edited(
+                    pair,
+                    path,
+                    lambda layer: {name: _times(a, factor, -1) for name, a in layer.items()},
+                )
             for path in stream.readers:
-                pair = _edited(pair, path, lambda layer: layer | {"kernel": _times(layer["kernel"], 1 / factor, -2)})  # noqa: B023
+                pair = _edited(
+                    pair,
+                    path,
+                    lambda layer: layer | {"kernel": _times(layer["kernel"], 1 / factor, -2)},
+                )
         return pair[0], pair[1]
 
     size = sum(stream.size for stream in streams)
     symmetry = Symmetry(size, move) if size else None
-    return Architecture(name, features, latent, init, encode, decode, silence, restrict, symmetry, units)
+    return Architecture(
+        name, features, latent, init, encode, decode, silence, restrict, symmetry, units
+    )
 
 
 class _Stream(NamedTuple):
-    """Units or channels that some layers write and others read, each through a ReLU of its own: paths to those layers."""
+    """Units or channels that some layers write and others read, each through a ReLU of its own:
+    paths to those layers.
+    """
 
     size: int
     writers: list[tuple]
@@ -322,7 +419,9 @@ class _Stream(NamedTuple):
 
 
 def _streams(network: Any, side: int, *last: str) -> Iterator[_Stream]:
-    """Of one network. Along a skip connection a channel goes through all of a scale's blocks, which scale with it."""
+    """Of one network. Along a skip connection a channel goes through all of a scale's blocks, which
+    scale with it.
+    """
     stream = None
     for i, layer in enumerate(network.hidden):
         here = (side, "hidden", i)
@@ -360,7 +459,8 @@ def _divisible(shape: Sequence[int], scales: int) -> tuple[int, int, int]:
     sizes = tuple(shape)
     if len(sizes) != 3 or min(sizes) < 1 or any(side % 2**scales for side in sizes[1:]):
         raise ValueError(
-            f"expected images (channels, height, width) with sides divisible by {2**scales}, got {sizes}; use fewer scales"
+            f"expected images (channels, height, width) with sides divisible by {2**scales}, got "
+            f"{sizes}; use fewer scales"
         )
     return sizes[0], sizes[1], sizes[2]
 
@@ -369,4 +469,6 @@ def _require(**sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             low = 0 if name == "depth" else 1
-            raise ValueError(f"expected {name} >= {low}, got {size - (name == 'depth')}; choose a larger one")
+            raise ValueError(
+                f"expected {name} >= {low}, got {size - (name == 'depth')}; choose a larger one"
+            )

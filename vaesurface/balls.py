@@ -1,8 +1,9 @@
 """What are the energy of a threshold VAE and its derivatives, with every rounding covered?
 
-The formulas of `moments` and `vae` once more, in closed form and in ball arithmetic: a number is a midpoint and a radius, and
-what is computed from balls encloses what is computed from any of their points. Needs python-flint and no JAX. Arrays (object
-dtype) hold balls; X is (n, d), parameters are dicts of arrays by `VAEParams`' names.
+The formulas of `moments` and `vae` once more, in closed form and in ball arithmetic: a number is a
+midpoint and a radius, and what is computed from balls encloses what is computed from any of their
+points. Needs python-flint and no JAX. Arrays (object dtype) hold balls; X is (n, d), parameters are
+dicts of arrays by `VAEParams`' names.
 
 >>> print(tail(flint.arb(0)).str(10, radius=False))
 0.5000000000
@@ -31,17 +32,30 @@ def arithmetic() -> Iterator[None]:
         yield
 
 
-def enclose(X: np.ndarray, settings: dict, center: dict, half: dict | None = None) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Energy, gradient (p,) and Hessian (p, p) as balls over the box center +- half, which hold arrays by `VAEParams`' names.
+def enclose(
+    X: np.ndarray, settings: dict, center: dict, half: dict | None = None
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Energy, gradient (p,) and Hessian (p, p) as balls over the box center +- half, which hold
+    arrays by `VAEParams`' names.
 
-    p counts the parameters in the order of `VAEParams`, without rows of the weight that are zero at alpha > 0. Derivatives
-    are closed formulas in (m, v, b, log gamma), m = w_r . mu_i, v = sum_j w_rj^2 sigma_ij^2, taken on by the chain rule.
+    p counts the parameters in the order of `VAEParams`, without rows of the weight that are zero at
+    alpha > 0. Derivatives are closed formulas in (m, v, b, log gamma), m = w_r . mu_i, v = sum_j
+    w_rj^2 sigma_ij^2, taken on by the chain rule.
     """
     live = live_rows(settings, center["weight"])
     at = positions(center, live)
-    box = {k: np.frompyfunc(flint.arb, 2, 1)(v, 0.0 if half is None else half[k]) for k, v in center.items()}
-    log_gamma = box["log_gamma"] if settings["gamma"] is None else flint.arb(settings["gamma"]).log()
-    inverse, alpha, beta = (-log_gamma).exp(), flint.arb(settings["alpha"]), flint.arb(settings["beta"])
+    box = {
+        k: np.frompyfunc(flint.arb, 2, 1)(v, 0.0 if half is None else half[k])
+        for k, v in center.items()
+    }
+    log_gamma = (
+        box["log_gamma"] if settings["gamma"] is None else flint.arb(settings["gamma"]).log()
+    )
+    inverse, alpha, beta = (
+        (-log_gamma).exp(),
+        flint.arb(settings["alpha"]),
+        flint.arb(settings["beta"]),
+    )
     zero, one = flint.arb(0), flint.arb(1)
     p = 1 + max(int(x.max()) for x in at.values())
     gradient, hessian = np.full(p, zero), np.full((p, p), zero)
@@ -49,7 +63,10 @@ def enclose(X: np.ndarray, settings: dict, center: dict, half: dict | None = Non
 
     total = beta * (tau - 2 * box["log_std"] + box["mean"] * box["mean"]).sum()
     gradient[at["mean"]], gradient[at["log_std"]] = 2 * beta * box["mean"], 2 * beta * (tau - 1)
-    hessian[at["mean"], at["mean"]], hessian[at["log_std"], at["log_std"]] = 2 * beta, 4 * beta * tau
+    hessian[at["mean"], at["mean"]], hessian[at["log_std"], at["log_std"]] = (
+        2 * beta,
+        4 * beta * tau,
+    )
     for i, r in np.ndindex(X.shape):
         moments, weights, means, log_stds, bends = (zero,) * 6, [], [], [], []
         if live[r]:
@@ -66,7 +83,13 @@ def enclose(X: np.ndarray, settings: dict, center: dict, half: dict | None = Non
         value, first, second = _term(flint.arb(float(X[i, r])) - box["bias"][r], moments, inverse)
         total += value + log_gamma
         shared = [(int(at["log_gamma"]), {3: one})] if settings["gamma"] is None else []
-        outer = [*weights, (at["bias"][r], {2: one}), *shared, *means, *log_stds]  # in order: the upper triangle is filled
+        outer = [
+            *weights,
+            (at["bias"][r], {2: one}),
+            *shared,
+            *means,
+            *log_stds,
+        ]  # in order: the upper triangle is filled
         for a, b, y, bend in bends:
             hessian[a, b] += first[y] * bend
         for number, (a, slopes) in enumerate(outer):
@@ -80,7 +103,9 @@ def enclose(X: np.ndarray, settings: dict, center: dict, half: dict | None = Non
 
 
 def _term(y: Any, moments: tuple, inverse: Any) -> tuple[Any, list, list]:
-    """(y^2 - 2 y E pi + E pi^2) / gamma for y = x - b; and, log gamma added, its derivatives in (m, v, b, log gamma)."""
+    """(y^2 - 2 y E pi + E pi^2) / gamma for y = x - b; and, log gamma added, its derivatives in (m,
+    v, b, log gamma).
+    """
     mean, square, mass, jump, jump_m, jump_v = moments
     value = inverse * (y * y - 2 * y * mean + square)
     m, v, b = 2 * inverse * (mean - y * mass), inverse * (mass - y * jump), 2 * inverse * (mean - y)
@@ -91,9 +116,11 @@ def _term(y: Any, moments: tuple, inverse: Any) -> tuple[Any, list, list]:
 
 
 def _moments(m: Any, v: Any, alpha: Any) -> tuple:
-    """E pi, E pi^2, P(|u| > alpha), and p+ - p- with its derivatives in m and in v, p+- the density of u at +-alpha.
+    """E pi, E pi^2, P(|u| > alpha), and p+ - p- with its derivatives in m and in v, p+- the density
+    of u at +-alpha.
 
-    d/dm E pi = P, d/dm E pi^2 = 2 E pi, d/dm P = p+ - p-, and d/dv of each is half its second derivative in m.
+    d/dm E pi = P, d/dm E pi^2 = 2 E pi, d/dm P = p+ - p-, and d/dv of each is half its second
+    derivative in m.
     """
     if alpha == 0:
         return m, m * m + v, flint.arb(1), flint.arb(0), flint.arb(0), flint.arb(0)
@@ -133,7 +160,9 @@ def positions(parts: dict, live: np.ndarray) -> dict[str, np.ndarray]:
     free = {k: np.ones(v.shape, bool) for k, v in parts.items()}
     free["weight"] &= live[:, None]
     flat = np.concatenate([x.ravel() for x in free.values()])
-    numbers = np.split(np.where(flat, np.cumsum(flat) - 1, -1), np.cumsum([x.size for x in free.values()])[:-1])
+    numbers = np.split(
+        np.where(flat, np.cumsum(flat) - 1, -1), np.cumsum([x.size for x in free.values()])[:-1]
+    )
     return {k: x.reshape(free[k].shape) for k, x in zip(free, numbers, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """Along which way from one point to another does the energy rise the least?
 
-A chain of images is relaxed between two points until no force is left across it, and drawn together where it is highest.
-Users find `minimum_energy_path` in `paths`, with what follows from it.
+A chain of images is relaxed between two points until no force is left across it, and drawn together
+where it is highest. Users find `minimum_energy_path` in `paths`, with what follows from it.
 
 >>> import jax.numpy as jnp
 >>> wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2 + (w[1] - w[0] ** 2) ** 2)
@@ -24,25 +24,35 @@ from vaesurface.problem import Params, Problem, compiled, require_float64
 from vaesurface.verdict import StationaryPoint
 
 EQUAL = 1e-9  # distance, relative to the parameters' sizes, at which two ends are one
-RESOLVED = 3  # the part of a window that lies above both its ends is at least one in this many images, or it is zoomed in on
-BESIDE = 2  # images on each side of the highest one down to where the window ends, or it is zoomed in on
-ZOOMS = 24  # at most: each narrows the window about threefold or more, so 1e-10 of the way is reached
+# the part of a window that lies above both its ends is at least one in this many images, or it is
+# zoomed in on
+RESOLVED = 3
+BESIDE = (
+    2  # images on each side of the highest one down to where the window ends, or it is zoomed in on
+)
+ZOOMS = (
+    24  # at most: each narrows the window about threefold or more, so 1e-10 of the way is reached
+)
 OUTSIDE = 5  # one in this many images stays on each side of a window
 PATIENCE = 100  # steps after which a window is zoomed in on although it has not settled
 SETTLED = 3.0  # residual at which the highest image begins to climb, and a window may be narrowed
-SPREAD = 0.4  # part of the way to the middle of its neighbors that an image moves per step; up to 1/2 is stable
+# part of the way to the middle of its neighbors that an image moves per step; up to 1/2 is stable
+SPREAD = 0.4
 BEND = 1e-2  # of the length of a chain: how far it is bent at random
 FIRST = 0.1  # first step of the image on which the force is largest, in distances between images
 STRIDE = 0.3  # longest step, in distances between images
 
 
 class Path(NamedTuple):
-    """A chain of m images from one point to another, many of them where its highest part is; all fields survive `vmap`.
+    """A chain of m images from one point to another, many of them where its highest part is; all
+    fields survive `vmap`.
 
-    params: leading axis m, the first end as given, the last one relabelled; loss (m,); distance (m,): Euclidean, along the
-    chain from the first image; top: index of the highest image; interior: whether it is higher than both ends by more than
-    rounding; converged: residual <= tolerance; residual: largest force across the path (on the highest image: any force)
-    where it is above its ends, times the length of the part that was relaxed last and over the height of its pass; steps taken.
+    params: leading axis m, the first end as given, the last one relabelled; loss (m,); distance
+    (m,): Euclidean, along the chain from the first image; top: index of the highest image;
+    interior: whether it is higher than both ends by more than rounding; converged: residual <=
+    tolerance; residual: largest force across the path (on the highest image: any force) where it is
+    above its ends, times the length of the part that was relaxed last and over the height of its
+    pass; steps taken.
     """
 
     params: Params
@@ -85,46 +95,68 @@ def minimum_energy_path(
 ) -> Path:
     """Relax a chain of images from a to b until no force is left across it.
 
-    A nudged elastic band with tangents towards the higher neighbor (Henkelman and Jonsson, J. Chem. Phys. 113, 9978, 2000)
-    whose highest image climbs (Henkelman, Uberuaga and Jonsson, ibid. 9901), each image moved by FIRE (Bitzek et al., Phys.
-    Rev. Lett. 97, 170201, 2006). b is first relabelled: of its images under the latents' symmetries the nearest to a.
-    Where the highest part of the chain takes up few images the chain is drawn together there: only the window between the
-    nearest images on both sides that lie below the ends is relaxed on, so that a barrier is resolved however low, narrow
-    and near to an end it is.
+    A nudged elastic band with tangents towards the higher neighbor (Henkelman and Jonsson, J. Chem.
+    Phys. 113, 9978, 2000) whose highest image climbs (Henkelman, Uberuaga and Jonsson, ibid. 9901),
+    each image moved by FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201, 2006). b is first
+    relabelled: of its images under the latents' symmetries the nearest to a. Where the highest part
+    of the chain takes up few images the chain is drawn together there: only the window between the
+    nearest images on both sides that lie below the ends is relaxed on, so that a barrier is
+    resolved however low, narrow and near to an end it is.
 
-    metric: positive weights like params; the square of a displacement is the sum of weight times change^2. Descent is fast
-    where curvatures are of the same order in it. By default 1 / size^2 (`Problem.size`), and 1/n of that for parameters of
-    one of n data. tolerance: of `Path.residual`. Runs under `jit` and `vmap`. Raises ValueError for ends that do not fit
-    or are the same up to symmetry, RuntimeError without float64.
+    metric: positive weights like params; the square of a displacement is the sum of weight times
+    change^2. Descent is fast where curvatures are of the same order in it. By default 1 / size^2
+    (`Problem.size`), and 1/n of that for parameters of one of n data. tolerance: of
+    `Path.residual`. Runs under `jit` and `vmap`. Raises ValueError for ends that do not fit or are
+    the same up to symmetry, RuntimeError without float64.
     """
     a, b = (end.params if isinstance(end, StationaryPoint) else end for end in (a, b))
     require_float64("a path", (a, b))
-    shape = lambda w: (jax.tree.structure(w), [jnp.shape(x) for x in jax.tree.leaves(w)])  # noqa: E731
+
+    def shape(w):
+        return (jax.tree.structure(w), [jnp.shape(x) for x in jax.tree.leaves(w)])
+
     if shape(a) != shape(b):
-        raise ValueError(f"expected two ends alike, got {shape(a)} and {shape(b)}; take both from one problem")
+        raise ValueError(
+            f"expected two ends alike, got {shape(a)} and {shape(b)}; take both from one problem"
+        )
     if images < 2 * OUTSIDE:
         raise ValueError(f"expected at least {2 * OUTSIDE} images, got {images}; take more")
     path, apart = compiled(_path, problem, a, b, metric, tolerance, max_steps, images=images)
     if not isinstance(apart, jax.core.Tracer) and not apart.all() > EQUAL:
-        raise ValueError("expected two different ends, got the same point up to symmetry; choose another one")
+        raise ValueError(
+            "expected two different ends, got the same point up to symmetry; choose another one"
+        )
     return path
 
 
 def _path(
-    problem: Problem, a: Params, b: Params, metric: Params, tolerance: Array, max_steps: Array, images: int
+    problem: Problem,
+    a: Params,
+    b: Params,
+    metric: Params,
+    tolerance: Array,
+    max_steps: Array,
+    images: int,
 ) -> tuple[Path, Array]:
     b = tally.align(problem, a, b)
     apart = second_order.reach(problem, a, jax.tree.map(jnp.subtract, b, a))
     root = jnp.sqrt(ravel_pytree(natural_metric(problem, a) if metric is None else metric)[0])
     first, unravel = ravel_pytree(a)
     last = ravel_pytree(b)[0]
-    noise = jnp.max(jax.lax.map(partial(rounding, problem), jax.tree.map(lambda *ends: jnp.stack(ends), a, b)))
+    noise = jnp.max(
+        jax.lax.map(partial(rounding, problem), jax.tree.map(lambda *ends: jnp.stack(ends), a, b))
+    )
     height = jax.value_and_grad(lambda y: problem.loss(unravel(y / root)))
 
     def evaluate(band: _Band) -> _Band:
         """Energies and gradients where images have moved."""
-        skip = lambda y, value, slope: (value, slope)  # noqa: E731
-        visit = lambda z: jax.lax.cond(z[0], lambda y, *_: height(y), skip, *z[1:])  # noqa: E731
+
+        def skip(y, value, slope):
+            return (value, slope)
+
+        def visit(z):
+            return jax.lax.cond(z[0], lambda y, *_: height(y), skip, *z[1:])
+
         moved = _inside(band) | (band.since == 0)
         loss, gradient = jax.lax.map(visit, (moved, band.images, band.loss, band.gradient))
         return band._replace(loss=jnp.where(jnp.isfinite(loss), loss, jnp.inf), gradient=gradient)
@@ -133,17 +165,27 @@ def _path(
         band = evaluate(band)
         band, force, tangent = _forces(band, noise)
         top, low, high, interior = _summit(band.loss, noise)
-        wide = (high - top >= BESIDE) & (top - low >= BESIDE) & (RESOLVED * (high - low) >= band.window[1] - band.window[0])
+        wide = (
+            (high - top >= BESIDE)
+            & (top - low >= BESIDE)
+            & (RESOLVED * (high - low) >= band.window[1] - band.window[0])
+        )
         wide &= (low >= band.window[0]) & (high <= band.window[1])
         ready = (band.residual <= SETTLED) | (band.since >= PATIENCE)
         zoom = ready & ~(wide & interior) & (band.zooms < ZOOMS)
         done = wide & interior & (band.residual <= tolerance) & band.climbs
         done |= ~(wide & interior) & ready & (band.zooms >= ZOOMS)
-        return jax.lax.cond(zoom, lambda: _zoom(band, low, high), lambda: _move(band, force, tangent)._replace(done=done))
+        return jax.lax.cond(
+            zoom,
+            lambda: _zoom(band, low, high),
+            lambda: _move(band, force, tangent)._replace(done=done),
+        )
 
     zero = jnp.asarray(0)
     line = jnp.linspace(0.0, 1.0, images)[:, None]
-    chain = _bent((first * root)[None] + line * ((last - first) * root)[None], zero, zero + images - 1)
+    chain = _bent(
+        (first * root)[None] + line * ((last - first) * root)[None], zero, zero + images - 1
+    )
     rest = jnp.zeros(images)
     band = _Band(
         images=chain,
@@ -179,8 +221,12 @@ def _path(
 
 
 def natural_metric(problem: Problem, params: Params) -> Params:
-    """Weights 1 / size^2, like params, and 1/n of that for what belongs to one of n data: curvatures of order one in them."""
-    weight = jax.tree.map(lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, second_order.size(problem, params))
+    """Weights 1 / size^2, like params, and 1/n of that for what belongs to one of n data:
+    curvatures of order one in them.
+    """
+    weight = jax.tree.map(
+        lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, second_order.size(problem, params)
+    )
     if problem.structure is None:
         return weight
     parts, n = problem.structure.split(weight), len(problem.structure.data)
@@ -191,7 +237,9 @@ def rounding(problem: Problem, params: Params) -> Array:
     """What the energy at a point changes by where nothing changes but rounding."""
     x, unravel = ravel_pytree(params)
     level = problem.loss(params)
-    nudges = 1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * irregular(6, x.size)
+    nudges = (
+        1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * irregular(6, x.size)
+    )
     jitter = jax.lax.map(lambda u: jnp.abs(problem.loss(unravel(x + u)) - level), nudges)
     return 4 * jnp.max(jitter) + 32 * jnp.finfo(x.dtype).eps * jnp.abs(level)
 
@@ -202,9 +250,15 @@ def irregular(*shape: int) -> Array:
 
 
 def _bent(images: Array, left: Array, right: Array) -> Array:
-    """A chain, bent a little at random between two images: one that is symmetric would pass over a higher saddle for ever."""
+    """A chain, bent a little at random between two images: one that is symmetric would pass over a
+    higher saddle for ever.
+    """
     index = jnp.clip(jnp.arange(len(images)), left, right)
-    bow = jnp.sin(jnp.pi * (index - left) / (right - left)) * BEND * jnp.linalg.norm(images[right] - images[left])
+    bow = (
+        jnp.sin(jnp.pi * (index - left) / (right - left))
+        * BEND
+        * jnp.linalg.norm(images[right] - images[left])
+    )
     aside = curvature.unit(irregular(images.shape[1]))
     return images + bow[:, None] * aside[None]
 
@@ -215,7 +269,9 @@ def _arc(points: Array) -> Array:
 
 
 def _summit(loss: Array, noise: Array) -> tuple[Array, Array, Array, Array]:
-    """Highest image, the nearest on each side that is no higher than the higher end, and whether it is above that end."""
+    """Highest image, the nearest on each side that is no higher than the higher end, and whether it
+    is above that end.
+    """
     index, last = jnp.arange(loss.size), loss.size - 1
     level = jnp.maximum(loss[0], loss[-1])
     top = jnp.argmax(loss)
@@ -223,7 +279,9 @@ def _summit(loss: Array, noise: Array) -> tuple[Array, Array, Array, Array]:
     top = jnp.where(interior, top, jnp.where(loss[0] >= loss[-1], 0, last))
     below = loss < level - noise
     low = jnp.max(jnp.where((below | (index == 0)) & (index < jnp.maximum(top, 1)), index, 0))
-    high = jnp.min(jnp.where((below | (index == last)) & (index > jnp.minimum(top, last - 1)), index, last))
+    high = jnp.min(
+        jnp.where((below | (index == last)) & (index > jnp.minimum(top, last - 1)), index, last)
+    )
     return top, low, high, interior
 
 
@@ -233,15 +291,24 @@ def _inside(band: _Band) -> Array:
 
 
 def _forces(band: _Band, noise: Array) -> tuple[_Band, Array, Array]:
-    """Forces across the path, and its unit tangents, all (m, p); residual and climbing brought up to date."""
+    """Forces across the path, and its unit tangents, all (m, p); residual and climbing brought up
+    to date.
+    """
     forward = jnp.diff(band.images, axis=0, append=band.images[-1:])
     backward = jnp.roll(forward, 1, axis=0)
     rise = jnp.diff(band.loss, append=band.loss[-1:])
     fall = jnp.roll(rise, 1)
-    most, least = jnp.maximum(jnp.abs(rise), jnp.abs(fall)), jnp.minimum(jnp.abs(rise), jnp.abs(fall))
+    most, least = (
+        jnp.maximum(jnp.abs(rise), jnp.abs(fall)),
+        jnp.minimum(jnp.abs(rise), jnp.abs(fall)),
+    )
     uphill = jnp.where(rise + fall > 0, most, least), jnp.where(rise + fall > 0, least, most)
-    ahead = jnp.where((rise > 0) & (fall > 0), 1.0, jnp.where((rise <= 0) & (fall <= 0), 0.0, uphill[0]))
-    behind = jnp.where((rise > 0) & (fall > 0), 0.0, jnp.where((rise <= 0) & (fall <= 0), 1.0, uphill[1]))
+    ahead = jnp.where(
+        (rise > 0) & (fall > 0), 1.0, jnp.where((rise <= 0) & (fall <= 0), 0.0, uphill[0])
+    )
+    behind = jnp.where(
+        (rise > 0) & (fall > 0), 0.0, jnp.where((rise <= 0) & (fall <= 0), 1.0, uphill[1])
+    )
     level = most <= noise
     ahead, behind = jnp.where(level, 1.0, ahead), jnp.where(level, 1.0, behind)
     tangent = jax.vmap(curvature.unit)(ahead[:, None] * forward + behind[:, None] * backward)
@@ -251,13 +318,16 @@ def _forces(band: _Band, noise: Array) -> tuple[_Band, Array, Array]:
     along = jnp.sum(band.gradient * tangent, axis=1)
     across = -band.gradient + along[:, None] * tangent
     top = jnp.argmax(jnp.where(inside, band.loss, -jnp.inf))
-    climber = (jnp.arange(inside.size) == top) & (band.loss[top] > jnp.maximum(band.loss[left], band.loss[right]) + noise)
+    climber = (jnp.arange(inside.size) == top) & (
+        band.loss[top] > jnp.maximum(band.loss[left], band.loss[right]) + noise
+    )
     force = jnp.where((climber & band.climbs)[:, None], across + along[:, None] * tangent, across)
     arc = _arc(band.images)
     ends, passes = (band.loss[left], band.loss[right]), jnp.any(climber)
     level = jnp.maximum(*ends)
     span = jnp.where(passes, band.loss[top] - level, jnp.abs(ends[0] - ends[1]))
-    # The end of a window may lie beside the best path. What lies below it does not matter for the pass, and would fall on.
+    # The end of a window may lie beside the best path. What lies below it does not matter for the
+    # pass, and would fall on.
     free = inside & ((band.zooms == 0) | (band.loss > jnp.where(passes, level, jnp.minimum(*ends))))
     force = jnp.where(free[:, None], force, 0.0)
     counts = free & (~passes | (band.loss > level))
@@ -268,7 +338,9 @@ def _forces(band: _Band, noise: Array) -> tuple[_Band, Array, Array]:
 
 
 def _move(band: _Band, force: Array, tangent: Array) -> _Band:
-    """One step of FIRE for every image across the path, and one towards equal distances along it."""
+    """One step of FIRE for every image across the path, and one towards equal distances along
+    it.
+    """
     inside = _inside(band)
     left, right = band.window
     arc = _arc(band.images)
@@ -282,7 +354,11 @@ def _move(band: _Band, force: Array, tangent: Array) -> _Band:
     mix = jnp.where(good, jnp.where(band.streak > 5, 0.99 * band.mix, band.mix), 0.1)
     turned = (1 - mix)[:, None] * band.velocity + (mix * speed / safe)[:, None] * force
     pace = jnp.where(good, jnp.where(band.streak > 5, 1.1 * band.pace, band.pace), 0.5 * band.pace)
-    pace = jnp.where(fresh, jnp.sqrt(FIRST * spacing / jnp.maximum(jnp.max(size), jnp.finfo(size.dtype).tiny)), pace)
+    pace = jnp.where(
+        fresh,
+        jnp.sqrt(FIRST * spacing / jnp.maximum(jnp.max(size), jnp.finfo(size.dtype).tiny)),
+        pace,
+    )
     velocity = jnp.where((good & (size > 0))[:, None], turned, 0.0) + pace[:, None] * force
     step = pace[:, None] * velocity
     length = jnp.linalg.norm(step, axis=1)
@@ -291,7 +367,9 @@ def _move(band: _Band, force: Array, tangent: Array) -> _Band:
 
     gaps = jnp.diff(arc, append=arc[-1:])
     slide = 0.5 * SPREAD * (gaps - jnp.roll(gaps, 1))
-    climber = band.climbs & (jnp.arange(inside.size) == jnp.argmax(jnp.where(inside, band.loss, -jnp.inf)))
+    climber = band.climbs & (
+        jnp.arange(inside.size) == jnp.argmax(jnp.where(inside, band.loss, -jnp.inf))
+    )
     slide = jnp.where(climber, 0.0, jnp.clip(slide, -STRIDE * spacing, STRIDE * spacing))
     moved = band.images + jnp.where(inside[:, None], step + slide[:, None] * tangent, 0.0)
     return band._replace(
@@ -306,17 +384,28 @@ def _move(band: _Band, force: Array, tangent: Array) -> _Band:
 
 
 def _zoom(band: _Band, low: Array, high: Array) -> _Band:
-    """Draw the chain together between two of its images; outside, distances grow geometrically away from there."""
+    """Draw the chain together between two of its images; outside, distances grow geometrically away
+    from there.
+    """
     m = band.loss.size
     index, arc = jnp.arange(m), _arc(band.images)
     few = m // OUTSIDE
     left, right = jnp.where(low > 0, few, 0), jnp.where(high < m - 1, m - 1 - few, m - 1)
     start, end, length = arc[low], arc[high], arc[-1]
     spacing = (end - start) / (right - left)
-    before, after = (left - index) / jnp.maximum(left, 1), (index - right) / jnp.maximum(m - 1 - right, 1)
+    before, after = (
+        (left - index) / jnp.maximum(left, 1),
+        (index - right) / jnp.maximum(m - 1 - right, 1),
+    )
     at = start + (index - left) * spacing
-    at = jnp.where(index < left, start - spacing * (jnp.maximum(1.0, 1 + start / spacing) ** before - 1), at)
-    at = jnp.where(index > right, end + spacing * (jnp.maximum(1.0, 1 + (length - end) / spacing) ** after - 1), at)
+    at = jnp.where(
+        index < left, start - spacing * (jnp.maximum(1.0, 1 + start / spacing) ** before - 1), at
+    )
+    at = jnp.where(
+        index > right,
+        end + spacing * (jnp.maximum(1.0, 1 + (length - end) / spacing) ** after - 1),
+        at,
+    )
     j = jnp.clip(jnp.searchsorted(arc, at, side="right") - 1, 0, m - 2)
     gap = arc[j + 1] - arc[j]
     part = jnp.clip((at - arc[j]) / jnp.where(gap > 0, gap, 1.0), 0.0, 1.0)[:, None]

@@ -1,10 +1,11 @@
 """How does a loss with a few parameters per datum curve, at a cost linear in the number of data?
 
-For losses of the form `problem.Structure` the Hessian is [A B; B^T D] with D block diagonal, one q x q block per datum.
-By Haynsworth's formula In(H) = In(D) + In(S), S = A - B D^-1 B^T, so the inertia of a large surface and its Newton steps
-come from n small eigenproblems and one of the size of the shared parameters (s = d r + t: d rows of r numbers, t shared by
-all). In A and B an output row couples to no other row, so derivatives are taken term by term, in r + t + q variables. Data
-are streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
+For losses of the form `problem.Structure` the Hessian is [A B; B^T D] with D block diagonal, one q
+x q block per datum. By Haynsworth's formula In(H) = In(D) + In(S), S = A - B D^-1 B^T, so the
+inertia of a large surface and its Newton steps come from n small eigenproblems and one of the size
+of the shared parameters (s = d r + t: d rows of r numbers, t shared by all). In A and B an output
+row couples to no other row, so derivatives are taken term by term, in r + t + q variables. Data are
+streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import data, vae
@@ -24,17 +25,21 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Parts, Problem, Structure, compiled, require_float64
 
-SEPARATED = 1e-10  # smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be counted
-AMPLIFIED = 100.0  # how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
+# smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be
+# counted
+SEPARATED = 1e-10
+# how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
+AMPLIFIED = 100.0
 BATCH = 2**19  # numbers in the border of the data taken at a time: 4 MiB, which caches nearly hold
 
 
 class Factors(NamedTuple):
-    """The Hessian, taken apart, in units where every datum weighs one (a local block is n times that of the loss).
+    """The Hessian, taken apart, in units where every datum weighs one (a local block is n times
+    that of the loss).
 
-    gradient: of the loss, like params; eigenvalues (s + n q,): those of S, then those of the blocks of D; width: their flat
-    bands; shared (s, s): eigenvectors of S; local (n, q, q): of D; safe (n, q): eigenvalues of D kept away from zero;
-    reliable: whether rounding leaves the count as it is.
+    gradient: of the loss, like params; eigenvalues (s + n q,): those of S, then those of the blocks
+    of D; width: their flat bands; shared (s, s): eigenvectors of S; local (n, q, q): of D; safe (n,
+    q): eigenvalues of D kept away from zero; reliable: whether rounding leaves the count as it is.
     """
 
     gradient: Params
@@ -60,7 +65,9 @@ class _Sums(NamedTuple):
 
 @partial(jax.jit, static_argnums=(0, 2))
 def factor(structure: Structure, params: Params, batch_size: int | None = None) -> Factors:
-    """Differentiate and eliminate batch_size data at a time (by default as many as `BATCH` allows)."""
+    """Differentiate and eliminate batch_size data at a time (by default as many as `BATCH`
+    allows).
+    """
     parts = structure.split(params)
     rows, unravel_row = _ravel_leading(parts.rows)
     shared, unravel_shared = ravel_pytree(parts.shared)
@@ -88,14 +95,21 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
 
             return jax.grad(total, argnums=(0, 1, 2))(rows, shared, local)
 
-        # Rows couple to no other row and data to no other datum, so one product serves all of them at once.
+        # Rows couple to no other row and data to no other datum, so one product serves all of them
+        # at once.
         (g_rows, g_shared, g_local), push = jax.linearize(gradients, rows, shared, local)
-        along = lambda e: push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (len(x), 1)))  # noqa: E731
+
+        def along(e):
+            return push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (len(x), 1)))
+
         h_rows, h_shared, h_local = jax.lax.map(along, jnp.eye(r + t + q))
-        own = jnp.moveaxis(h_local[r + t :], 0, -1) + jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
+        own = (
+            jnp.moveaxis(h_local[r + t :], 0, -1) + jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
+        )
         values, vectors = jnp.linalg.eigh(own)
         floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
-        # A datum's flat direction is kept at its band's edge, so that the rest can be solved; the count is then not reliable.
+        # A datum's flat direction is kept at its band's edge, so that the rest can be solved; the
+        # count is then not reliable.
         safe = jnp.where(jnp.abs(values) > floor, values, jnp.where(values < 0, -1.0, 1.0) * floor)
         border = mixed(rows, shared, local, x).reshape(-1, d * r, q)
         border = jnp.concatenate([border, jnp.swapaxes(h_local[r : r + t], 0, 1)], axis=1)
@@ -116,12 +130,21 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
     count = -(-n // m)
     m = -(-n // count)
     missing = count * m - n  # the last batch is filled up with data of no weight
-    split = lambda x: jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])  # noqa: E731
-    batches = split(local), split(structure.data), (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m)
+
+    def split(x):
+        return jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])
+
+    batches = (
+        split(local),
+        split(structure.data),
+        (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m),
+    )
     shapes = (d, r), (t,), (d, r, r), (d, r, t), (t, t), (s, s), (s,)
     zero = _Sums(*(jnp.zeros(shape, rows.dtype) for shape in shapes))
     sums, per_batch = jax.lax.scan(eliminate, zero, batches)
-    local_gradient, local_values, local_vectors, safe = (x.reshape(count * m, *x.shape[2:])[:n] for x in per_batch)
+    local_gradient, local_values, local_vectors, safe = (
+        x.reshape(count * m, *x.shape[2:])[:n] for x in per_batch
+    )
     sums = jax.tree.map(lambda x: x / n, sums)
 
     a = jnp.zeros((d, r, d, r), rows.dtype).at[jnp.arange(d), :, jnp.arange(d), :].set(sums.rows)
@@ -131,11 +154,14 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
     values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
     scale = jnp.maximum(jnp.max(jnp.abs(local_values)), jnp.max(jnp.abs(jnp.diagonal(a))))
     local_width = curvature.band(scale, s + n * q)
-    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular block makes large.
+    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular
+    # block makes large.
     summed = jnp.max(sums.summed)
     width = curvature.band(jnp.maximum(scale, summed), s + n * q)
     size = jnp.abs(local_values)
-    separated = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1)) & jnp.all(size > local_width)
+    separated = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1)) & jnp.all(
+        size > local_width
+    )
     clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width)
     gradient = jnp.concatenate([sums.row_gradient.ravel(), sums.shared_gradient])
     return Factors(
@@ -149,16 +175,25 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
     )
 
 
-def solve(structure: Structure, params: Params, factors: Factors, right: Params, inverse: Array) -> Params:
-    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 / eigenvalues| goes downhill.
+def solve(
+    structure: Structure, params: Params, factors: Factors, right: Params, inverse: Array
+) -> Params:
+    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 /
+    eigenvalues| goes downhill.
 
-    B is applied by Hessian-vector products. right and x are pytrees like params; inverse is like factors.eigenvalues.
+    B is applied by Hessian-vector products. right and x are pytrees like params; inverse is like
+    factors.eigenvalues.
     """
     s = len(factors.shared)
     shared, local = _parts(structure, right)
     n, q = local.shape
-    rotate = lambda x: jnp.einsum("nqe,nq->ne", factors.local, x)  # noqa: E731
-    rotate_back = lambda x: jnp.einsum("nqe,ne->nq", factors.local, x)  # noqa: E731
+
+    def rotate(x):
+        return jnp.einsum("nqe,nq->ne", factors.local, x)
+
+    def rotate_back(x):
+        return jnp.einsum("nqe,ne->nq", factors.local, x)
+
     local = rotate(n * local)
     times_border, border_times = _border(structure, params)
     reduced = shared - border_times(rotate_back(local / factors.safe))
@@ -175,7 +210,9 @@ def steps(structure: Structure, params: Params) -> curvature.Steps:
 
 
 def downhill(structure: Structure, params: Params, factors: Factors) -> Params:
-    """Unit vector of negative curvature where there is one: from the lowest eigenvalue of S, or else of D."""
+    """Unit vector of negative curvature where there is one: from the lowest eigenvalue of S, or
+    else of D.
+    """
     s, (n, q) = len(factors.shared), factors.safe.shape
     shared = factors.shared[:, 0]
     local = jnp.einsum("nqe,nq->ne", factors.local, _border(structure, params)[0](shared))
@@ -188,14 +225,17 @@ def downhill(structure: Structure, params: Params, factors: Factors) -> Params:
 
 
 def inertia(problem: Problem, params: Params) -> curvature.Inertia:
-    """Numbers of negative, flat and positive eigenvalues over all parameters, without forming the Hessian.
+    """Numbers of negative, flat and positive eigenvalues over all parameters, without forming the
+    Hessian.
 
-    Raises ValueError where the problem has no such structure (use `curvature.inertia(problem.loss, params)` there).
+    Raises ValueError where the problem has no such structure (use `curvature.inertia(problem.loss,
+    params)` there).
     """
     require_float64("inertia", params)
     if problem.structure is None:
         raise ValueError(
-            "expected a problem with per-datum structure, got one without; use curvature.inertia(problem.loss, params)"
+            "expected a problem with per-datum structure, got one without; use "
+            "curvature.inertia(problem.loss, params)"
         )
     return compiled(_inertia, problem, params)
 
@@ -207,11 +247,19 @@ def _inertia(problem: Any, params: Params) -> curvature.Inertia:
 
 def _border(structure, params):
     """x -> B^T x and y -> B y / n, for x (s,) and y (n, q)."""
-    product = lambda v: jax.jvp(jax.grad(structure.loss), (params,), (v,))[1]  # noqa: E731
+
+    def product(v):
+        return jax.jvp(jax.grad(structure.loss), (params,), (v,))[1]
+
     shared, local = _parts(structure, params)
     return (
-        lambda x: len(local) * _parts(structure, product(_join(structure, params, x, jnp.zeros_like(local))))[1],
-        lambda y: _parts(structure, product(_join(structure, params, jnp.zeros_like(shared), y)))[0],
+        lambda x: (
+            len(local)
+            * _parts(structure, product(_join(structure, params, x, jnp.zeros_like(local))))[1]
+        ),
+        lambda y: _parts(structure, product(_join(structure, params, jnp.zeros_like(shared), y)))[
+            0
+        ],
     )
 
 
@@ -223,7 +271,9 @@ def _parts(structure, params):
 
 
 def _ravel_leading(tree):
-    """(leading, size) matrix of a pytree whose leaves share their leading axis, and the inverse for one slice."""
+    """(leading, size) matrix of a pytree whose leaves share their leading axis, and the inverse for
+    one slice.
+    """
     unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))[1]
     return jax.vmap(lambda slice_: ravel_pytree(slice_)[0])(tree), unravel
 

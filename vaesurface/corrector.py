@@ -1,8 +1,10 @@
-"""How does one come back to a curve of stationary points, over parameters and a hyper-parameter, and which way does it go on?
+"""How does one come back to a curve of stationary points, over parameters and a hyper-parameter,
+and which way does it go on?
 
-A place on the curve is a vector z (p + 1,): raveled parameters, then the hyper-parameter's value. `correct` takes a place
-near the curve to it by Newton's method within a plane, `look` gives what second derivatives say of a place, `judged` its
-verdict. `bottom` is where descent leads from where there is no curve.
+A place on the curve is a vector z (p + 1,): raveled parameters, then the hyper-parameter's value.
+`correct` takes a place near the curve to it by Newton's method within a plane, `look` gives what
+second derivatives say of a place, `judged` its verdict. `bottom` is where descent leads from where
+there is no curve.
 
 >>> import jax.numpy as jnp
 >>> curve = Curve(lambda v: Problem(loss=lambda x: x**3 / 3 - v * x), jnp.array(1.0), scale=1.0)
@@ -30,15 +32,20 @@ MakeProblem = Callable[[Any], Problem]
 CORRECTIONS = 8  # Newton steps back to the branch; where more are needed the step was too long
 SHORTER = 0.99  # a parameter that so much of it would have no effect is at the end of its own
 LEAST = 1e-100  # share of a parameter that is not zero but has the effect of zero
-UNSEEN = 1e-10  # relative change of an energy in which rows without effect, and the rounding of both places, are
+# relative change of an energy in which rows without effect, and the rounding of both places, are
+UNSEEN = 1e-10
 SADDLES = 20  # passed at most on the way down
 DRIVEN = 1e-8  # share of the drive in the flat directions that is more than rounding
 LED = 0.1  # share of the row in them with which it leads there: at a branch point, along the kernel
-MIXED = 1e5  # roundings of the Hessian below which an eigenvalue's vector is mixed with those of eigenvalues zero, by 1e-5
+# roundings of the Hessian below which an eigenvalue's vector is mixed with those of eigenvalues
+# zero, by 1e-5
+MIXED = 1e5
 
 
 class Curve(NamedTuple):
-    """What is followed; a place on it is a vector z (p + 1,): raveled parameters, then the value."""
+    """What is followed; a place on it is a vector z (p + 1,): raveled parameters, then the
+    value.
+    """
 
     make_problem: MakeProblem
     like: Params
@@ -52,9 +59,10 @@ class Curve(NamedTuple):
 class Seen(NamedTuple):
     """A place z and the branch there; gradient and drive (its derivative in the value) are (p,).
 
-    step: Newton's, with row . step = 0; reach: its largest change of a parameter, in sizes; tangent: with row . tangent = 1;
-    weights (p + 1,): of squares in arclength; eigenvalues: all that can vanish (the Schur complement's where the Hessian is
-    bordered), ascending; width: half their flat band; own: the others.
+    step: Newton's, with row . step = 0; reach: its largest change of a parameter, in sizes;
+    tangent: with row . tangent = 1; weights (p + 1,): of squares in arclength; eigenvalues: all
+    that can vanish (the Schur complement's where the Hessian is bordered), ascending; width: half
+    their flat band; own: the others.
     """
 
     z: Any
@@ -104,7 +112,9 @@ def correct(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
 
 
 def back(curve: Curve, base: Seen, z: np.ndarray, row: np.ndarray) -> Seen:
-    """`correct`, to a place where no more parameters are held at zero than at base. Raises Faded where there are, and Lost."""
+    """`correct`, to a place where no more parameters are held at zero than at base. Raises Faded
+    where there are, and Lost.
+    """
     seen = correct(curve, z, row)
     gone = np.append((seen.z == 0)[:-1] & (base.z != 0)[:-1], False)
     if gone.any():  # not those that just pass through zero
@@ -115,10 +125,12 @@ def back(curve: Curve, base: Seen, z: np.ndarray, row: np.ndarray) -> Seen:
 
 
 def without(curve: Curve, base: Seen, gone: np.ndarray) -> Seen | None:
-    """The branch as it goes on from base with some parameters at zero; None where they still have an effect.
+    """The branch as it goes on from base with some parameters at zero; None where they still have
+    an effect.
 
-    A row of the weight may shorten along a branch until its tails have no effect that float64 resolves: `settle` then sets it
-    to zero, a leap that no step is short enough for. The energy does not show it, or this is not the branch.
+    A row of the weight may shorten along a branch until its tails have no effect that float64
+    resolves: `settle` then sets it to zero, a leap that no step is short enough for. The energy
+    does not show it, or this is not the branch.
     """
     row = np.where(gone, 0.0, base.weights * base.tangent)
     z = look(curve, np.where(gone, SHORTER * base.z, base.z), row).z
@@ -132,7 +144,9 @@ def without(curve: Curve, base: Seen, gone: np.ndarray) -> Seen | None:
 
 
 def bottom(curve: Curve, value: float, params: Params) -> Params | None:
-    """Where descent leads at a fixed value, on from saddles and from falling rows at zero; None where to nothing stationary."""
+    """Where descent leads at a fixed value, on from saddles and from falling rows at zero; None
+    where to nothing stationary.
+    """
     problem, reached, level = curve.make_problem(value), None, np.inf
     for _ in range(SADDLES):
         refined = stationary.refine(problem, params)
@@ -159,8 +173,8 @@ class _Make:
 def built(make_problem: MakeProblem, value: float) -> tuple[Callable[..., Problem], Any, Any]:
     """(build, arrays, rates): build(**arrays) is the problem, rates are d arrays / d value.
 
-    Where problems have a recipe one compiled program serves all that are of one make and shape, whichever the
-    hyper-parameter.
+    Where problems have a recipe one compiled program serves all that are of one make and shape,
+    whichever the hyper-parameter.
     """
     made: list[Callable[..., Problem]] = []
 
@@ -184,12 +198,15 @@ def look(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
 def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Array) -> Seen:
     """Second derivatives at z, Newton's step and the tangent.
 
-    [H b; c d] (x, y) = (f, g) is solved by mixed block elimination (W. Govaerts, SIAM J. Numer. Anal. 28, 1991), which is
-    accurate where H is nearly singular and the bordered matrix is not. In H's flat directions only what b and c drive is
-    solved for.
+    [H b; c d] (x, y) = (f, g) is solved by mixed block elimination (W. Govaerts, SIAM J. Numer.
+    Anal. 28, 1991), which is accurate where H is nearly singular and the bordered matrix is not. In
+    H's flat directions only what b and c drive is solved for.
     """
     unravel = ravel_pytree(like)[1]
-    flatten = lambda tree: ravel_pytree(tree)[0]  # noqa: E731
+
+    def flatten(tree):
+        return ravel_pytree(tree)[0]
+
     problem = build(**arrays)
     params = second_order.settle(problem, unravel(z[:-1]))
     factor, solve, _ = second_order.methods(problem)
@@ -203,17 +220,23 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
     inverse = curvature.inverses(factors.eigenvalues, edge)[0]
     part = jnp.where(flat[None], jnp.stack([jnp.ones_like(inverse), factors.eigenvalues]), 0.0)
     inverses = jnp.stack([part[0], part[0], part[1], part[1], inverse, inverse, inverse])
-    safe = lambda x: jnp.where(x == 0, jnp.finfo(x.dtype).tiny, x)  # noqa: E731
+
+    def safe(x):
+        return jnp.where(x == 0, jnp.finfo(x.dtype).tiny, x)
 
     def driven(found):
-        """Unit vectors in the flat directions, along the parts of b and c there, and the inverse of H along them."""
+        """Unit vectors in the flat directions, along the parts of b and c there, and the inverse of
+        H along them.
+        """
 
         def unit(vector, part, curved, share):
             square = safe(vector @ part)
             value = curved / square
             inverse = 1.0 / jnp.where(jnp.abs(value) > least, value, jnp.copysign(least, value))
             is_driven = square > share**2 * (vector @ vector)
-            return jnp.where(is_driven, part / jnp.sqrt(jnp.abs(square)), 0.0), jnp.where(is_driven, inverse, 0.0)
+            return jnp.where(is_driven, part / jnp.sqrt(jnp.abs(square)), 0.0), jnp.where(
+                is_driven, inverse, 0.0
+            )
 
         first, along = unit(b, found[0], b @ found[2], DRIVEN)
         second, across = unit(c, found[1] - (first @ c) * first, c @ found[3], LED)
@@ -226,23 +249,33 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
         x = flatten(solve(params, factors, unravel(right), inverses[i]))
         return found.at[i].set(x + jnp.where(i < 4, 0.0, units.T @ (inverse * (units @ right))))
 
-    # The flat parts of b and c, and H times them; H^-1 b, H^-1 c and, with what they say, H^-1 of the rest.
-    found = jax.lax.fori_loop(jnp.where(jnp.any(flat), 0, 4), 7, stage, jnp.zeros((7, f.size), f.dtype))
+    # The flat parts of b and c, and H times them; H^-1 b, H^-1 c and, with what they say, H^-1 of
+    # the rest.
+    found = jax.lax.fori_loop(
+        jnp.where(jnp.any(flat), 0, 4), 7, stage, jnp.zeros((7, f.size), f.dtype)
+    )
     by_b, by_c, rest = found[4:]
     first, second = safe(d - by_c @ b), safe(d - c @ by_b)
     y = -(by_c @ f) / first
     more = (-d * y - c @ rest) / second
     share = 1 / first
     share = share + (1 - d * share + (c @ by_b) * share) / second
-    # Without sizes of its own a problem has the same for all parameters, so that no symmetry's direction is along the row.
+    # Without sizes of its own a problem has the same for all parameters, so that no symmetry's
+    # direction is along the row.
     extent = jnp.maximum(1.0, jnp.sqrt(jnp.mean(flatten(params) ** 2)))
-    sizes = jax.tree.map(lambda x: jnp.full_like(x, extent), params) if problem.size is None else problem.size(params)
+    sizes = (
+        jax.tree.map(lambda x: jnp.full_like(x, extent), params)
+        if problem.size is None
+        else problem.size(params)
+    )
     weights = jax.tree.map(lambda size: size**-2.0, sizes)
     shared = f.size
     if problem.structure is not None:
         parts = problem.structure.split(weights)
         n, shared = len(problem.structure.data), len(factors.shared)
-        weights = problem.structure.join(parts._replace(local=jax.tree.map(lambda x: x / n, parts.local)))
+        weights = problem.structure.join(
+            parts._replace(local=jax.tree.map(lambda x: x / n, parts.local))
+        )
     step = unravel(rest - more * by_b)
     return Seen(
         z=jnp.append(flatten(params), z[-1]),

@@ -1,8 +1,9 @@
 """How does any loss curve at a point: which way, how much, and in how many directions not at all?
 
-Everything here takes `loss, params` with params any pytree of p float64 numbers; eigenvalues ascend. Dense functions
-cost p Hessian-vector products and p^3 operations: to several thousand parameters. `extremes`, `descent` and `density` need
-products only; the Hessian is linearized once and the product applied often.
+Everything here takes `loss, params` with params any pytree of p float64 numbers; eigenvalues
+ascend. Dense functions cost p Hessian-vector products and p^3 operations: to several thousand
+parameters. `extremes`, `descent` and `density` need products only; the Hessian is linearized once
+and the product applied often.
 
 >>> import jax.numpy as jnp
 >>> print(*inertia(lambda w: w[0] ** 2 - w[1] ** 2 + w[2] ** 4, jnp.zeros(3)))
@@ -25,12 +26,14 @@ from vaesurface.problem import Params, Symmetry, require_float64
 
 Loss = Callable[[Params], Array]
 
-# An eigenvalue is flat when |lambda| <= FLAT p eps max|lambda|: the error of a symmetric eigensolver is a modest multiple
-# of eps ||H|| (Demmel, Applied Numerical Linear Algebra, 1997, section 5.2), that of summing p-term products p eps ||H||.
+# An eigenvalue is flat when |lambda| <= FLAT p eps max|lambda|: the error of a symmetric
+# eigensolver is a modest multiple of eps ||H|| (Demmel, Applied Numerical Linear Algebra, 1997,
+# section 5.2), that of summing p-term products p eps ||H||.
 FLAT = 16.0
 KEPT = 2**27  # numbers in a Lanczos basis: 1 GiB
 STAGES = 6  # runs of `descent` at most
-EXHAUSTED = 1e-10  # coupling to the next Lanczos vector, relative to the operator, below which that is noise
+# coupling to the next Lanczos vector, relative to the operator, below which that is noise
+EXHAUSTED = 1e-10
 LOWEST = 16  # Ritz vectors that `descent` looks at
 
 
@@ -45,8 +48,8 @@ class Inertia(NamedTuple):
 class Factors(NamedTuple):
     """A dense Hessian, taken apart.
 
-    gradient: like params; eigenvalues (p,) and vectors (p, p); width (p,): half-width of the flat band for each eigenvalue;
-    reliable: whether rounding leaves the count as it is.
+    gradient: like params; eigenvalues (p,) and vectors (p, p); width (p,): half-width of the flat
+    band for each eigenvalue; reliable: whether rounding leaves the count as it is.
     """
 
     gradient: Params
@@ -59,8 +62,8 @@ class Factors(NamedTuple):
 class Steps(NamedTuple):
     """Second-order model at a point. Steps are pytrees like the parameters.
 
-    newton solves H s = -g, without the flat directions; descent is the same with |eigenvalues|, so the loss falls along
-    it. inertia: of the eigenvalues that the steps know of.
+    newton solves H s = -g, without the flat directions; descent is the same with |eigenvalues|, so
+    the loss falls along it. inertia: of the eigenvalues that the steps know of.
     """
 
     gradient: Params
@@ -72,12 +75,14 @@ class Steps(NamedTuple):
 class Descent(NamedTuple):
     """What a matrix-free search for negative curvature found in p parameters.
 
-    eigenvalues and residuals (j,): Rayleigh quotients of orthonormal vectors, ascending, and ||H v - theta v||: within it
-    of theta lies an eigenvalue, and at least as many eigenvalues are negative as quotients. directions: the vectors, like
-    params with leading axis j. highest, highest_residual: the same at the upper end. width: half-width of the flat band. lower:
-    no eigenvalue lies below it with probability 1 - delta over the random starts (Kuczynski & Wozniakowski 1992, Theorem 4.2).
-    symmetries: dimension of the loss's continuous symmetry at this point, projected out. products: spent. settled: a
-    negative curvature was found, or `lower` is as close to zero as asked.
+    eigenvalues and residuals (j,): Rayleigh quotients of orthonormal vectors, ascending, and ||H v
+    - theta v||: within it of theta lies an eigenvalue, and at least as many eigenvalues are
+    negative as quotients. directions: the vectors, like params with leading axis j. highest,
+    highest_residual: the same at the upper end. width: half-width of the flat band. lower: no
+    eigenvalue lies below it with probability 1 - delta over the random starts (Kuczynski &
+    Wozniakowski 1992, Theorem 4.2). symmetries: dimension of the loss's continuous symmetry at this
+    point, projected out. products: spent. settled: a negative curvature was found, or `lower` is as
+    close to zero as asked.
     """
 
     eigenvalues: Array
@@ -94,7 +99,8 @@ class Descent(NamedTuple):
 
 
 class Density(NamedTuple):
-    """Distribution of a Hessian's eigenvalues, by Gauss quadrature from m random vectors: nodes and weights (m, s).
+    """Distribution of a Hessian's eigenvalues, by Gauss quadrature from m random vectors: nodes and
+    weights (m, s).
 
     A vector's weights add up to 1.
     """
@@ -105,15 +111,20 @@ class Density(NamedTuple):
     def mean(self, f: Callable[[Array], Array]) -> tuple[Array, Array]:
         """Mean of an elementwise f over all eigenvalues, and its standard error.
 
-        Without bias for polynomials of degree up to 2 s - 1, and close to it for what they approximate. A share of eigenvalues,
-        as `mean(lambda x: x < -width)`, is as uncertain, besides, as the weight of the nodes next to the ends of the interval:
-        keep these out of a null space, by a `width` such as `band` gives.
+        Without bias for polynomials of degree up to 2 s - 1, and close to it for what they
+        approximate. A share of eigenvalues, as `mean(lambda x: x < -width)`, is as uncertain,
+        besides, as the weight of the nodes next to the ends of the interval: keep these out of a
+        null space, by a `width` such as `band` gives.
         """
-        each = jnp.sum(self.weights * jnp.where(jnp.isnan(self.nodes), jnp.nan, f(self.nodes)), axis=1)
+        each = jnp.sum(
+            self.weights * jnp.where(jnp.isnan(self.nodes), jnp.nan, f(self.nodes)), axis=1
+        )
         return jnp.mean(each), jnp.std(each, ddof=1) / jnp.sqrt(1.0 * len(each))
 
     def at(self, x: ArrayLike, width: ArrayLike) -> Array:
-        """The density at x (j,), each node smeared by a Gaussian of that standard deviation; its integral is 1."""
+        """The density at x (j,), each node smeared by a Gaussian of that standard deviation; its
+        integral is 1.
+        """
         smeared = jax.scipy.stats.norm.pdf(jnp.asarray(x)[:, None], self.nodes.ravel()[None], width)
         return smeared @ self.weights.ravel() / len(self.weights)
 
@@ -128,8 +139,8 @@ def hvp(loss: Loss, params: Params, vector: Params) -> Params:
 def hessian(loss: Loss, params: Params, batch_size: int | None = None) -> Array:
     """Dense symmetric Hessian (p, p) in the order of `ravel_pytree`.
 
-    One linearization, applied to the columns of the identity: batch_size of them at a time, by default one on CPU, where
-    small products stay in cache, and 256 elsewhere.
+    One linearization, applied to the columns of the identity: batch_size of them at a time, by
+    default one on CPU, where small products stay in cache, and 256 elsewhere.
     """
     flat, _, product = _linearized(loss, params)
     if batch_size is None and jax.default_backend() != "cpu":
@@ -160,8 +171,8 @@ def spectrum(loss: Loss, params: Params) -> Array:
 def inertia(loss: Loss, params: Params) -> Inertia:
     """Numbers of negative, flat and positive eigenvalues of the dense Hessian.
 
-    From all eigenvalues, which cost less here than the two factorizations H ± width I that Sylvester's law asks for
-    (`scripts/bench`), and count at any other width too.
+    From all eigenvalues, which cost less here than the two factorizations H ± width I that
+    Sylvester's law asks for (`scripts/bench`), and count at any other width too.
     """
     eigenvalues = spectrum(loss, params)
     return count(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), eigenvalues.size))
@@ -178,7 +189,9 @@ def factor(loss: Loss, params: Params) -> Factors:
 
 
 def solve(params: Params, factors: Factors, right: Params, inverse: Array) -> Params:
-    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 / eigenvalues| goes downhill."""
+    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 /
+    eigenvalues| goes downhill.
+    """
     unravel = ravel_pytree(params)[1]
     return unravel(factors.vectors @ (inverse * (factors.vectors.T @ ravel_pytree(right)[0])))
 
@@ -196,11 +209,13 @@ def steps(loss: Loss, params: Params) -> Steps:
 
 
 def steps_from(factors: Any, solve: Callable[[Params, Array], Params]) -> Steps:
-    """Newton's step and descent, from what `factor` returned and a function (right, inverse) -> x that solves with it."""
+    """Newton's step and descent, from what `factor` returned and a function (right, inverse) -> x
+    that solves with it.
+    """
     both = jnp.stack(inverses(factors.eigenvalues, factors.width))
     right = jax.tree.map(jnp.negative, factors.gradient)
     solved = jax.vmap(lambda inverse: solve(right, inverse))(both)
-    newton, descent = (jax.tree.map(lambda x: x[i], solved) for i in (0, 1))  # noqa: B023
+    newton, descent = (jax.tree.map(lambda x: x[i], solved) for i in (0, 1))
     return Steps(factors.gradient, newton, descent, count(factors.eigenvalues, factors.width))
 
 
@@ -208,7 +223,9 @@ def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
     """1/lambda with 0 in the flat band, and 1/|lambda| with the band's width as a floor."""
     flat = jnp.abs(eigenvalues) <= width
     floor = jnp.maximum(width, jnp.finfo(eigenvalues.dtype).tiny)
-    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(jnp.abs(eigenvalues), floor)
+    return jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues)), 1.0 / jnp.maximum(
+        jnp.abs(eigenvalues), floor
+    )
 
 
 def unit(tree: Params) -> Params:
@@ -218,12 +235,16 @@ def unit(tree: Params) -> Params:
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> tuple[Array, Array, Params]:
-    """Both ends of the spectrum by Lanczos with full reorthogonalization, without forming the Hessian.
+def extremes(
+    loss: Loss, params: Params, key: Array, num_matvecs: int = 100
+) -> tuple[Array, Array, Params]:
+    """Both ends of the spectrum by Lanczos with full reorthogonalization, without forming the
+    Hessian.
 
-    Returns (eigenvalues (2,), bounds (2,), vectors with leading axis 2): the lowest and the highest Ritz pair, and for
-    each the residual ||H v - theta v||; an eigenvalue lies within it of theta. Whether a lower eigenvalue was missed, the
-    residual cannot say: ask `descent`. num_matvecs is cut to p.
+    Returns (eigenvalues (2,), bounds (2,), vectors with leading axis 2): the lowest and the highest
+    Ritz pair, and for each the residual ||H v - theta v||; an eigenvalue lies within it of theta.
+    Whether a lower eigenvalue was missed, the residual cannot say: ask `descent`. num_matvecs is
+    cut to p.
     """
     require_float64("extreme eigenvalues", params)
     flat, unravel, product = _linearized(loss, params)
@@ -234,15 +255,21 @@ def extremes(loss: Loss, params: Params, key: Array, num_matvecs: int = 100) -> 
 
 
 @partial(jax.jit, static_argnums=(0, 3, 4))
-def density(loss: Loss, params: Params, key: Array, num_matvecs: int = 64, num_vectors: int = 8) -> Density:
+def density(
+    loss: Loss, params: Params, key: Array, num_matvecs: int = 64, num_vectors: int = 8
+) -> Density:
     """How all eigenvalues are distributed, by products alone: stochastic Lanczos quadrature.
 
-    num_matvecs products (cut to p, and to what 1 GiB hold) for each of num_vectors >= 2 random vectors, with full
-    reorthogonalization (Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019 for networks).
+    num_matvecs products (cut to p, and to what 1 GiB hold) for each of num_vectors >= 2 random
+    vectors, with full reorthogonalization (Ubaru, Chen & Saad 2017; Ghorbani, Krishnan & Xiao 2019
+    for networks).
     """
     require_float64("a spectral density", params)
     if num_vectors < 2:
-        raise ValueError(f"expected num_vectors >= 2, got {num_vectors}; the error is told from their differences")
+        raise ValueError(
+            f"expected num_vectors >= 2, got {num_vectors}; the error is told from their "
+            f"differences"
+        )
     flat, _, product = _linearized(loss, params)
     size = max(1, min(num_matvecs, flat.size, KEPT // flat.size))
 
@@ -254,7 +281,9 @@ def density(loss: Loss, params: Params, key: Array, num_matvecs: int = 64, num_v
     return jax.lax.map(quadrature, jax.random.split(key, num_vectors))
 
 
-@partial(jax.jit, static_argnames=("loss", "symmetry", "num_matvecs", "budget", "resolution", "delta"))
+@partial(
+    jax.jit, static_argnames=("loss", "symmetry", "num_matvecs", "budget", "resolution", "delta")
+)
 def descent(
     loss: Loss,
     params: Params,
@@ -265,14 +294,16 @@ def descent(
     resolution: float = 1e-6,
     delta: float = 1e-3,
 ) -> Descent:
-    """Look for negative curvature by products alone, until found or excluded down to -resolution * ||H||.
+    """Look for negative curvature by products alone, until found or excluded down to -resolution *
+    ||H||.
 
-    Lanczos with full reorthogonalization, num_matvecs vectors at a time (by default 128, or as many as 1 GiB hold). Where
-    that shows nothing it is run again, from a new random start, on a Chebyshev polynomial of H that is at most 1 in size
-    between 0 and the largest eigenvalue and grows like cosh(2 degree sqrt(|lambda| / ||H||)) below 0: eigenvalues near zero
-    that plain Lanczos needs thousands of vectors to tell from a null space. The degree grows until the bound on what was
-    missed is as tight as asked, or `budget` products are spent. symmetry: directions along which the loss is known to be
-    constant are projected out.
+    Lanczos with full reorthogonalization, num_matvecs vectors at a time (by default 128, or as many
+    as 1 GiB hold). Where that shows nothing it is run again, from a new random start, on a
+    Chebyshev polynomial of H that is at most 1 in size between 0 and the largest eigenvalue and
+    grows like cosh(2 degree sqrt(|lambda| / ||H||)) below 0: eigenvalues near zero that plain
+    Lanczos needs thousands of vectors to tell from a null space. The degree grows until the bound
+    on what was missed is as tight as asked, or `budget` products are spent. symmetry: directions
+    along which the loss is known to be constant are projected out.
     """
     require_float64("a search for negative curvature", params)
     flat, unravel, product = _linearized(loss, params)
@@ -282,12 +313,16 @@ def descent(
     size = min(num_matvecs or max(LOWEST + 1, min(128, KEPT // p)), p)
     kept = min(LOWEST, size - 1)
     free = (p - symmetries).astype(flat.dtype)
-    # Each of at most STAGES runs may fail with a part of delta; the bound is on (end - Ritz value) / spread.
+    # Each of at most STAGES runs may fail with a part of delta; the bound is on (end - Ritz value)
+    # / spread.
     missed = (jnp.log(1.648 * jnp.sqrt(free) * STAGES / delta) / (2 * size - 1)) ** 2
-    # The degree at which the bound is as tight as asked; first two cheaper ones, for curvature that is easier to find.
+    # The degree at which the bound is as tight as asked; first two cheaper ones, for curvature that
+    # is easier to find.
     reach = jnp.arccosh((1 + missed) / jnp.maximum(1e-3, 1 - missed))
     enough = 2 * jnp.ceil(0.55 * reach / (2 * math.sqrt(resolution)) + 1)
-    degree_of = lambda i: jnp.where(i < 2, 8.0 * 4.0**i, enough * 4.0 ** (i - 2)).astype(int)  # noqa: E731
+
+    def degree_of(i):
+        return jnp.where(i < 2, 8.0 * 4.0**i, enough * 4.0 ** (i - 2)).astype(int)
 
     def stage(operator_, key):
         """Ritz values of an operator and vectors, both ascending, from a random start."""
@@ -298,9 +333,19 @@ def descent(
     values, residuals, ends = _quotients(operator, ends)
     highest, highest_residual, scale = values[-1], residuals[-1], jnp.max(jnp.abs(values))
     width = band(scale, p)
-    # Both ends of the spectrum may lie further out than those of the Krylov space, by this part of their distance.
-    lower = ritz[0] - jnp.where(missed < 0.5, missed / (1 - 2 * missed), jnp.inf) * (ritz[-1] - ritz[0])
-    first = (jnp.asarray(0), values[:kept], residuals[:kept], ends[:, :kept], lower, jnp.asarray(size + kept + 1))
+    # Both ends of the spectrum may lie further out than those of the Krylov space, by this part of
+    # their distance.
+    lower = ritz[0] - jnp.where(missed < 0.5, missed / (1 - 2 * missed), jnp.inf) * (
+        ritz[-1] - ritz[0]
+    )
+    first = (
+        jnp.asarray(0),
+        values[:kept],
+        residuals[:kept],
+        ends[:, :kept],
+        lower,
+        jnp.asarray(size + kept + 1),
+    )
     # The eigenvalue at the upper end is found to its residual; a little more keeps it inside.
     limit = jnp.maximum(highest + highest_residual, 1e-3 * scale) * 1.01
 
@@ -312,13 +357,18 @@ def descent(
     def sharpen(state):
         i, *best, lower, spent = state
         degree = degree_of(i)  # even, so that the polynomial is at least -1 everywhere
-        filtered = lambda v: _chebyshev(lambda u: u - (2 / limit) * operator(u), v, degree)  # noqa: E731
+
+        def filtered(v):
+            return _chebyshev(lambda u: u - (2 / limit) * operator(u), v, degree)
+
         ritz, vectors = stage(filtered, jax.random.fold_in(key, i + 1))
         values, residuals, ends = _quotients(operator, vectors[:, -kept:])
         top = jnp.where(missed < 1, (ritz[-1] + missed) / (1 - missed), jnp.inf)
         bound = -0.5 * limit * (jnp.cosh(jnp.arccosh(jnp.maximum(top, 1.0)) / degree) - 1)
         found = (values, residuals, ends)
-        best = jax.tree.map(lambda a, b: jnp.where(found[0][0] < best[0][0], a, b), found, tuple(best))
+        best = jax.tree.map(
+            lambda a, b: jnp.where(found[0][0] < best[0][0], a, b), found, tuple(best)
+        )
         return i + 1, *best, jnp.maximum(lower, bound), spent + size * degree + kept
 
     _, values, residuals, vectors, lower, spent = jax.lax.while_loop(undecided, sharpen, first)
@@ -340,9 +390,11 @@ def descent(
 
 @partial(jax.jit, static_argnums=(0, 2))
 def krylov_steps(loss: Loss, params: Params, num_matvecs: int = 64) -> Steps:
-    """Newton's step and descent within a Krylov space of the gradient (cut to what 1 GiB hold), without the Hessian.
+    """Newton's step and descent within a Krylov space of the gradient (cut to what 1 GiB hold),
+    without the Hessian.
 
-    The inertia counts num_matvecs Ritz values: at least as many eigenvalues are negative, and positive.
+    The inertia counts num_matvecs Ritz values: at least as many eigenvalues are negative, and
+    positive.
     """
     flat, unravel, product = _linearized(loss, params)
     gradient = jax.grad(lambda w: loss(unravel(w)))(flat)
@@ -367,18 +419,25 @@ def _linearized(loss: Loss, params: Params) -> tuple[Array, Callable, Callable]:
 def _ritz(product, start, size):
     """Ritz values (size,), ascending, and vectors (p, size) of a Krylov space."""
     result = decomp.tridiag_sym(size, reortho="full", custom_vjp=False)(product, start)
-    # Where the space is exhausted, as it is soon for a Hessian of small rank, what follows is the noise of a division by
-    # nothing. It is replaced by zero vectors, with a value from inside the spectrum.
+    # Where the space is exhausted, as it is soon for a Hessian of small rank, what follows is the
+    # noise of a division by nothing. It is replaced by zero vectors, with a value from inside the
+    # spectrum.
     small = result.J_small
-    coupled = jnp.abs(jnp.diagonal(small, 1)) > EXHAUSTED * jnp.max(jnp.abs(small), where=jnp.isfinite(small), initial=0.0)
+    coupled = jnp.abs(jnp.diagonal(small, 1)) > EXHAUSTED * jnp.max(
+        jnp.abs(small), where=jnp.isfinite(small), initial=0.0
+    )
     sound = jnp.append(True, jnp.cumprod(coupled) > 0)
-    small = jnp.where(sound[:, None] & sound[None], small, 0.0) + jnp.diag(jnp.where(sound, 0.0, small[0, 0]))
+    small = jnp.where(sound[:, None] & sound[None], small, 0.0) + jnp.diag(
+        jnp.where(sound, 0.0, small[0, 0])
+    )
     values, vectors = jnp.linalg.eigh(small)
     return values, jnp.where(sound[:, None], result.Q_tall, 0.0).T @ vectors
 
 
 def _quotients(product, vectors):
-    """Rayleigh-Ritz in the span of vectors (p, j): values ascending, residual norms, orthonormal vectors."""
+    """Rayleigh-Ritz in the span of vectors (p, j): values ascending, residual norms, orthonormal
+    vectors.
+    """
     basis = jnp.linalg.qr(vectors)[0]
     images = jax.lax.map(product, basis.T).T
     small = basis.T @ images
@@ -407,9 +466,16 @@ def _without(symmetry: Symmetry | None, params: Params) -> tuple[Callable[[Array
     if symmetry is None:
         return lambda v: v, jnp.asarray(0)
     zero = jnp.zeros(symmetry.size)
-    move = lambda t: ravel_pytree(symmetry.move(params, t))[0]  # noqa: E731
-    push = lambda t: jax.jvp(move, (zero,), (t,))[1]  # noqa: E731
-    pull = lambda v: jax.vjp(move, zero)[1](v)[0]  # noqa: E731
+
+    def move(t):
+        return ravel_pytree(symmetry.move(params, t))[0]
+
+    def push(t):
+        return jax.jvp(move, (zero,), (t,))[1]
+
+    def pull(v):
+        return jax.vjp(move, zero)[1](v)[0]
+
     gram = jax.lax.map(lambda t: pull(push(t)), jnp.eye(symmetry.size))
     values, vectors = jnp.linalg.eigh(gram)
     independent = values > symmetry.size * jnp.finfo(values.dtype).eps * values[-1]

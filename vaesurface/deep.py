@@ -1,12 +1,15 @@
-"""What is the energy of a VAE whose moments and decoder are networks? Exact in the KL part, by frozen noise in the other.
+"""What is the energy of a VAE whose moments and decoder are networks? Exact in the KL part, by
+frozen noise in the other.
 
-The expectation over the posterior is a weighted sum over nodes of the standard normal, the same for all data. So the energy is
-a function of the parameters alone, which can be taken apart like any other, and collapse is stationary to rounding:
-noise of each datum's own would correlate with the data there.
+The expectation over the posterior is a weighted sum over nodes of the standard normal, the same for
+all data. So the energy is a function of the parameters alone, which can be taken apart like any
+other, and collapse is stationary to rounding: noise of each datum's own would correlate with the
+data there.
 
 >>> from vaesurface import data
 >>> problem = mlp_vae(data.antipodal(d=2), latent=1, depth=1, width=8)
->>> print(f"{problem.loss(problem.collapsed()):.3f}")  # as for any VAE: 2 from the data, 0 from log gamma, 1 from the posterior
+# as for any VAE: 2 from the data, 0 from log gamma, 1 from the posterior
+>>> print(f"{problem.loss(problem.collapsed()):.3f}")
 3.000
 """
 
@@ -27,7 +30,9 @@ from vaesurface.problem import BATCH, STREAM, Autoencoder, Problem, Symmetry, co
 
 
 class NetworkParams(NamedTuple):
-    """Weights of the encoder and of the decoder, nested dicts; log_gamma () or None where gamma is fixed."""
+    """Weights of the encoder and of the decoder, nested dicts; log_gamma () or None where gamma is
+    fixed.
+    """
 
     encoder: networks.Weights
     decoder: networks.Weights
@@ -53,16 +58,19 @@ def antithetic(key: Array, latent: int, samples: int) -> Nodes:
 
 
 def gauss_hermite(latent: int, order: int) -> Nodes:
-    """Gauss and Hermite's nodes, order^latent of them: exact for polynomials of degree 2 order - 1 in each latent.
+    """Gauss and Hermite's nodes, order^latent of them: exact for polynomials of degree 2 order - 1
+    in each latent.
 
-    An odd order has a node at zero, where a decoder whose biases are zero, as at first, has its kinks: choose an even one.
-    Raises ValueError for an order below one.
+    An odd order has a node at zero, where a decoder whose biases are zero, as at first, has its
+    kinks: choose an even one. Raises ValueError for an order below one.
     """
     if order < 1:
         raise ValueError(f"expected order >= 1, got {order}; choose a larger one")
     nodes, weights = np.polynomial.hermite_e.hermegauss(order)
     grid = np.stack(np.meshgrid(*[nodes] * latent, indexing="ij"), axis=-1).reshape(-1, latent)
-    products = np.stack(np.meshgrid(*[weights / weights.sum()] * latent, indexing="ij"), axis=-1).reshape(-1, latent)
+    products = np.stack(
+        np.meshgrid(*[weights / weights.sum()] * latent, indexing="ij"), axis=-1
+    ).reshape(-1, latent)
     return Nodes(jnp.asarray(grid), jnp.asarray(products.prod(axis=1)))
 
 
@@ -76,11 +84,13 @@ def network_vae(
 ) -> Problem:
     """VAE of these networks (eq. 4); parameters are `NetworkParams`, in X's dtype.
 
-    X (n, d); nodes: 32 antithetic ones from a fixed key by default; gamma > 0 fixes the decoder variance (None: it is
-    learned); beta > 0 weighs the KL part. X, nodes, gamma and beta may be traced. `init(key, scale=1.0)` is He's start with the
-    last layers times scale, the decoder's bias at the data's mean, gamma at the mean squared deviation: at scale 0, collapse.
-    `collapsed(key, dead=False)` has such hidden layers, or with dead=True a decoder of which no unit fires: a
-    plateau. Raises ValueError for data `data.check` refuses, or of another number of features, and values out of range.
+    X (n, d); nodes: 32 antithetic ones from a fixed key by default; gamma > 0 fixes the decoder
+    variance (None: it is learned); beta > 0 weighs the KL part. X, nodes, gamma and beta may be
+    traced. `init(key, scale=1.0)` is He's start with the last layers times scale, the decoder's
+    bias at the data's mean, gamma at the mean squared deviation: at scale 0, collapse.
+    `collapsed(key, dead=False)` has such hidden layers, or with dead=True a decoder of which no
+    unit fires: a plateau. Raises ValueError for data `data.check` refuses, or of another number of
+    features, and values out of range.
     """
     if not isinstance(X, jax.core.Tracer):
         data.check(X)
@@ -88,14 +98,23 @@ def network_vae(
     Z = Z if jnp.issubdtype(Z.dtype, jnp.floating) else Z.astype(float)
     d = Z.shape[1]
     if d != architecture.features:
-        raise ValueError(f"expected {architecture.features} features (the architecture's), got {d}; make it for these data")
+        raise ValueError(
+            f"expected {architecture.features} features (the architecture's), got {d}; make it "
+            f"for these data"
+        )
     if nodes is None:
         nodes = antithetic(jax.random.key(0), architecture.latent, 32)
     nodes = Nodes(*(jnp.asarray(a, Z.dtype) for a in nodes))
     if nodes.noise.shape != (len(nodes.weights), architecture.latent):
-        raise ValueError(f"expected nodes (s, {architecture.latent}), got {nodes.noise.shape}; make them for these latents")
+        raise ValueError(
+            f"expected nodes (s, {architecture.latent}), got {nodes.noise.shape}; make them for "
+            f"these latents"
+        )
     for name, value in (("gamma", gamma), ("beta", beta)):
-        if not (value is None or isinstance(value, jax.core.Tracer)) and not 0 < float(np.asarray(value)) < np.inf:
+        if (
+            not (value is None or isinstance(value, jax.core.Tracer))
+            and not 0 < float(np.asarray(value)) < np.inf
+        ):
             raise ValueError(f"expected {name} > 0, got {value}; choose another value")
     beta = jnp.asarray(beta, Z.dtype)
     gamma = None if gamma is None else jnp.asarray(gamma, Z.dtype)
@@ -118,7 +137,9 @@ def network_vae(
         def datum(x: Array) -> Array:
             mean, log_std = moments(params, x)
             error = squared_error(params, mean, log_std, x)
-            return error * jnp.exp(-log_gamma(params)) + beta * jnp.sum(losses.divergence(mean, log_std))
+            return error * jnp.exp(-log_gamma(params)) + beta * jnp.sum(
+                losses.divergence(mean, log_std)
+            )
 
         return _mean_over(datum, Z, len(nodes.weights) * architecture.units) + d * log_gamma(params)
 
@@ -140,9 +161,15 @@ def network_vae(
 
     def autoencoder(params: NetworkParams) -> Autoencoder:
         mean, log_std = architecture.encode(params.encoder, Z)
-        decode = lambda z: architecture.decode(params.decoder, z)  # noqa: E731
-        # Its expected error is unknown: that of the nodes is no guide to other posteriors, which can be fitted to them.
-        return Autoencoder(Z, mean, log_std, decode, jnp.exp(log_gamma(params)), gamma is None, beta)
+
+        def decode(z):
+            return architecture.decode(params.decoder, z)
+
+        # Its expected error is unknown: that of the nodes is no guide to other posteriors, which
+        # can be fitted to them.
+        return Autoencoder(
+            Z, mean, log_std, decode, jnp.exp(log_gamma(params)), gamma is None, beta
+        )
 
     def restrict(params: NetworkParams, keep: Array) -> NetworkParams:
         encoder, decoder = architecture.restrict(params.encoder, params.decoder, jnp.asarray(keep))
@@ -150,7 +177,9 @@ def network_vae(
 
     def deterministic() -> Problem:
         def error(params: NetworkParams) -> Array:
-            reconstruct = lambda x: architecture.decode(params.decoder, moments(params, x)[0])  # noqa: E731
+            def reconstruct(x):
+                return architecture.decode(params.decoder, moments(params, x)[0])
+
             return _mean_over(lambda x: jnp.mean((x - reconstruct(x)) ** 2), Z, architecture.units)
 
         return Problem(error, init)
@@ -168,7 +197,9 @@ def network_vae(
         init,
         collapsed,
         information=information,
-        symmetry=None if architecture.symmetry is None else Symmetry(architecture.symmetry.size, move),
+        symmetry=None
+        if architecture.symmetry is None
+        else Symmetry(architecture.symmetry.size, move),
         autoencoder=autoencoder,
         restrict=restrict,
         deterministic=deterministic,
@@ -207,7 +238,9 @@ def conv_vae(
     beta: ArrayLike = 1.0,
 ) -> Problem:
     """`network_vae` of `architecture.conv`."""
-    made = networks.conv(shape, latent, convs=convs, scales=scales, channels=channels, growth=growth)
+    made = networks.conv(
+        shape, latent, convs=convs, scales=scales, channels=channels, growth=growth
+    )
     return network_vae(X, made, nodes=nodes, gamma=gamma, beta=beta)
 
 
@@ -226,23 +259,35 @@ def resnet_vae(
     beta: ArrayLike = 1.0,
 ) -> Problem:
     """`network_vae` of `architecture.resnet`."""
-    made = networks.resnet(shape, latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth)
+    made = networks.resnet(
+        shape, latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth
+    )
     return network_vae(X, made, nodes=nodes, gamma=gamma, beta=beta)
 
 
-def sampled(problem: Problem, params: NetworkParams, key: Array, samples: int = 1, batch: int | None = None) -> Array:
-    """What training sees of a network VAE's energy: noise drawn anew for each datum, a part of the data.
+def sampled(
+    problem: Problem, params: NetworkParams, key: Array, samples: int = 1, batch: int | None = None
+) -> Array:
+    """What training sees of a network VAE's energy: noise drawn anew for each datum, a part of the
+    data.
 
-    An unbiased draw of the energy, of which `problem.loss(params)` is the value by fixed nodes. samples: latents
-    drawn per datum; batch: data drawn without replacement (None: all). Raises ValueError for numbers out of range.
+    An unbiased draw of the energy, of which `problem.loss(params)` is the value by fixed nodes.
+    samples: latents drawn per datum; batch: data drawn without replacement (None: all). Raises
+    ValueError for numbers out of range.
     """
     recipe = recipe_of(problem)
     if recipe is None or not isinstance(recipe[0], _Make):
-        raise ValueError("expected a network VAE's problem with its recipe, got another; make it with deep.network_vae")
+        raise ValueError(
+            "expected a network VAE's problem with its recipe, got another; make it with "
+            "deep.network_vae"
+        )
     arrays = recipe[1]
     X, gamma, beta = (arrays[name] for name in ("X", "gamma", "beta"))
     if samples < 1 or not 1 <= (len(X) if batch is None else batch) <= len(X):
-        raise ValueError(f"expected samples >= 1 and a batch of 1 to {len(X)} data, got {samples} and {batch}; change either")
+        raise ValueError(
+            f"expected samples >= 1 and a batch of 1 to {len(X)} data, got {samples} and "
+            f"{batch}; change either"
+        )
     which, noise = jax.random.split(key)
     x = X if batch is None else X[jax.random.choice(which, len(X), (batch,), replace=False)]
     log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
@@ -250,9 +295,17 @@ def sampled(problem: Problem, params: NetworkParams, key: Array, samples: int = 
 
 
 def estimate(
-    architecture: Architecture, params: NetworkParams, x: Array, key: Array, samples: int, log_gamma: Array, beta: ArrayLike
+    architecture: Architecture,
+    params: NetworkParams,
+    x: Array,
+    key: Array,
+    samples: int,
+    log_gamma: Array,
+    beta: ArrayLike,
 ) -> Array:
-    """The mean energy of data x (b, d), of latents drawn `samples` times per datum (Kingma & Welling 2014)."""
+    """The mean energy of data x (b, d), of latents drawn `samples` times per datum (Kingma &
+    Welling 2014).
+    """
     mean, log_std = architecture.encode(params.encoder, x)
     noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
     y = architecture.decode(params.decoder, mean[None] + jnp.exp(log_std)[None] * noise)
@@ -274,7 +327,8 @@ def _loss(problem: Any, params: NetworkParams) -> Array:
 
 
 def _mean_over(term: Callable[[Array], Array], X: Array, each: int) -> Array:
-    """Mean of term(x) over the rows of X, in batches where `each` numbers a row are too many together.
+    """Mean of term(x) over the rows of X, in batches where `each` numbers a row are too many
+    together.
 
     A derivative computes batches anew rather than remember them.
     """

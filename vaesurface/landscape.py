@@ -1,9 +1,10 @@
 """What does a loss look like along a line or over a plane through parameter space?
 
-Coordinates are Euclidean distances in parameter space, so equal steps on the two axes of a plane are equal steps there.
-A plane is laid through three points, or through one along two directions: random ones, eigenvectors of the Hessian, or those
-in which a run moved most. Directions are a pytree like the parameters, with a leading axis of 2. Besides the energy a slice
-carries the values of any functions of the parameters, such as `gamma`, `active` and `lowest_eigenvalue`.
+Coordinates are Euclidean distances in parameter space, so equal steps on the two axes of a plane
+are equal steps there. A plane is laid through three points, or through one along two directions:
+random ones, eigenvectors of the Hessian, or those in which a run moved most. Directions are a
+pytree like the parameters, with a leading axis of 2. Besides the energy a slice carries the values
+of any functions of the parameters, such as `gamma`, `active` and `lowest_eigenvalue`.
 
 >>> import jax.numpy as jnp
 >>> line = segment(lambda w: jnp.sum(w**2), jnp.array([0.0, 0.0]), jnp.array([3.0, 4.0]), num=3, margin=0.0)
@@ -25,13 +26,17 @@ from vaesurface.problem import Params, Problem, Structure
 Loss = Callable[[Params], Array]
 Values = Mapping[str, Callable[[Params], Array]]
 
-PARALLEL = 1e-10  # sine of the angle between two directions below which rounding decides on the plane
-INFORMED = 0.02  # twice nats per datum: the hundredth of a nat of Burda, Grosse and Salakhutdinov's active units (ICLR 2016)
+PARALLEL = (
+    1e-10  # sine of the angle between two directions below which rounding decides on the plane
+)
+# twice nats per datum: the hundredth of a nat of Burda, Grosse and Salakhutdinov's active units
+# (ICLR 2016)
+INFORMED = 0.02
 
 
 class Segment(NamedTuple):
-    """Energies (m,) at signed distances (m,) from the first end; length: distance of the second end; values: more functions
-    of the parameters there, name -> (m,).
+    """Energies (m,) at signed distances (m,) from the first end; length: distance of the second
+    end; values: more functions of the parameters there, name -> (m,).
     """
 
     distance: Array
@@ -41,10 +46,12 @@ class Segment(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """Energies (my, mx) at x (mx,) and y (my,); origin (p,) and orthonormal basis (2, p) in the order of `ravel_pytree`.
+    """Energies (my, mx) at x (mx,) and y (my,); origin (p,) and orthonormal basis (2, p) in the
+    order of `ravel_pytree`.
 
-    points (j, 2): coordinates of the points it was laid through, the first at (0, 0): three, of which the second is at
-    (x, 0), or the center alone. values: more functions of the parameters there, name -> (my, mx).
+    points (j, 2): coordinates of the points it was laid through, the first at (0, 0): three, of
+    which the second is at (x, 0), or the center alone. values: more functions of the parameters
+    there, name -> (my, mx).
     """
 
     x: Array
@@ -57,13 +64,22 @@ class Plane(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """Directions (leading axis 2) in which a run moved most; explained (2,): shares of its squared distances from its end."""
+    """Directions (leading axis 2) in which a run moved most; explained (2,): shares of its squared
+    distances from its end.
+    """
 
     directions: Params
     explained: Array
 
 
-def segment(loss: Loss, a: Params, b: Params, num: int = 201, margin: float = 0.2, values: Values | None = None) -> Segment:
+def segment(
+    loss: Loss,
+    a: Params,
+    b: Params,
+    num: int = 201,
+    margin: float = 0.2,
+    values: Values | None = None,
+) -> Segment:
     """Loss on the straight line from a to b, prolonged on both sides by margin times its length."""
     start, unravel = ravel_pytree(a)
     step = ravel_pytree(b)[0] - start
@@ -74,15 +90,25 @@ def segment(loss: Loss, a: Params, b: Params, num: int = 201, margin: float = 0.
 
 
 def plane(
-    loss: Loss, a: Params, b: Params, c: Params, num: int = 61, margin: float = 0.2, values: Values | None = None
+    loss: Loss,
+    a: Params,
+    b: Params,
+    c: Params,
+    num: int = 61,
+    margin: float = 0.2,
+    values: Values | None = None,
 ) -> Plane:
-    """Loss on a grid of num x num points over the plane through three points, with a margin around them.
+    """Loss on a grid of num x num points over the plane through three points, with a margin around
+    them.
 
-    Raises ValueError where the points lie on one line, to rounding (outside `jit`; inside, the basis is NaN).
+    Raises ValueError where the points lie on one line, to rounding (outside `jit`; inside, the
+    basis is NaN).
     """
     origin = ravel_pytree(a)[0]
     sides = jnp.stack([ravel_pytree(w)[0] - origin for w in (b, c)])
-    basis = _orthonormal(sides, "three points that span a plane, got three on a line; choose another third point")
+    basis = _orthonormal(
+        sides, "three points that span a plane, got three on a line; choose another third point"
+    )
     points = jnp.concatenate([jnp.zeros((1, 2), origin.dtype), sides @ basis.T])
     low, high = points.min(axis=0), points.max(axis=0)
     pad = margin * jnp.max(high - low)
@@ -99,13 +125,17 @@ def plane_along(
     num: int = 61,
     values: Values | None = None,
 ) -> Plane:
-    """Loss on a grid of num x num points over the plane through center along two directions, orthonormalized in their order.
+    """Loss on a grid of num x num points over the plane through center along two directions,
+    orthonormalized in their order.
 
-    x and y: lowest and highest coordinate, distances from center along the first direction and across it. Raises ValueError
-    for parallel directions, to rounding (outside `jit`; inside, the basis is NaN).
+    x and y: lowest and highest coordinate, distances from center along the first direction and
+    across it. Raises ValueError for parallel directions, to rounding (outside `jit`; inside, the
+    basis is NaN).
     """
     flat = jax.vmap(lambda direction: ravel_pytree(direction)[0])(directions)
-    basis = _orthonormal(flat, "two directions that span a plane, got parallel or zero ones; choose others")
+    basis = _orthonormal(
+        flat, "two directions that span a plane, got parallel or zero ones; choose others"
+    )
     points = jnp.zeros((1, 2), flat.dtype)
     return _grid(loss, values, center, basis, jnp.linspace(*x, num), jnp.linspace(*y, num), points)
 
@@ -119,37 +149,49 @@ def project(plane: Plane, params: Params) -> tuple[Array, Array]:
 
 @jax.jit
 def random_directions(params: Params, key: Array) -> Params:
-    """Two Gaussian directions with every filter as long as that of params (Li et al., NeurIPS 2018, section 4).
+    """Two Gaussian directions with every filter as long as that of params (Li et al., NeurIPS 2018,
+    section 4).
 
-    A filter is a slice along the leading axis of a leaf of two or more dimensions, and any other leaf as a whole. A filter of
-    params that is zero stays zero in the directions.
+    A filter is a slice along the leading axis of a leaf of two or more dimensions, and any other
+    leaf as a whole. A filter of params that is zero stays zero in the directions.
     """
     flat, unravel = ravel_pytree(params)
     drawn = jax.vmap(unravel)(jax.random.normal(key, (2, flat.size), flat.dtype))
 
     def scaled(leaf, directions):
         axes = tuple(range(2 if leaf.ndim >= 2 else 1, leaf.ndim + 1))
-        length = lambda x: jnp.sqrt(jnp.sum(x**2, axis=axes, keepdims=True))  # noqa: E731
+
+        def length(x):
+            return jnp.sqrt(jnp.sum(x**2, axis=axes, keepdims=True))
+
         return directions * length(leaf[None]) / length(directions)
 
     return jax.tree.map(scaled, params, drawn)
 
 
 def hessian_directions(
-    loss: Loss, params: Params, which: tuple[int, int] = (0, -1), key: Array | None = None, dense: int = 4096
+    loss: Loss,
+    params: Params,
+    which: tuple[int, int] = (0, -1),
+    key: Array | None = None,
+    dense: int = 4096,
 ) -> tuple[Array, Params]:
     """Two eigenvalues (2,) of the Hessian, counted from the lowest, and their unit eigenvectors.
 
-    From the dense Hessian up to `dense` parameters; beyond, the two ends by Lanczos (`curvature.extremes`, from a start drawn
-    with key). Raises ValueError where others than (0, -1) are asked for there.
+    From the dense Hessian up to `dense` parameters; beyond, the two ends by Lanczos
+    (`curvature.extremes`, from a start drawn with key). Raises ValueError where others than (0, -1)
+    are asked for there.
     """
     flat, unravel = ravel_pytree(params)
     if flat.size > dense:
         if which != (0, -1):
             raise ValueError(
-                f"expected which = (0, -1) beyond {dense} parameters, got {which}; ask for the ends or raise dense"
+                f"expected which = (0, -1) beyond {dense} parameters, got {which}; ask for the "
+                f"ends or raise dense"
             )
-        values, _, directions = curvature.extremes(loss, params, jax.random.key(0) if key is None else key)
+        values, _, directions = curvature.extremes(
+            loss, params, jax.random.key(0) if key is None else key
+        )
         return values, directions
     factors = curvature.factor(loss, params)
     chosen = jnp.array(which)
@@ -157,14 +199,18 @@ def hessian_directions(
 
 
 def principal_directions(path: Params) -> Principal:
-    """The two directions in which a run moved most, seen from its end: of all planes through it, theirs is nearest to the run.
+    """The two directions in which a run moved most, seen from its end: of all planes through it,
+    theirs is nearest to the run.
 
-    path: like an `optimize.Run`'s, parameters with a leading axis of time. (Li et al., NeurIPS 2018, section 7, center on the
-    mean; a plane that shows the end has to go through it.) Raises ValueError for fewer than three points in time.
+    path: like an `optimize.Run`'s, parameters with a leading axis of time. (Li et al., NeurIPS
+    2018, section 7, center on the mean; a plane that shows the end has to go through it.) Raises
+    ValueError for fewer than three points in time.
     """
     flat = jax.vmap(lambda params: ravel_pytree(params)[0])(path)
     if len(flat) < 3:
-        raise ValueError(f"expected a path of at least 3 points, got {len(flat)}; record more of the run")
+        raise ValueError(
+            f"expected a path of at least 3 points, got {len(flat)}; record more of the run"
+        )
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], path))[1]
     _, singular, directions = jnp.linalg.svd(flat - flat[-1:], full_matrices=False)
     return Principal(jax.vmap(unravel)(directions[:2]), (singular**2 / jnp.sum(singular**2))[:2])
@@ -173,26 +219,32 @@ def principal_directions(path: Params) -> Principal:
 def gamma(params: Any) -> Array:
     """Decoder variance where it is learned. Raises ValueError where it is not."""
     if params.log_gamma is None:
-        raise ValueError("expected a learned gamma, got a fixed one, the same everywhere; slice another value")
+        raise ValueError(
+            "expected a learned gamma, got a fixed one, the same everywhere; slice another value"
+        )
     return jnp.exp(params.log_gamma)
 
 
 def active(problem: Problem, threshold: float = INFORMED) -> Callable[[Params], Array]:
-    """Number of latents that carry more than a threshold of KL divergence, twice nats per datum, as a function of params.
+    """Number of latents that carry more than a threshold of KL divergence, twice nats per datum, as
+    a function of params.
 
-    Off the stationary points every latent carries a little: hence a threshold far above that of `StationaryPoint.active`.
-    Raises ValueError for a problem without `information`.
+    Off the stationary points every latent carries a little: hence a threshold far above that of
+    `StationaryPoint.active`. Raises ValueError for a problem without `information`.
     """
     information = problem.information
     if information is None:
-        raise ValueError("expected a problem with information, got one without; give it or slice another value")
+        raise ValueError(
+            "expected a problem with information, got one without; give it or slice another value"
+        )
     return lambda params: jnp.sum(information(params) > threshold)
 
 
 def lowest_eigenvalue(problem: Problem) -> Callable[[Params], Array]:
     """Smallest eigenvalue of the Hessian over all parameters, to rounding, as a function of params.
 
-    From the per-datum structure where there is one, at a cost linear in n; else from the dense Hessian.
+    From the per-datum structure where there is one, at a cost linear in n; else from the dense
+    Hessian.
     """
     structure = problem.structure
     if structure is None:
@@ -204,11 +256,21 @@ def _sample(loss: Loss, values: Values | None, params: Params) -> tuple[Array, d
     return loss(params), {name: value(params) for name, value in (values or {}).items()}
 
 
-def _grid(loss: Loss, values: Values | None, center: Params, basis: Array, x: Array, y: Array, points: Array) -> Plane:
+def _grid(
+    loss: Loss,
+    values: Values | None,
+    center: Params,
+    basis: Array,
+    x: Array,
+    y: Array,
+    points: Array,
+) -> Plane:
     origin, unravel = ravel_pytree(center)
 
     def row(v):
-        return jax.lax.map(lambda u: _sample(loss, values, unravel(origin + u * basis[0] + v * basis[1])), x)
+        return jax.lax.map(
+            lambda u: _sample(loss, values, unravel(origin + u * basis[0] + v * basis[1])), x
+        )
 
     energy, others = jax.lax.map(row, y)
     return Plane(x, y, energy, origin, basis, points, others)
@@ -218,7 +280,9 @@ def _orthonormal(directions: Array, expected: str) -> Array:
     """Directions (2, p) orthonormalized, the first one keeping its own."""
     first = directions[0] / jnp.linalg.norm(directions[0])
     rest = directions[1] - jnp.dot(directions[1], first) * first
-    rest = rest - jnp.dot(rest, first) * first  # once more, for the digits lost between nearly parallel ones
+    rest = (
+        rest - jnp.dot(rest, first) * first
+    )  # once more, for the digits lost between nearly parallel ones
     sine = jnp.linalg.norm(rest) / jnp.linalg.norm(directions[1])
     if not isinstance(sine, jax.core.Tracer) and not sine > PARALLEL:
         raise ValueError(f"expected {expected}")
@@ -226,11 +290,13 @@ def _orthonormal(directions: Array, expected: str) -> Array:
 
 
 def _lowest(structure: Structure, params: Params) -> Array:
-    """Newton's method on the lowest eigenvalue of S(t) = A - t - B (D - t)^-1 B^T, which is zero where t is that of H.
+    """Newton's method on the lowest eigenvalue of S(t) = A - t - B (D - t)^-1 B^T, which is zero
+    where t is that of H.
 
-    It is concave and decreasing in t below the lowest eigenvalue of D, so that steps from above the root fall to it
-    monotonically. With u the eigenvector, t less value over slope is the Rayleigh quotient of H for (u, -(D - t)^-1 B^T u),
-    which is `bordered.downhill` of the loss less t/2 |params|^2: every iterate is an upper bound on its own.
+    It is concave and decreasing in t below the lowest eigenvalue of D, so that steps from above the
+    root fall to it monotonically. With u the eigenvector, t less value over slope is the Rayleigh
+    quotient of H for (u, -(D - t)^-1 B^T u), which is `bordered.downhill` of the loss less t/2
+    |params|^2: every iterate is an upper bound on its own.
     """
     n, p = len(structure.data), ravel_pytree(params)[0].size
 
@@ -243,20 +309,33 @@ def _lowest(structure: Structure, params: Params) -> Array:
         step = bordered.downhill(shifted, params, factors)
         image = curvature.hvp(structure.loss, params, step)
         quotient = jnp.dot(ravel_pytree(step)[0], ravel_pytree(image)[0])
-        # The first turn, at t = 0, only looks for a start: below D's eigenvalues, above that of H or within rounding of it.
-        return turn + 1, now, jnp.where(turn == 0, jnp.minimum(edge, quotient), jnp.minimum(now, quotient))
+        # The first turn, at t = 0, only looks for a start: below D's eigenvalues, above that of H
+        # or within rounding of it.
+        return (
+            turn + 1,
+            now,
+            jnp.where(turn == 0, jnp.minimum(edge, quotient), jnp.minimum(now, quotient)),
+        )
 
-    # Next to D's lowest eigenvalue S has a pole, from where a step doubles the distance: 50 lead from rounding to any size.
-    unfinished = lambda state: (state[0] < 2) | ((state[2] < state[1]) & (state[0] < 60))  # noqa: E731
+    # Next to D's lowest eigenvalue S has a pole, from where a step doubles the distance: 50 lead
+    # from rounding to any size.
+    def unfinished(state):
+        return (state[0] < 2) | ((state[2] < state[1]) & (state[0] < 60))
+
     start = 0, jnp.zeros((), structure.data.dtype), jnp.zeros((), structure.data.dtype)
     return jax.lax.while_loop(unfinished, lower, start)[2]
 
 
 def _shifted(structure: Structure, shift: Array) -> Structure:
     """The same loss less shift/2 |params|^2: shift is taken off every eigenvalue of its Hessian."""
-    square = lambda tree: 0.5 * shift * jnp.sum(ravel_pytree(tree)[0] ** 2)  # noqa: E731
+
+    def square(tree):
+        return 0.5 * shift * jnp.sum(ravel_pytree(tree)[0] ** 2)
+
     n = len(structure.data)
     return structure._replace(
         term=lambda row, shared, local, x: structure.term(row, shared, local, x) - square(row),
-        penalty=lambda shared, local: structure.penalty(shared, local) - square(shared) - n * square(local),
+        penalty=lambda shared, local: (
+            structure.penalty(shared, local) - square(shared) - n * square(local)
+        ),
     )

@@ -1,8 +1,9 @@
 """What are the mean and the variance of an activation of a Gaussian variable?
 
-For u ~ N(m, v) each function returns `Moments(mean, variance)` of f(u), elementwise over arrays of one shape: exact for
-the soft threshold, the identity and the ReLU, by quadrature for any smooth f. All are finite at v = 0 and
-differentiable to every order there, which is where a collapsed decoder sits.
+For u ~ N(m, v) each function returns `Moments(mean, variance)` of f(u), elementwise over arrays of
+one shape: exact for the soft threshold, the identity and the ReLU, by quadrature for any smooth f.
+All are finite at v = 0 and differentiable to every order there, which is where a collapsed decoder
+sits.
 
 >>> import jax.numpy as jnp
 >>> mean, variance = soft_threshold(jnp.array(0.3), jnp.array(0.0), 0.1)
@@ -20,8 +21,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-# (a + 4)^3 h2(a) / phi(a) as a polynomial in t = (a - 4) / (a + 4), a >= 0, highest power first; relative error below
-# 3e-15. Printed and checked by scripts/tail_coefficients.
+# (a + 4)^3 h2(a) / phi(a) as a polynomial in t = (a - 4) / (a + 4), a >= 0, highest power first;
+# relative error below 3e-15. Printed and checked by scripts/tail_coefficients.
 _TAIL = (
     4.190598372474979e-08,
     2.3607572483624864e-07,
@@ -62,7 +63,8 @@ class Moments(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """Integrals of the upper tail of a standard Gaussian beyond a >= 0, each accurate relative to itself.
+    """Integrals of the upper tail of a standard Gaussian beyond a >= 0, each accurate relative to
+    itself.
 
     probability: Q(a);  first: h1(a) = E(z - a)_+;  second: h2(a) = E(z - a)_+^2.
     """
@@ -73,7 +75,9 @@ class Tail(NamedTuple):
 
 
 def tail(a: Array) -> Tail:
-    """Tail integrals at a >= 0. The second is fitted; the others follow from it without cancellation."""
+    """Tail integrals at a >= 0. The second is fitted; the others follow from it without
+    cancellation.
+    """
     t = (a - 4.0) / (a + 4.0)
     fitted = jnp.zeros_like(t)
     for coefficient in _TAIL:
@@ -81,7 +85,9 @@ def tail(a: Array) -> Tail:
     density = jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
     second = fitted / (a + 4.0) ** 3
     inverse = 1.0 / (1.0 + a * a)
-    return Tail(density * (second + a) * inverse, density * (1.0 - a * second) * inverse, density * second)
+    return Tail(
+        density * (second + a) * inverse, density * (1.0 - a * second) * inverse, density * second
+    )
 
 
 def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
@@ -94,7 +100,9 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
 
 @jax.custom_jvp
 def _above(u: Array, v: Array) -> tuple[Array, Array, Array]:
-    """For x = u + sqrt(v) z: E x_+, E x_+^2 - (u_+)^2, and P(x > 0), which is one half at u = v = 0."""
+    """For x = u + sqrt(v) z: E x_+, E x_+^2 - (u_+)^2, and P(x > 0), which is one half at u = v =
+    0.
+    """
     a, s = _standardized(u, v)
     beyond = tail(a)
     second = v * beyond.second
@@ -136,10 +144,11 @@ def relu(m: Array, v: Array) -> Moments:
 
 
 def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
-    """Moments of pi(u) = sign(u) max(|u| - alpha, 0), alpha >= 0 (eq. 5 of Dai, Wang & Wipf, ICML 2020).
+    """Moments of pi(u) = sign(u) max(|u| - alpha, 0), alpha >= 0 (eq. 5 of Dai, Wang & Wipf, ICML
+    2020).
 
-    m, v, alpha broadcast. E pi is accurate relative to E |pi| and the variance relative to E pi^2, also far in the tails;
-    alpha = 0 gives the identity's values and derivatives.
+    m, v, alpha broadcast. E pi is accurate relative to E |pi| and the variance relative to E pi^2,
+    also far in the tails; alpha = 0 gives the identity's values and derivatives.
     """
     m, v, alpha = jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype))
     return Moments(*_threshold(m, v, alpha))
@@ -149,7 +158,8 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
 def _threshold(m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
     up, down = m - alpha, -m - alpha  # how far the mean lies beyond +alpha and beyond -alpha
     (mean_up, square_up, _), (mean_down, square_down, _) = _above(up, v), _above(down, v)
-    # With c = pi(m) and E pi = c + e, the two squares c^2 cancel by hand: the variance keeps its digits where |m| >> v.
+    # With c = pi(m) and E pi = c + e, the two squares c^2 cancel by hand: the variance keeps its
+    # digits where |m| >> v.
     center = jnp.maximum(up, 0.0) - jnp.maximum(down, 0.0)
     mean = mean_up - mean_down
     return mean, square_up + square_down - (mean - center) * (mean + center)
@@ -164,15 +174,20 @@ def _(primals, tangents):
     mass, skew, absolute = mass_up + mass_down, mass_up - mass_down, mean_up + mean_down
     mean, variance = _threshold(m, v, alpha)
     d_mean = mass * dm + 0.5 * jump * dv - skew * dalpha
-    d_variance = 2.0 * mean * (1.0 - mass) * dm + (mass - mean * jump) * dv - 2.0 * (absolute - mean * skew) * dalpha
+    d_variance = (
+        2.0 * mean * (1.0 - mass) * dm
+        + (mass - mean * jump) * dv
+        - 2.0 * (absolute - mean * skew) * dalpha
+    )
     return (mean, variance), (d_mean, d_variance)
 
 
 def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array, Array], Moments]:
-    """Moments of a smooth scalar function f by Gauss-Hermite quadrature with `order` nodes: a function of (m, v).
+    """Moments of a smooth scalar function f by Gauss-Hermite quadrature with `order` nodes: a
+    function of (m, v).
 
-    Derivatives are those of the expectation (d/dm E f = E f', d/dv E f = E f''/2), so they hold at v = 0 too; f must be
-    as often differentiable as derivatives are asked for.
+    Derivatives are those of the expectation (d/dm E f = E f', d/dv E f = E f''/2), so they hold at
+    v = 0 too; f must be as often differentiable as derivatives are asked for.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(order)
     weights = weights / weights.sum()
@@ -200,7 +215,9 @@ def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array,
         mean = expectation(lambda u, center: f(u))(m, v, m)
         # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
         center = jax.lax.stop_gradient(mean)
-        variance = expectation(lambda u, center: (f(u) - center) ** 2)(m, v, center) - (mean - center) ** 2
+        variance = (
+            expectation(lambda u, center: (f(u) - center) ** 2)(m, v, center) - (mean - center) ** 2
+        )
         return Moments(mean, variance)
 
     return moments

@@ -1,7 +1,9 @@
-"""How does any problem's loss curve at a point, by whatever way is exact and cheapest, and how far is a step?
+"""How does any problem's loss curve at a point, by whatever way is exact and cheapest, and how far
+is a step?
 
-The per-datum structure where there is one, the dense Hessian up to `DENSE` parameters, products beyond; lengths of steps in
-units of the parameters' natural sizes; arithmetic with pytrees like the parameters.
+The per-datum structure where there is one, the dense Hessian up to `DENSE` parameters, products
+beyond; lengths of steps in units of the parameters' natural sizes; arithmetic with pytrees like the
+parameters.
 
 >>> import jax.numpy as jnp
 >>> bowl = Problem(loss=lambda w: jnp.sum((w - 3.0) ** 2))
@@ -22,7 +24,9 @@ from vaesurface import bordered, curvature
 from vaesurface.curvature import Steps
 from vaesurface.problem import Params, Problem
 
-DENSE = 4096  # parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its eigenvalues
+# parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its
+# eigenvalues
+DENSE = 4096
 
 
 def settle(problem: Problem, params: Params) -> Params:
@@ -30,7 +34,9 @@ def settle(problem: Problem, params: Params) -> Params:
     return params if problem.settle is None else problem.settle(params)
 
 
-def nearness(problem: Problem, params: Params, gradient: Params, newton: Params) -> tuple[Array, Array]:
+def nearness(
+    problem: Problem, params: Params, gradient: Params, newton: Params
+) -> tuple[Array, Array]:
     """Largest gradient times size, and largest Newton step over size, of a parameter."""
     scaled = jax.tree.map(lambda g, s: g * s, gradient, size(problem, params))
     return jnp.max(jnp.abs(ravel_pytree(scaled)[0])), reach(problem, params, newton)
@@ -40,7 +46,9 @@ def methods(problem: Problem) -> Any:
     """How to take the Hessian apart, solve with it, and find its most negative curvature."""
     if problem.structure is None:
         return partial(curvature.factor, problem.loss), curvature.solve, curvature.downhill
-    return tuple(partial(f, problem.structure) for f in (bordered.factor, bordered.solve, bordered.downhill))
+    return tuple(
+        partial(f, problem.structure) for f in (bordered.factor, bordered.solve, bordered.downhill)
+    )
 
 
 def steps(problem: Problem, params: Params) -> Steps:

@@ -1,7 +1,8 @@
 """Which stationary point does a run end in, of what kind is it, and how do we know?
 
-`refine` takes a point to a stationary point nearby, `analyze` judges it, `find` does both after an optimizer's run, and
-`distinct` tells points apart. All but `distinct` run under `vmap` and `jit`: verdicts are integers until read as words.
+`refine` takes a point to a stationary point nearby, `analyze` judges it, `find` does both after an
+optimizer's run, and `distinct` tells points apart. All but `distinct` run under `vmap` and `jit`:
+verdicts are integers until read as words.
 
 >>> from vaesurface import data, vae
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
@@ -32,10 +33,12 @@ __all__ = ["Kind", "Refinement", "StationaryPoint", "analyze", "find", "refine"]
 
 GRADIENT = 1e-10  # gradient norm `refine` aims at: some hundred roundings of an energy of order one
 POLISHED = 1e-8  # Newton step at which `refine` is content before rounding stops it
-# Fraction by which no eigenvalue may change over the Newton step to the stationary point. Towards a degenerate point they
-# shrink: by a half where the loss is cubic, by 5/9 where it is quartic.
+# Fraction by which no eigenvalue may change over the Newton step to the stationary point. Towards a
+# degenerate point they shrink: by a half where the loss is cubic, by 5/9 where it is quartic.
 FIRM = 0.25
-ACTIVE = 1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
+ACTIVE = (
+    1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
+)
 MOVES = 4  # along flat directions: two of them, there and back
 
 
@@ -56,15 +59,21 @@ class _Curvature(NamedTuple):
 
 
 def analyze(
-    problem: Problem, params: Params, key: Array | None = None, dense: int = DENSE, directions: int = 12
+    problem: Problem,
+    params: Params,
+    key: Array | None = None,
+    dense: int = DENSE,
+    directions: int = 12,
 ) -> StationaryPoint:
-    """Judge a point: exact inertia, what theory adds to it, and a look along flat directions that nothing explains.
+    """Judge a point: exact inertia, what theory adds to it, and a look along flat directions that
+    nothing explains.
 
-    The count of eigenvalues is exact through the per-datum structure where there is one, and from the dense Hessian up to
-    `dense` parameters. Beyond, products alone tell what can be told: a direction of negative curvature, or a bound on
-    what was missed; its random starts come from key. directions: how many flat directions to probe, 0 for none.
-    Raises RuntimeError without float64. A flat direction along which nothing is known makes a point DEGENERATE, never a
-    minimum, and so does a loss without theory that does not follow its quadratic model: one with a kink there.
+    The count of eigenvalues is exact through the per-datum structure where there is one, and from
+    the dense Hessian up to `dense` parameters. Beyond, products alone tell what can be told: a
+    direction of negative curvature, or a bound on what was missed; its random starts come from key.
+    directions: how many flat directions to probe, 0 for none. Raises RuntimeError without float64.
+    A flat direction along which nothing is known makes a point DEGENERATE, never a minimum, and so
+    does a loss without theory that does not follow its quadratic model: one with a kink there.
     """
     require_float64("analysis", params)
     judge = partial(compiled, _analyze, problem, params, key, dense=dense)
@@ -80,7 +89,9 @@ def analyze(
     return judge(directions=directions) if point.kind == Kind.DEGENERATE and not kinked else point
 
 
-def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, directions: int) -> StationaryPoint:
+def _analyze(
+    problem: Problem, params: Params, key: Array | None, dense: int, directions: int
+) -> StationaryPoint:
     params = second_order.settle(problem, params)
     if problem.structure is None and ravel_pytree(params)[0].size > dense:
         second = _searched(problem, params, jax.random.key(0) if key is None else key)
@@ -88,8 +99,15 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
         second = _counted(problem, params, directions)
     known = second.theory
     loss, grad_norm = problem.loss(params), second_order.norm(second.gradient)
-    scaled_grad, newton_step = second_order.nearness(problem, params, second.gradient, second.newton)
-    stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED) & (newton_step <= NEAR) & jnp.isfinite(loss)
+    scaled_grad, newton_step = second_order.nearness(
+        problem, params, second.gradient, second.newton
+    )
+    stationary = (
+        (grad_norm <= STATIONARY)
+        & (scaled_grad <= SCALED)
+        & (newton_step <= NEAR)
+        & jnp.isfinite(loss)
+    )
     if known is not None:
         stationary &= ~known.runaway
 
@@ -112,17 +130,27 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
     kind = jnp.where(lower, Kind.SADDLE, kind)
     kind = jnp.where(stationary, kind, Kind.NOT_STATIONARY)
     optimal = jnp.asarray(False)
-    descent = second_order.where((negative > 0) & ~kinked, second.descent, jax.tree.map(jnp.zeros_like, params))
+    descent = second_order.where(
+        (negative > 0) & ~kinked, second.descent, jax.tree.map(jnp.zeros_like, params)
+    )
     if bent is not None:
         descent = second_order.where(bent.falls, bent.displacement, descent)
         bent = bent._replace(displacement=None)
     if second.probe is not None:
-        descent = second_order.where((negative == 0) & second.probe.falls & ~kinked, second.probe.displacement, descent)
+        descent = second_order.where(
+            (negative == 0) & second.probe.falls & ~kinked, second.probe.displacement, descent
+        )
     if known is not None:
         tolerance = 1e-9 * jnp.maximum(1.0, jnp.abs(known.minimum))
-        optimal = (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & (jnp.abs(loss - known.minimum) <= tolerance)
+        optimal = (
+            (kind == Kind.MINIMUM)
+            & jnp.isfinite(known.minimum)
+            & (jnp.abs(loss - known.minimum) <= tolerance)
+        )
         if known.descent is not None:
-            descent = second_order.where((negative == 0) & (known.falling > 0), known.descent, descent)
+            descent = second_order.where(
+                (negative == 0) & (known.falling > 0), known.descent, descent
+            )
         known = known._replace(descent=None)
     return StationaryPoint(
         params=params,
@@ -148,17 +176,24 @@ def _analyze(problem: Problem, params: Params, key: Array | None, dense: int, di
 
 def _known(problem: Problem, params: Params, newton: Params) -> Theory | None:
     """What theory says of a point that is a Newton step away from the stationary one."""
-    return None if problem.theory is None else problem.theory(params, second_order.reach(problem, params, newton))
+    return (
+        None
+        if problem.theory is None
+        else problem.theory(params, second_order.reach(problem, params, newton))
+    )
 
 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
     factor, solve, downhill = second_order.methods(problem)
     symmetries = curvature.symmetries(problem.symmetry, params)
-    is_flat = lambda factors: jnp.abs(factors.eigenvalues) <= factors.width  # noqa: E731
 
-    # Here, and where the Newton step leads: the count stands if the eigenvalues are the same there. That step leaves flat
-    # directions out; beside some that nothing explains, negative eigenvalues must stand moves along those as well.
+    def is_flat(factors):
+        return jnp.abs(factors.eigenvalues) <= factors.width
+
+    # Here, and where the Newton step leads: the count stands if the eigenvalues are the same there.
+    # That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
+    # must stand moves along those as well.
     def open_(state):
         i, here, *_ = state
         if problem.theory is not None:
@@ -171,11 +206,19 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         there = factor(second_order.add(params, step, 1.0))
         here = second_order.where(i == 0, there, here)
         change = jnp.abs(there.eigenvalues - here.eigenvalues)
-        changes = [jnp.where(now, jnp.maximum(old, change), old) for now, old in zip((i == 1, i > 1), changes, strict=True)]
-        right, inverse = second_order.scale(here.gradient, -1.0), curvature.inverses(here.eigenvalues, here.width)[0]
+        changes = [
+            jnp.where(now, jnp.maximum(old, change), old)
+            for now, old in zip((i == 1, i > 1), changes, strict=True)
+        ]
+        right, inverse = (
+            second_order.scale(here.gradient, -1.0),
+            curvature.inverses(here.eigenvalues, here.width)[0],
+        )
         if problem.theory is None:  # after the Newton step some flat direction, there and back
             flattened, unravel = ravel_pytree(second_order.size(problem, params))
-            irregular = unravel(flattened * jnp.cos(jnp.arange(flattened.size) ** 2.0 + (i - 1) // 2))
+            irregular = unravel(
+                flattened * jnp.cos(jnp.arange(flattened.size) ** 2.0 + (i - 1) // 2)
+            )
             right = second_order.where(i == 0, right, irregular)
             inverse = jnp.where(i == 0, inverse, is_flat(here))
         step = solve(params, here, right, inverse)
@@ -206,8 +249,12 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         band = jnp.max(jnp.where(soft | loose, jnp.abs(here.eigenvalues), here.width))
 
         def explore():
-            back = lambda gradient: solve(params, here, gradient, inverse)  # noqa: E731
-            return probe(problem.loss, params, back, second_order.size(problem, params), band, directions)
+            def back(gradient):
+                return solve(params, here, gradient, inverse)
+
+            return probe(
+                problem.loss, params, back, second_order.size(problem, params), band, directions
+            )
 
         blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(explore))
         falling = False if known is None else known.falling > 0
@@ -229,19 +276,24 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
 
 
 def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
-    """From Hessian-vector products: at least as many eigenvalues are negative, and positive, as are counted."""
+    """From Hessian-vector products: at least as many eigenvalues are negative, and positive, as are
+    counted.
+    """
     taken = curvature.krylov_steps(problem.loss, params)
     ends = params, second_order.add(params, taken.newton, 1.0)
     p = ravel_pytree(params)[0].size
 
-    # A minimum is looked for where the Newton step leads, too: the bound stands if it is the same there.
+    # A minimum is looked for where the Newton step leads, too: the bound stands if it is the same
+    # there.
     def open_(state):
         i, (here, _) = state
         return (i == 0) | ((i == 1) & (here.lower > here.width))
 
     def look(state):
         i, (here, _) = state
-        there = curvature.descent(problem.loss, second_order.where(i == 0, *ends), key, problem.symmetry)
+        there = curvature.descent(
+            problem.loss, second_order.where(i == 0, *ends), key, problem.symmetry
+        )
         return i + 1, (second_order.where(i == 0, there, here), there)
 
     blank = jax.eval_shape(lambda: curvature.descent(problem.loss, params, key, problem.symmetry))
@@ -251,8 +303,12 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
     bounded &= jnp.abs(there.lower - found.lower) <= FIRM * found.lower
 
     # Only directions along which the loss bends as much where the Newton step leads count.
-    bend = lambda v: second_order.dot(v, curvature.hvp(problem.loss, ends[1], v))  # noqa: E731
-    firm = jnp.abs(jax.lax.map(bend, found.directions) - found.eigenvalues) <= FIRM * jnp.abs(found.eigenvalues)
+    def bend(v):
+        return second_order.dot(v, curvature.hvp(problem.loss, ends[1], v))
+
+    firm = jnp.abs(jax.lax.map(bend, found.directions) - found.eigenvalues) <= FIRM * jnp.abs(
+        found.eigenvalues
+    )
 
     def at_least(width):
         negative = jnp.sum(firm & (found.eigenvalues < -width))
@@ -283,7 +339,8 @@ class _State(NamedTuple):
     loss: Array
     norm: Array  # of the gradient
     second: Steps  # at params; meaningful from the first trial on
-    trial: Array  # -1 settles the start, 0 tries the Newton step, j >= 1 the descent step halved j - 1 times
+    # -1 settles the start, 0 tries the Newton step, j >= 1 the descent step halved j - 1 times
+    trial: Array
     peak: Array  # highest energy met
     steps: Array
     stuck: Array  # no trial is left, or none is needed
@@ -296,10 +353,11 @@ LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 
-    A start from which Newton's method contracts (every step halves the gradient norm) ends where that leads: a start close
-    to a saddle in that saddle. Otherwise steps of descent (|eigenvalues|, backtracking over segments without a rise), which
-    do not leave the start's basin, lead to where no eigenvalue is negative, and Newton's method on from there. A step that
-    does neither is not taken. What has no effect on the energy is set to exactly zero.
+    A start from which Newton's method contracts (every step halves the gradient norm) ends where
+    that leads: a start close to a saddle in that saddle. Otherwise steps of descent (|eigenvalues|,
+    backtracking over segments without a rise), which do not leave the start's basin, lead to where
+    no eigenvalue is negative, and Newton's method on from there. A step that does neither is not
+    taken. What has no effect on the energy is set to exactly zero.
     """
     require_float64("refinement", params)
     return compiled(_refine, problem, params, max_steps=max_steps)
@@ -307,13 +365,18 @@ def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement
 
 def _refine(problem: Problem, params: Params, max_steps: int) -> Refinement:
     def attempt(state):
-        # One trial step per turn, and one place for each evaluation: the program compiles in a third of the time.
+        # One trial step per turn, and one place for each evaluation: the program compiles in a
+        # third of the time.
         fresh = state.trial == 0
-        second = jax.lax.cond(fresh, lambda: second_order.steps(problem, state.params), lambda: state.second)
+        second = jax.lax.cond(
+            fresh, lambda: second_order.steps(problem, state.params), lambda: state.second
+        )
         last = state.trial == LAST_TRIAL
         newton = fresh | last
         start = state.trial < 0
-        reach = second_order.reach(problem, state.params, second_order.where(newton, second.newton, second.descent))
+        reach = second_order.reach(
+            problem, state.params, second_order.where(newton, second.newton, second.descent)
+        )
         there = state.norm <= GRADIENT
         done = fresh & there & (reach <= POLISHED)
         t = jnp.where(newton, 1.0, 0.5 ** (state.trial - 1.0) / jnp.maximum(1.0, reach))
@@ -321,38 +384,62 @@ def _refine(problem: Problem, params: Params, max_steps: int) -> Refinement:
         step = second_order.where(newton, second.newton, second.descent)
 
         fractions = t * jnp.array([0.25, 0.5, 0.75, 1.0])
-        heights = jax.lax.map(lambda f: problem.loss(second_order.add(state.params, step, f)), fractions)
+        heights = jax.lax.map(
+            lambda f: problem.loss(second_order.add(state.params, step, f)), fractions
+        )
         heights = jnp.where(jnp.isfinite(heights), heights, jnp.inf)
         moved = second_order.settle(problem, second_order.add(state.params, step, t))
         norm = second_order.norm(jax.grad(problem.loss)(moved))
 
-        # Where the energy is down to its rounding, any Newton step that lowers the gradient is progress.
+        # Where the energy is down to its rounding, any Newton step that lowers the gradient is
+        # progress.
         contracts = (reach <= 1.0) & (norm <= jnp.where(last, 0.99, 0.5) * state.norm)
         contracts &= ~state.descended | (second.inertia.negative == 0) | last
         slack = 4 * jnp.finfo(state.loss.dtype).eps * jnp.abs(state.loss)
-        falls = heights[-1] <= state.loss + 1e-4 * t * second_order.dot(second.gradient, second.descent)
+        falls = heights[-1] <= state.loss + 1e-4 * t * second_order.dot(
+            second.gradient, second.descent
+        )
         falls &= jnp.max(heights) <= state.loss + slack
-        good = start | (jnp.where(newton, contracts, falls) & jnp.isfinite(norm) & jnp.isfinite(heights[-1]))
+        good = start | (
+            jnp.where(newton, contracts, falls) & jnp.isfinite(norm) & jnp.isfinite(heights[-1])
+        )
         peak = jnp.maximum(state.peak, jnp.max(heights))
-        taken = state._replace(params=moved, loss=heights[-1], norm=norm, peak=peak, trial=jnp.asarray(0))
-        taken = taken._replace(steps=state.steps + ~start, descended=state.descended | ~(newton | start))
+        taken = state._replace(
+            params=moved, loss=heights[-1], norm=norm, peak=peak, trial=jnp.asarray(0)
+        )
+        taken = taken._replace(
+            steps=state.steps + ~start, descended=state.descended | ~(newton | start)
+        )
         refused = state._replace(second=second, trial=state.trial + 1, stuck=last | there)
-        return second_order.where(done, state._replace(second=second, stuck=done), second_order.where(good, taken, refused))
+        return second_order.where(
+            done,
+            state._replace(second=second, stuck=done),
+            second_order.where(good, taken, refused),
+        )
 
     def unfinished(state):
         return ~state.stuck & (state.steps < max_steps)
 
     loss = problem.loss(params)
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(lambda: second_order.steps(problem, params)))
+    blank = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype),
+        jax.eval_shape(lambda: second_order.steps(problem, params)),
+    )
     infinite = jnp.full_like(loss, jnp.inf)
     zero = jnp.asarray(0)
-    state = _State(params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0)
+    state = _State(
+        params, loss, infinite, blank, zero - 1, loss, zero, ~jnp.isfinite(loss), zero > 0
+    )
     state = jax.lax.while_loop(unfinished, attempt, state)
     rise = state.peak - loss
     rise = jnp.where(rise > 1e-12 * jnp.maximum(1.0, jnp.abs(loss)), rise, 0.0)
     moved = second_order.norm(jax.tree.map(jnp.subtract, state.params, params))
-    scaled_grad, newton_step = second_order.nearness(problem, state.params, state.second.gradient, state.second.newton)
-    converged = state.stuck & (state.norm <= GRADIENT) & (scaled_grad <= SCALED) & (newton_step <= NEAR)
+    scaled_grad, newton_step = second_order.nearness(
+        problem, state.params, state.second.gradient, state.second.newton
+    )
+    converged = (
+        state.stuck & (state.norm <= GRADIENT) & (scaled_grad <= SCALED) & (newton_step <= NEAR)
+    )
     return Refinement(state.params, converged, state.norm, state.steps, moved, rise)
 
 
@@ -365,19 +452,29 @@ def find(
 ) -> StationaryPoint:
     """Random start, optimizer's run (Adam by default), refinement, verdict.
 
-    escapes: how often to go on where a run has ended at a saddle: a step down along its most negative curvature, the optimizer
-    again, refinement again. 0 answers for the optimizer as it is. Flat directions that nothing explains are not
-    probed, and the direction of descent is not kept: `analyze` does both. Raises ValueError for a problem without `init`.
+    escapes: how often to go on where a run has ended at a saddle: a step down along its most
+    negative curvature, the optimizer again, refinement again. 0 answers for the optimizer as it is.
+    Flat directions that nothing explains are not probed, and the direction of descent is not kept:
+    `analyze` does both. Raises ValueError for a problem without `init`.
     """
     if problem.init is None:
-        raise ValueError("expected a problem with init, got one without; start from parameters with refine and analyze")
-    return compiled(_find, problem, key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes)
+        raise ValueError(
+            "expected a problem with init, got one without; start from parameters with refine "
+            "and analyze"
+        )
+    return compiled(
+        _find, problem, key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes
+    )
 
 
-def _find(problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int) -> StationaryPoint:
+def _find(
+    problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int
+) -> StationaryPoint:
     def run(start):
         refined = refine(problem, optimizer(problem.loss, start).params)
-        return analyze(problem, refined.params, directions=0)._replace(refinement=refined._replace(params=None))
+        return analyze(problem, refined.params, directions=0)._replace(
+            refinement=refined._replace(params=None)
+        )
 
     def escape(state):
         point, tries = state
@@ -385,13 +482,20 @@ def _find(problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimi
 
     point = run(problem.init(key, scale))
     if escapes:
-        on_saddle = lambda state: (state[0].kind == Kind.SADDLE) & (state[1] < escapes)  # noqa: E731
+
+        def on_saddle(state):
+            return (state[0].kind == Kind.SADDLE) & (state[1] < escapes)
+
         point, _ = jax.lax.while_loop(on_saddle, escape, (point, 0))
     return point._replace(descent=None)
 
 
 def downhill(problem: Problem, params: Params, direction: Params) -> Params:
-    """A point below a saddle: the lowest along its direction of descent, both ways, of distances that halve."""
+    """A point below a saddle: the lowest along its direction of descent, both ways, of distances
+    that halve.
+    """
     distances = jnp.concatenate([s * 0.5 ** jnp.arange(20.0) for s in (1.0, -1.0)])
     values = jax.lax.map(lambda t: problem.loss(second_order.add(params, direction, t)), distances)
-    return second_order.add(params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))])
+    return second_order.add(
+        params, direction, distances[jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf))]
+    )

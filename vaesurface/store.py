@@ -1,8 +1,8 @@
 """How do the results of a sweep outlive their process, and get names that other tools understand?
 
-A store is a directory: `store.json` says what the sweep is, `chunks/` holds one immutable file per computed
-chunk. Cells are known by the values of their axes, not by position, so sweeps over different grids add up.
-`open` and `dataset` are the only bridge to the labelled world (xarray).
+A store is a directory: `store.json` says what the sweep is, `chunks/` holds one immutable file per
+computed chunk. Cells are known by the values of their axes, not by position, so sweeps over
+different grids add up. `open` and `dataset` are the only bridge to the labelled world (xarray).
 
 >>> labelled = dataset({"energy": np.array([[3.0, 4.0], [1.0, 2.0]])}, alpha=[0.5, 0.1], seed=[1, 2])
 >>> labelled.energy.sel(alpha=0.1).values, labelled.energy.dims
@@ -48,17 +48,21 @@ DIMENSIONS = {  # trailing dimensions of the leaves that every threshold VAE's p
 
 
 class Store(NamedTuple):
-    """A directory of results, made by `create`. Any number of processes may read and write it at once."""
+    """A directory of results, made by `create`. Any number of processes may read and write it at
+    once.
+    """
 
     path: Path
 
 
 def create(path: str | os.PathLike, X: Any = None, **config: Any) -> Store:
-    """Open a store, or make one. X: the data, known by digest; config: all else that the results depend on.
+    """Open a store, or make one. X: the data, known by digest; config: all else that the results
+    depend on.
 
-    Raises ValueError where config holds anything but strings, finite numbers, booleans and None, where path
-    is something else, and where its store has another config, data or dtype; then nothing is written. Other
-    versions of the software, or another device, are noted in store.json and no reason to refuse.
+    Raises ValueError where config holds anything but strings, finite numbers, booleans and None,
+    where path is something else, and where its store has another config, data or dtype; then
+    nothing is written. Other versions of the software, or another device, are noted in store.json
+    and no reason to refuse.
     """
     path = Path(path).expanduser()
     config = {k: v.item() if isinstance(v, np.generic) else v for k, v in config.items()}
@@ -79,7 +83,13 @@ def create(path: str | os.PathLike, X: Any = None, **config: Any) -> Store:
             raise _complaint("a store or an empty directory", got, "name another one")
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        record: dict[str, Any] = {"format": FORMAT, **here, "software": [], "axes": None, "leaves": None}
+        record: dict[str, Any] = {
+            "format": FORMAT,
+            **here,
+            "software": [],
+            "axes": None,
+            "leaves": None,
+        }
         if (path / "store.json").exists():
             record = _record(path)
             _require_same(path, record, here)
@@ -95,10 +105,12 @@ def recall(
     shapes: Any,
     results: list[np.ndarray],
 ) -> tuple[np.ndarray, Callable[[np.ndarray], None]]:
-    """What `sweep.grid` asks of a store: fills in the results that it holds, one array per leaf of shapes.
+    """What `sweep.grid` asks of a store: fills in the results that it holds, one array per leaf of
+    shapes.
 
-    Returns which cells are missing, and a function that adds some of them, by index, as one chunk. Raises
-    ValueError where the store is of another sweep, where names clash, and for damaged files, naming them.
+    Returns which cells are missing, and a function that adds some of them, by index, as one chunk.
+    Raises ValueError where the store is of another sweep, where names clash, and for damaged files,
+    naming them.
     """
     path = (store if isinstance(store, Store) else create(store)).path
     leaves = _layout(shapes, axes)
@@ -120,7 +132,10 @@ def recall(
         named[name][row >= 0] = value[row[row >= 0]]
 
     def keep(rows: np.ndarray) -> None:
-        _append(path, *({name: column[rows] for name, column in part.items()} for part in (cells, named)))
+        _append(
+            path,
+            *({name: column[rows] for name, column in part.items()} for part in (cells, named)),
+        )
 
     return np.flatnonzero(row < 0), keep
 
@@ -128,25 +143,33 @@ def recall(
 def open(path: str | os.PathLike) -> Any:
     """All that a store holds, as one `xarray.Dataset`.
 
-    Dimensions are the sweep's axes, ascending (keys as hexadecimal strings), then a leaf's own. `computed`
-    says which cells are there; elsewhere floats are NaN, whole numbers 0, booleans False. `label` has the
-    verdicts in words where the results are stationary points. attrs: provenance, config as JSON. Raises
-    ValueError where there is no store, or one without results, or a damaged one.
+    Dimensions are the sweep's axes, ascending (keys as hexadecimal strings), then a leaf's own.
+    `computed` says which cells are there; elsewhere floats are NaN, whole numbers 0, booleans
+    False. `label` has the verdicts in words where the results are stationary points. attrs:
+    provenance, config as JSON. Raises ValueError where there is no store, or one without results,
+    or a damaged one.
     """
     path = Path(path).expanduser()
     if not (path / "store.json").exists():
         raise _complaint("a store", f"{path} without store.json", "name the directory of a sweep")
     record, (cells, leaves) = _record(path), _load(path)
     if not cells:
-        raise _complaint("a store with results", f"{path} without", "let the sweep finish its first chunk")
+        raise _complaint(
+            "a store with results", f"{path} without", "let the sweep finish its first chunk"
+        )
     runs = record["software"]
     attrs = {name: ", ".join(dict.fromkeys(run[name] for run in runs)) for name in runs[0]}
-    attrs |= {"config": json.dumps(record["config"]), "data": record["data"] or "", "dtype": record["dtype"]}
+    attrs |= {
+        "config": json.dumps(record["config"]),
+        "data": record["data"] or "",
+        "dtype": record["dtype"],
+    }
     return _labelled(cells, leaves, attrs)
 
 
 def dataset(points: Any, **axes: Any) -> Any:
-    """The same `xarray.Dataset` from what `sweep.grid` returned; axes: as given to it, in the same order.
+    """The same `xarray.Dataset` from what `sweep.grid` returned; axes: as given to it, in the same
+    order.
 
     Raises ValueError where they do not fit.
     """
@@ -155,22 +178,29 @@ def dataset(points: Any, **axes: Any) -> Any:
     leaves = _layout(jax.tree.map(np.asarray, points), parsed)
     for name, leaf in leaves.items():
         if leaf.shape[: len(sizes)] != sizes:
-            raise _complaint(f"leading axes {sizes}", f"shape {leaf.shape} of {name}", "give the grid's own axes")
+            raise _complaint(
+                f"leading axes {sizes}", f"shape {leaf.shape} of {name}", "give the grid's own axes"
+            )
     flat = {name: leaf.reshape(-1, *leaf.shape[len(sizes) :]) for name, leaf in leaves.items()}
     return _labelled(columns(parsed), flat, {})
 
 
 def save(ds: Any, path: str | os.PathLike) -> None:
-    """Write a dataset to a `.nc` (NetCDF 4) or `.zarr`; one that is there gives way to the complete new one.
+    """Write a dataset to a `.nc` (NetCDF 4) or `.zarr`; one that is there gives way to the complete
+    new one.
 
     Raises ValueError for other suffixes, and where it would replace something else.
     """
     path = Path(path).expanduser()
     if path.suffix not in (".nc", ".zarr"):
-        raise _complaint("a path that ends in .nc or .zarr", f"{path.name!r}", "choose one of the two")
+        raise _complaint(
+            "a path that ends in .nc or .zarr", f"{path.name!r}", "choose one of the two"
+        )
     is_zarr = (path / ".zgroup").exists() or (path / "zarr.json").exists()
     if path.exists() and not (is_zarr if path.suffix == ".zarr" else path.is_file()):
-        raise _complaint(f"a {path.suffix} to replace", f"something else at {path}", "name another place")
+        raise _complaint(
+            f"a {path.suffix} to replace", f"something else at {path}", "name another place"
+        )
     with _replacing(path) as new:
         if path.suffix == ".nc":
             ds.to_netcdf(new, engine="h5netcdf")
@@ -184,7 +214,9 @@ def _layout(tree: Any, axes: Mapping[str, Axis]) -> dict[str, Any]:
     names = [jax.tree_util.keystr(path, simple=True, separator="_") or "value" for path, _ in paths]
     taken = [*names, *axes, "computed", "label"]
     if twice := [name for name in taken if taken.count(name) > 1]:
-        raise _complaint("axes and results with distinct names", f"{twice[0]} twice", "rename that axis or field")
+        raise _complaint(
+            "axes and results with distinct names", f"{twice[0]} twice", "rename that axis or field"
+        )
     return dict(zip(names, (leaf for _, leaf in paths), strict=True))
 
 
@@ -195,15 +227,23 @@ def _labelled(cells: Columns, leaves: Columns, attrs: dict[str, Any]) -> Any:
     coords, index = {}, []
     for name, column in cells.items():
         values, inverse = np.unique(column, axis=0, return_inverse=True)
-        coords[name] = values if values.ndim == 1 else ["".join(f"{word:08x}" for word in key) for key in values]
+        coords[name] = (
+            values
+            if values.ndim == 1
+            else ["".join(f"{word:08x}" for word in key) for key in values]
+        )
         index.append(inverse.reshape(-1))
     sizes = {name: len(values) for name, values in coords.items()}
     shape = tuple(sizes.values())
     variables = {}
-    for name, leaf in (leaves | {"computed": np.ones(len(index[0]), bool)} | _labels(leaves)).items():
+    for name, leaf in (
+        leaves | {"computed": np.ones(len(index[0]), bool)} | _labels(leaves)
+    ).items():
         own = DIMENSIONS.get(name, ())
         fits = len(own) == leaf.ndim - 1 and not coords.keys() & set(own)
-        if not fits or any(sizes.setdefault(d, n) != n for d, n in zip(own, leaf.shape[1:], strict=True)):
+        if not fits or any(
+            sizes.setdefault(d, n) != n for d, n in zip(own, leaf.shape[1:], strict=True)
+        ):
             own = tuple(f"{name}_{i}" for i in range(leaf.ndim - 1))
         fill = {"f": np.nan, "c": np.nan, "U": "not computed"}.get(leaf.dtype.kind, 0)
         dtype = np.result_type(leaf, "U12") if leaf.dtype.kind == "U" else leaf.dtype
@@ -227,7 +267,12 @@ def _labels(leaves: Columns) -> Columns:
 
     theory = rebuild(Theory, "theory_") if "theory_collapsed" in leaves else None
     kink = rebuild(Kink, "kink_") if "kink_found" in leaves else None
-    parts = {"inertia": rebuild(Inertia, "inertia_"), "theory": theory, "search": leaves.get("search_lower"), "kink": kink}
+    parts = {
+        "inertia": rebuild(Inertia, "inertia_"),
+        "theory": theory,
+        "search": leaves.get("search_lower"),
+        "kink": kink,
+    }
     return {"label": rebuild(StationaryPoint, **parts).label}
 
 
@@ -235,8 +280,12 @@ def _require_same(path: Path, there: dict[str, Any], here: dict[str, Any]) -> No
     """Refuse a store that differs in any entry of `here`, and say in which."""
 
     def flat(record):
-        split = {key: value if isinstance(value, dict) else {"": value} for key, value in record.items()}
-        return {f"{key} {name}".strip(): value for key in here for name, value in split[key].items()}
+        split = {
+            key: value if isinstance(value, dict) else {"": value} for key, value in record.items()
+        }
+        return {
+            f"{key} {name}".strip(): value for key in here for name, value in split[key].items()
+        }
 
     old, new = flat(there), flat(here)
     if differing := [
@@ -254,9 +303,13 @@ def _record(path: Path) -> dict[str, Any]:
         record = json.loads(file.read_text(encoding="utf-8"))
         found = record["format"]
     except (KeyError, TypeError, ValueError) as error:
-        raise _complaint("a whole store.json", f"{file} damaged", f"restore it, or delete {path}") from error
+        raise _complaint(
+            "a whole store.json", f"{file} damaged", f"restore it, or delete {path}"
+        ) from error
     if found != FORMAT:
-        raise _complaint(f"format {FORMAT}", f"{found} in {file}", "read it with the vaesurface that wrote it")
+        raise _complaint(
+            f"format {FORMAT}", f"{found} in {file}", "read it with the vaesurface that wrote it"
+        )
     return record
 
 
@@ -267,11 +320,18 @@ def _write_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def _append(path: Path, cells: Columns, leaves: Columns) -> None:
-    content = hashlib.sha256(repr([(name, x.dtype.str) for name, x in sorted(cells.items())]).encode())
+    content = hashlib.sha256(
+        repr([(name, x.dtype.str) for name, x in sorted(cells.items())]).encode()
+    )
     content.update(b"".join(identities(cells)))
-    arrays = {f"axis_{k}": v for k, v in cells.items()} | {f"leaf_{k}": v for k, v in leaves.items()}
+    arrays = {f"axis_{k}": v for k, v in cells.items()} | {
+        f"leaf_{k}": v for k, v in leaves.items()
+    }
     (path / "chunks").mkdir(exist_ok=True)
-    with _replacing(path / "chunks" / f"{content.hexdigest()[:32]}.npz") as new, new.open("xb") as file:
+    with (
+        _replacing(path / "chunks" / f"{content.hexdigest()[:32]}.npz") as new,
+        new.open("xb") as file,
+    ):
         np.savez(file, allow_pickle=False, **arrays)
         _sync(file)
 
@@ -282,7 +342,9 @@ def _load(path: Path) -> tuple[Columns, Columns]:
     chunks = [_chunk(file, record) for file in sorted(path.glob("chunks/*.npz"))]
     if not chunks:
         return {}, {}
-    cells, leaves = ({k: np.concatenate([c[i][k] for c in chunks]) for k in chunks[0][i]} for i in (0, 1))
+    cells, leaves = (
+        {k: np.concatenate([c[i][k] for c in chunks]) for k in chunks[0][i]} for i in (0, 1)
+    )
     first = list({cell: row for row, cell in enumerate(identities(cells))}.values())
     return {k: v[first] for k, v in cells.items()}, {k: v[first] for k, v in leaves.items()}
 
@@ -293,7 +355,10 @@ def _chunk(file: Path, record: dict[str, Any]) -> tuple[Columns, Columns]:
             cells = {name: arrays[f"axis_{name}"] for name in record["axes"]}
             leaves = {name: arrays[f"leaf_{name}"] for name in record["leaves"]}
         found = {name: [list(leaf.shape[1:]), str(leaf.dtype)] for name, leaf in leaves.items()}
-        if found != record["leaves"] or len({len(x) for x in (*cells.values(), *leaves.values())}) != 1:
+        if (
+            found != record["leaves"]
+            or len({len(x) for x in (*cells.values(), *leaves.values())}) != 1
+        ):
             raise ValueError("its arrays are not those that store.json tells of")
     except (
         AttributeError,
@@ -305,7 +370,9 @@ def _chunk(file: Path, record: dict[str, Any]) -> tuple[Columns, Columns]:
         zipfile.BadZipFile,
         zlib.error,
     ) as e:
-        raise _complaint("a whole chunk", f"{file} damaged", "delete it to have its cells computed again") from e
+        raise _complaint(
+            "a whole chunk", f"{file} damaged", "delete it to have its cells computed again"
+        ) from e
     return cells, leaves
 
 

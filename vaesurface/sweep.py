@@ -1,8 +1,8 @@
 """What does one function give at every cell of a grid?
 
-The function is compiled once and run chunk by chunk: a chunk is what an executor is handed, what a progress
-bar moves by, and what a store keeps when a run is interrupted. On a CPU the results are the same to the last
-bit whatever the chunks, the executor and the number of restarts.
+The function is compiled once and run chunk by chunk: a chunk is what an executor is handed, what a
+progress bar moves by, and what a store keeps when a run is interrupted. On a CPU the results are
+the same to the last bit whatever the chunks, the executor and the number of restarts.
 
 >>> powers = grid(lambda base, exponent: {"power": base**exponent}, base=[0.5, 2.0], exponent=[1, 2, 3])
 >>> print(powers["power"])
@@ -27,13 +27,16 @@ from vaesurface.problem import require_float64
 __all__ = ["Axis", "canonical", "columns", "grid", "identities", "together"]
 
 LARGEST = 32  # cells in a chunk by default
-CHUNKS = 16  # at least, on a CPU and where cells allow: workers end together, and an interruption costs little
+# at least, on a CPU and where cells allow: workers end together, and an interruption costs little
+CHUNKS = 16
 Columns = dict[str, np.ndarray]  # one array per name, leading axis: cells
 Mapper = Callable[[Callable, Any], Any]
 
 
 class Axis(NamedTuple):
-    """Values (m,) in float64 or int64, or the data (m, words) of m PRNG keys of the implementation `impl`."""
+    """Values (m,) in float64 or int64, or the data (m, words) of m PRNG keys of the implementation
+    `impl`.
+    """
 
     values: np.ndarray
     impl: str | None = None
@@ -53,20 +56,23 @@ def grid(
     progress: Callable[..., Any] | None = None,
     **axes: Any,
 ) -> Any:
-    """`fn(**cell)` at each cell of a grid: its pytree, as NumPy arrays, the axes leading in the order given.
+    """`fn(**cell)` at each cell of a grid: its pytree, as NumPy arrays, the axes leading in the
+    order given.
 
-    fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of them can
-    be called like an option of this function. axes: 1-D, distinct numbers (int64, float64) or typed JAX keys.
-    batch_size: cells in a chunk; the last chunk is padded, so that one program serves all.
-    executor: any of `concurrent.futures`; None computes in this thread. Threads share one program; for any
-    other executor fn is pickled and each worker compiles once; process pools have to spawn.
-    store: a `store.Store`, or a path: cells that it holds are not computed again, others are added by chunk.
-    mapper: like `jax.lax.map`, the default on CPU (each cell runs its own loops no longer than it needs);
-    elsewhere the default is `together`. With that one, the last bits may depend on batch_size.
-    progress: like `tqdm.tqdm`: progress(total=, initial=, unit="cell"), a context manager, `update(cells)`.
+    fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of
+    them can be called like an option of this function. axes: 1-D, distinct numbers (int64, float64)
+    or typed JAX keys. batch_size: cells in a chunk; the last chunk is padded, so that one program
+    serves all. executor: any of `concurrent.futures`; None computes in this thread. Threads share
+    one program; for any other executor fn is pickled and each worker compiles once; process pools
+    have to spawn. store: a `store.Store`, or a path: cells that it holds are not computed again,
+    others are added by chunk. mapper: like `jax.lax.map`, the default on CPU (each cell runs its
+    own loops no longer than it needs); elsewhere the default is `together`. With that one, the last
+    bits may depend on batch_size. progress: like `tqdm.tqdm`: progress(total=, initial=,
+    unit="cell"), a context manager, `update(cells)`.
 
-    Raises ValueError for axes and options that make no sense and for the store of another sweep, RuntimeError
-    without float64. The first error in a chunk is raised when the chunks under way are finished and stored.
+    Raises ValueError for axes and options that make no sense and for the store of another sweep,
+    RuntimeError without float64. The first error in a chunk is raised when the chunks under way are
+    finished and stored.
     """
     from vaesurface.store import recall  # here, because store builds on this module
 
@@ -75,9 +81,13 @@ def grid(
     cells = columns(parsed)
     total = len(next(iter(cells.values())))
     if batch_size is None:
-        batch_size = min(LARGEST, total if jax.default_backend() != "cpu" else max(1, total // CHUNKS))
+        batch_size = min(
+            LARGEST, total if jax.default_backend() != "cpu" else max(1, total // CHUNKS)
+        )
     if batch_size < 1:
-        raise _complaint("batch_size >= 1", f"{batch_size}", "give the number of cells in a chunk, or none")
+        raise _complaint(
+            "batch_size >= 1", f"{batch_size}", "give the number of cells in a chunk, or none"
+        )
     task = _Task(fn, mapper, {name: a.impl for name, a in parsed.items()}, min(batch_size, total))
     payload = None
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
@@ -86,8 +96,12 @@ def grid(
     one = task.one()
     shapes = jax.eval_shape(one, {name: column[0] for name, column in cells.items()})
     leaves, treedef = jax.tree.flatten(shapes)
-    if bad := [str(leaf.dtype) for leaf in leaves if getattr(leaf.dtype, "kind", "key") not in "biufc"]:
-        raise _complaint("a function that returns numbers", f"dtype {bad[0]}", "return a key's data for a key")
+    if bad := [
+        str(leaf.dtype) for leaf in leaves if getattr(leaf.dtype, "kind", "key") not in "biufc"
+    ]:
+        raise _complaint(
+            "a function that returns numbers", f"dtype {bad[0]}", "return a key's data for a key"
+        )
     results = [np.empty((total, *leaf.shape), leaf.dtype) for leaf in leaves]
     missing, keep = np.arange(total), None
     if store is not None:
@@ -112,12 +126,16 @@ def grid(
 
 
 def together(fn: Callable, cells: Any) -> Any:
-    """All cells of a chunk side by side, by `jax.vmap`: a loop runs until the slowest cell is done."""
+    """All cells of a chunk side by side, by `jax.vmap`: a loop runs until the slowest cell is
+    done.
+    """
     return jax.vmap(fn)(cells)
 
 
 def canonical(axes: Mapping[str, Any]) -> dict[str, Axis]:
-    """Axes in one dtype per kind. Raises ValueError unless each is 1-D, of distinct numbers or typed keys."""
+    """Axes in one dtype per kind. Raises ValueError unless each is 1-D, of distinct numbers or
+    typed keys.
+    """
     if not axes:
         raise _complaint("at least one axis", "none", "name one, like alpha=[0.0, 0.1]")
     return {name: _axis(name, values) for name, values in axes.items()}
@@ -130,7 +148,9 @@ def columns(axes: Mapping[str, Axis]) -> Columns:
 
 
 def identities(cells: Columns) -> list[bytes]:
-    """What a cell is known by among cells of the same axes: the bytes of its values, axes by name."""
+    """What a cell is known by among cells of the same axes: the bytes of its values, axes by
+    name.
+    """
     parts = [[value.tobytes() for value in cells[name]] for name in sorted(cells)]
     return [b"".join(cell) for cell in zip(*parts, strict=True)]
 
@@ -143,21 +163,34 @@ def _axis(name: str, values: Any) -> Axis:
         try:
             impl, given = None, np.asarray(values)
         except (TypeError, ValueError) as error:
-            got, remedy = type(values).__name__, "give a list of numbers, or one array of typed JAX keys"
+            got, remedy = (
+                type(values).__name__,
+                "give a list of numbers, or one array of typed JAX keys",
+            )
             raise _complaint(f"numbers along {name}", f"an irregular {got}", remedy) from error
         if given.dtype.kind not in "iuf":
-            raise _complaint(f"numbers along {name}", f"dtype {given.dtype}", "give numbers or typed JAX keys")
-        array = given.astype(np.float64 if given.dtype.kind == "f" else np.int64) + 0  # -0.0 becomes 0.0
+            raise _complaint(
+                f"numbers along {name}", f"dtype {given.dtype}", "give numbers or typed JAX keys"
+            )
+        array = (
+            given.astype(np.float64 if given.dtype.kind == "f" else np.int64) + 0
+        )  # -0.0 becomes 0.0
         shape = given.shape
     if len(shape) != 1:
         remedy = "put a single value in a list; keys come from jax.random.key"
         raise _complaint(f"a 1-D axis {name}", f"shape {shape}", remedy)
     if not len(array):
-        raise _complaint(f"at least one value along {name}", "none", "give some, or leave the axis out")
+        raise _complaint(
+            f"at least one value along {name}", "none", "give some, or leave the axis out"
+        )
     if (array != given).any():
-        raise _complaint(f"int64 or float64 along {name}", "NaN or too large a number", "leave it out")
+        raise _complaint(
+            f"int64 or float64 along {name}", "NaN or too large a number", "leave it out"
+        )
     if len(np.unique(array, axis=0)) < len(array):
-        raise _complaint(f"distinct values along {name}", "the same one twice", "leave duplicates out")
+        raise _complaint(
+            f"distinct values along {name}", "the same one twice", "leave duplicates out"
+        )
     return Axis(array, impl)
 
 
@@ -174,14 +207,21 @@ class _Task(NamedTuple):
         wrap = jax.random.wrap_key_data
 
         def one(cell):
-            return self.fn(**{k: cell[k] if i is None else wrap(cell[k], impl=i) for k, i in self.impls.items()})
+            return self.fn(
+                **{
+                    k: cell[k] if i is None else wrap(cell[k], impl=i)
+                    for k, i in self.impls.items()
+                }
+            )
 
         return jax.jit(one)
 
     def compiled(self, one: Callable, cells: Columns) -> Callable:
-        """Program of a chunk of cells and a mask; in a loop, cells that are not wanted cost nothing.
+        """Program of a chunk of cells and a mask; in a loop, cells that are not wanted cost
+        nothing.
 
-        The branch also keeps `one` a computation of its own, optimized alike whatever the loop's length.
+        The branch also keeps `one` a computation of its own, optimized alike whatever the loop's
+        length.
         """
 
         def guarded(item):
@@ -190,7 +230,9 @@ class _Task(NamedTuple):
             return jax.lax.cond(wanted, one, lambda _: blank, cell)
 
         mapper = self.mapper or (jax.lax.map if jax.default_backend() == "cpu" else together)
-        shapes = {k: jax.ShapeDtypeStruct((self.size, *x.shape[1:]), x.dtype) for k, x in cells.items()}
+        shapes = {
+            k: jax.ShapeDtypeStruct((self.size, *x.shape[1:]), x.dtype) for k, x in cells.items()
+        }
         program = jax.jit(lambda *chunk: jax.tree.leaves(mapper(guarded, chunk)))
         return program.lower(shapes, jax.ShapeDtypeStruct((self.size,), bool)).compile()
 
@@ -202,7 +244,11 @@ def _finished(
 
     def submit(call, chunk):
         rows = np.resize(chunk, size)
-        return call(work, {name: column[rows] for name, column in cells.items()}, np.arange(size) < len(chunk))
+        return call(
+            work,
+            {name: column[rows] for name, column in cells.items()},
+            np.arange(size) < len(chunk),
+        )
 
     chunks = [missing[start : start + size] for start in range(0, len(missing), size)]
     if executor is None:
@@ -248,7 +294,9 @@ def _program(payload: bytes) -> Callable:
         task, cells = pickle.loads(payload)
     except (AttributeError, ImportError) as error:
         remedy = "define it at the top of a module that they find"
-        raise _complaint("a function that workers can import", f"one they cannot ({error})", remedy) from error
+        raise _complaint(
+            "a function that workers can import", f"one they cannot ({error})", remedy
+        ) from error
     return task.compiled(task.one(), cells)
 
 
@@ -256,12 +304,18 @@ def _pickled(task: _Task, cells: Columns, executor: Executor) -> bytes:
     context = getattr(executor, "_mp_context", None)  # of the standard library's process pool
     if context is not None and context.get_start_method() == "fork":
         remedy = 'give it mp_context=multiprocessing.get_context("spawn")'
-        raise _complaint("a process pool that spawns", "one that forks, which dead-locks JAX", remedy)
+        raise _complaint(
+            "a process pool that spawns", "one that forks, which dead-locks JAX", remedy
+        )
     try:
-        return pickle.dumps((task, {name: np.zeros_like(column[:1]) for name, column in cells.items()}))
+        return pickle.dumps(
+            (task, {name: np.zeros_like(column[:1]) for name, column in cells.items()})
+        )
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         remedy = "define it at the top of a module; functools.partial of such a one will do"
-        raise _complaint("a function that other processes can unpickle", f"{error}", remedy) from error
+        raise _complaint(
+            "a function that other processes can unpickle", f"{error}", remedy
+        ) from error
 
 
 def _complaint(expected: str, got: str, remedy: str) -> ValueError:

@@ -1,8 +1,9 @@
 """Which points are one, and is there more to find?
 
-`distinct` groups the ends of many starts into points, `best_of` counts them and says how probably one more start would end
-in a point not met so far; `align` relabels one point's latents as another's. Energies in the paper's units; plain NumPy at
-the border, so nothing here but `align` is for `jit`.
+`distinct` groups the ends of many starts into points, `best_of` counts them and says how probably
+one more start would end in a point not met so far; `align` relabels one point's latents as
+another's. Energies in the paper's units; plain NumPy at the border, so nothing here but `align` is
+for `jit`.
 
 >>> import numpy as np
 >>> wells = Problem(loss=lambda w: w)
@@ -31,9 +32,10 @@ CONFIDENCE = 0.95  # of `Best.upper`
 class Best(NamedTuple):
     """The lowest point of many starts, and what their coincidences say about points not met.
 
-    starts: how many; failed: those that ended at no stationary point; distinct: points met; once: those met exactly once;
-    best: index of the lowest end, None where all failed; hits: how many starts ended in that point; unseen: estimated
-    probability that the next start ends in a point not met so far; upper: its upper bound, right with 95 % confidence.
+    starts: how many; failed: those that ended at no stationary point; distinct: points met; once:
+    those met exactly once; best: index of the lowest end, None where all failed; hits: how many
+    starts ended in that point; unseen: estimated probability that the next start ends in a point
+    not met so far; upper: its upper bound, right with 95 % confidence.
     """
 
     starts: int
@@ -48,7 +50,10 @@ class Best(NamedTuple):
     @property
     def words(self) -> str:
         """The verdict in one sentence."""
-        chance = f"with probability about {self.unseen:.2g} (at most {self.upper:.2g} with {100 * CONFIDENCE:.0f} % confidence)"
+        chance = (
+            f"with probability about {self.unseen:.2g} (at most {self.upper:.2g} with "
+            f"{100 * CONFIDENCE:.0f} % confidence)"
+        )
         said = f"best of {_count(self.starts, 'start')}"
         if self.best is None:
             return f"{said}: none reached a stationary point; the next one reaches one {chance}"
@@ -59,22 +64,35 @@ class Best(NamedTuple):
         return f"{said}: the next start finds a new one {chance}"
 
 
-def best_of(problem: Problem, loss: ArrayLike, params: Params, stationary: ArrayLike | None = None) -> Best:
-    """Count the distinct points that independent starts ended in, and estimate what they have missed (`missing_mass`).
+def best_of(
+    problem: Problem, loss: ArrayLike, params: Params, stationary: ArrayLike | None = None
+) -> Best:
+    """Count the distinct points that independent starts ended in, and estimate what they have
+    missed (`missing_mass`).
 
-    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are raveled; stationary (...)
-    says which ends are stationary points (all with a finite loss, by default). The others are starts but no points: "no
-    point" is an outcome that is never new. Starts must be drawn alike, as seeds of one scale are; the "next start" is
-    one more of them. Raises ValueError for no start and for a mask of another shape.
+    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are
+    raveled; stationary (...) says which ends are stationary points (all with a finite loss, by
+    default). The others are starts but no points: "no point" is an outcome that is never new.
+    Starts must be drawn alike, as seeds of one scale are; the "next start" is one more of them.
+    Raises ValueError for no start and for a mask of another shape.
     """
     losses = np.ravel(loss)
     if losses.size == 0:
         raise ValueError("expected at least one start, got none; run some")
     if stationary is not None and np.shape(stationary) != np.shape(loss):
-        raise ValueError(f"expected a mask of shape {np.shape(loss)}, got {np.shape(stationary)}; give one flag per start")
-    reached = np.isfinite(losses) if stationary is None else np.ravel(stationary).astype(bool) & np.isfinite(losses)
+        raise ValueError(
+            f"expected a mask of shape {np.shape(loss)}, got {np.shape(stationary)}; give one "
+            f"flag per start"
+        )
+    reached = (
+        np.isfinite(losses)
+        if stationary is None
+        else np.ravel(stationary).astype(bool) & np.isfinite(losses)
+    )
     kept = np.flatnonzero(reached)
-    leaves = jax.tree.map(lambda x: np.reshape(x, (losses.size, *np.shape(x)[np.ndim(loss) :]))[kept], params)
+    leaves = jax.tree.map(
+        lambda x: np.reshape(x, (losses.size, *np.shape(x)[np.ndim(loss) :]))[kept], params
+    )
     groups = [kept[group] for group in distinct(problem, losses[kept], leaves)]
     outcome = np.full(losses.size, -1)
     for number, group in enumerate(groups):
@@ -93,40 +111,55 @@ def best_of(problem: Problem, loss: ArrayLike, params: Params, stationary: Array
 
 
 def missing_mass(outcome: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Probability that the next draw is a value not in outcome (N,), integers; -1 is never new. An estimate and a bound.
+    """Probability that the next draw is a value not in outcome (N,), integers; -1 is never new. An
+    estimate and a bound.
 
-    The estimate is Good and Turing's, the share of draws whose value occurs once (I. J. Good, Biometrika 40, 1953); it
-    exceeds the truth by at most 1/N in the mean. The upper bound holds for independent draws alike, whatever their
-    distribution: values missing from all draws are missing from half of them, drawn by lot; how many of the other half
-    take a value missing from the first is binomial, so Clopper and Pearson's limit (Biometrika 26, 1934) bounds their
-    probability. Bounds on the estimate's own error hold for every distribution too (McAllester and Schapire, COLT 2000;
-    McAllester and Ortiz, JMLR 4, 2003) but say nothing of a few dozen draws: they shrink as their number's root alone.
+    The estimate is Good and Turing's, the share of draws whose value occurs once (I. J. Good,
+    Biometrika 40, 1953); it exceeds the truth by at most 1/N in the mean. The upper bound holds for
+    independent draws alike, whatever their distribution: values missing from all draws are missing
+    from half of them, drawn by lot; how many of the other half take a value missing from the first
+    is binomial, so Clopper and Pearson's limit (Biometrika 26, 1934) bounds their probability.
+    Bounds on the estimate's own error hold for every distribution too (McAllester and Schapire,
+    COLT 2000; McAllester and Ortiz, JMLR 4, 2003) but say nothing of a few dozen draws: they shrink
+    as their number's root alone.
     """
     values = np.ravel(outcome)
     counts = np.unique(values[values >= 0], return_counts=True)[1]
-    # By lot, so that an order of the draws, such as an axis of scales, does not matter; by the same one every time.
+    # By lot, so that an order of the draws, such as an axis of scales, does not matter; by the same
+    # one every time.
     first, second = np.split(np.random.default_rng(0).permutation(values), [(values.size + 1) // 2])
     new = int(np.sum((second >= 0) & ~np.isin(second, first)))
     upper = 1.0 if new == second.size else float(beta.ppf(confidence, new + 1, second.size - new))
     return float(np.sum(counts == 1) / values.size), upper
 
 
-def distinct(problem: Problem, loss: ArrayLike, params: Params, tolerance: float = 1e-6) -> list[np.ndarray]:
-    """Group points that are one: same energy, and same parameters up to a signed permutation of the latents.
+def distinct(
+    problem: Problem, loss: ArrayLike, params: Params, tolerance: float = 1e-6
+) -> list[np.ndarray]:
+    """Group points that are one: same energy, and same parameters up to a signed permutation of the
+    latents.
 
-    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are raveled. Both are compared
-    relative to their size. Returns arrays of indices, lowest energy first. Not for `jit`.
+    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are
+    raveled. Both are compared relative to their size. Returns arrays of indices, lowest energy
+    first. Not for `jit`.
     """
     losses = np.ravel(loss)
-    leaves = jax.tree.map(lambda x: np.reshape(x, (losses.size, *np.shape(x)[np.ndim(loss) :])), params)
-    at = lambda i: jax.tree.map(lambda x: x[i], leaves)  # noqa: E731
+    leaves = jax.tree.map(
+        lambda x: np.reshape(x, (losses.size, *np.shape(x)[np.ndim(loss) :])), params
+    )
+
+    def at(i):
+        return jax.tree.map(lambda x: x[i], leaves)
+
     groups: list[list[int]] = []
     for i in np.argsort(losses, kind="stable"):
         for group in reversed(groups):
             gap = abs(losses[i] - losses[group[0]])
             if not gap <= tolerance * max(1.0, abs(losses[i])):
                 continue
-            if distance(problem, at(i), at(group[0])) <= tolerance * max(1.0, _extent(problem, at(i))):
+            if distance(problem, at(i), at(group[0])) <= tolerance * max(
+                1.0, _extent(problem, at(i))
+            ):
                 group.append(int(i))
                 break
         else:
@@ -135,28 +168,36 @@ def distinct(problem: Problem, loss: ArrayLike, params: Params, tolerance: float
 
 
 def distance(problem: Problem, a: Params, b: Params) -> float:
-    """Euclidean distance between two points, the least over signed permutations of the latents. Not for `jit`.
+    """Euclidean distance between two points, the least over signed permutations of the latents. Not
+    for `jit`.
 
-    The square is a sum over pairs of latents, so the best permutation is a linear assignment and the best signs are each
-    pair's own.
+    The square is a sum over pairs of latents, so the best permutation is a linear assignment and
+    the best signs are each pair's own.
     """
     if problem.latents is None:
         return float(_norm(jax.tree.map(jnp.subtract, a, b)))
     (*parts_a, rest_a), (*parts_b, rest_b) = (map(np.asarray, problem.latents(w)) for w in (a, b))
     same, mirrored = _squares(*parts_a, *parts_b)
     pairs = np.minimum(same, mirrored)
-    return float(np.sqrt(pairs[linear_sum_assignment(pairs)].sum() + np.sum((rest_a - rest_b) ** 2)))
+    return float(
+        np.sqrt(pairs[linear_sum_assignment(pairs)].sum() + np.sum((rest_a - rest_b) ** 2))
+    )
 
 
 def align(problem: Problem, a: Params, b: Params) -> Params:
-    """b with its latents relabelled by the signed permutation that brings it nearest to a: at `distance` from it.
+    """b with its latents relabelled by the signed permutation that brings it nearest to a: at
+    `distance` from it.
 
-    b as it is where the problem has no latents. For `jit` and `vmap`. Raises ValueError for latents without `relabel`.
+    b as it is where the problem has no latents. For `jit` and `vmap`. Raises ValueError for latents
+    without `relabel`.
     """
     if problem.latents is None:
         return b
     if problem.relabel is None:
-        raise ValueError("expected a problem that can relabel its latents, got one with latents alone; give it relabel")
+        raise ValueError(
+            "expected a problem that can relabel its latents, got one with latents alone; give "
+            "it relabel"
+        )
     (*parts_a, _), (*parts_b, _) = problem.latents(a), problem.latents(b)
     same, mirrored = _squares(*parts_a, *parts_b)
     row, column = hungarian_algorithm(jnp.minimum(same, mirrored))
@@ -166,8 +207,13 @@ def align(problem: Problem, a: Params, b: Params) -> Params:
 
 
 def _squares(odd_a, even_a, odd_b, even_b):
-    """Squared distances (k, k) of each latent of a from each of b as it is, and with its sign turned."""
-    square = lambda x, y: ((x[:, None] - y[None]) ** 2).sum(axis=-1)  # noqa: E731
+    """Squared distances (k, k) of each latent of a from each of b as it is, and with its sign
+    turned.
+    """
+
+    def square(x, y):
+        return ((x[:, None] - y[None]) ** 2).sum(axis=-1)
+
     even = square(even_a, even_b)
     return even + square(odd_a, odd_b), even + square(odd_a, -odd_b)
 

@@ -1,8 +1,10 @@
-"""The command line: `vaesurface demo`, `sweep`, `analyze`, `certify` and others, as `vaesurface --help` lists them.
+"""The command line: `vaesurface demo`, `sweep`, `analyze`, `certify` and others, as `vaesurface
+--help` lists them.
 
-Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing else. Exit codes: 0 done, 1 the
-answer is negative, 2 bad usage or bad input, with one line on stderr. Handlers import what they need, so help is instant.
-Verbs by what they are about: `sweeps`, `points`, `geometry`, `diagnosis`, `reproduce`.
+Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing
+else. Exit codes: 0 done, 1 the answer is negative, 2 bad usage or bad input, with one line on
+stderr. Handlers import what they need, so help is instant. Verbs by what they are about: `sweeps`,
+`points`, `geometry`, `diagnosis`, `reproduce`.
 """
 
 import sys
@@ -11,7 +13,7 @@ import typer
 
 # Verbs appear in --help in this order.
 # isort: off
-from vaesurface.cli import sweeps, points, geometry, diagnosis, reproduce  # noqa: F401
+from vaesurface.cli import sweeps, points, geometry, diagnosis, reproduce
 from vaesurface.cli.options import app
 # isort: on
 
@@ -23,13 +25,18 @@ def main() -> None:
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
         if code == 130:  # typer's word for Ctrl-C
-            print("vaesurface: interrupted; finished chunks are kept, run again to go on", file=sys.stderr)
+            print(
+                "vaesurface: interrupted; finished chunks are kept, run again to go on",
+                file=sys.stderr,
+            )
     except (ValueError, OSError, RuntimeError) as error:
         print("vaesurface:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
     except Exception as error:  # usage errors of typer's own
         if not hasattr(error, "format_message"):
             raise
-        print("vaesurface:", " ".join(error.format_message().split()), "(see --help)", file=sys.stderr)
+        print(
+            "vaesurface:", " ".join(error.format_message().split()), "(see --help)", file=sys.stderr
+        )
         sys.exit(2)
     sys.exit(code if isinstance(code, int) else 0)

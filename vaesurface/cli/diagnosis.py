@@ -13,19 +13,30 @@ from vaesurface.cli.options import Json, app, say
 @app.command(epilog="Example: vaesurface diagnose exported.npz --out results/diagnosis")
 def diagnose(
     file: Annotated[
-        Path, typer.Argument(help=".npz with x, mean, log_std, reconstruction, gamma, and more: docs/diagnose.md says which")
+        Path,
+        typer.Argument(
+            help=".npz with x, mean, log_std, reconstruction, gamma, and more: docs/diagnose.md "
+            "says which"
+        ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="directory for study and figure, and for `vaesurface report`")
+        Path | None,
+        typer.Option("--out", help="directory for study and figure, and for `vaesurface report`"),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say which of the paper's five kinds of posterior collapse a trained VAE shows, why, and what would change it."""
+    """Say which of the paper's five kinds of posterior collapse a trained VAE shows, why, and what
+    would change it.
+    """
     from vaesurface import diagnose
 
     found = diagnose.load(file)
     result = _numbers(found)
-    text = [found.label, *(f"{k}: {v}" for k, v in found.evidence.items()), f"what would change it: {found.change}"]
+    text = [
+        found.label,
+        *(f"{k}: {v}" for k, v in found.evidence.items()),
+        f"what would change it: {found.change}",
+    ]
     if out is not None:
         result["files"] = _written(found, file, out)
         text += [f"wrote {name}" for name in result["files"]]
@@ -46,7 +57,13 @@ def _numbers(found: Any) -> dict[str, Any]:
 
     fields = {k: plain(v) for k, v in found._asdict().items() if k != "search"}
     words = {"kind": found.kind.name, "kinds": [Collapse(int(c)).name for c in found.kinds]}
-    return {"label": found.label, **fields, **words, "evidence": found.evidence, "change": found.change}
+    return {
+        "label": found.label,
+        **fields,
+        **words,
+        "evidence": found.evidence,
+        "change": found.change,
+    }
 
 
 def _written(found: Any, file: Path, out: Path) -> list[str]:
@@ -62,15 +79,36 @@ def _written(found: Any, file: Path, out: Path) -> list[str]:
     kinds = ["active" if c == Collapse.NONE else Collapse(int(c)).words for c in found.kinds]
     level = found.beta * found.gamma
     look: dict[str, Any] = {"kinds": kinds, "active": ACTIVE, "title": file.name}
-    caption = "What each latent carries; posterior deviations; variance that is left in the residual, against beta gamma."
-    figure = draw(out, "diagnose", caption, lambda: plot.diagnosis(found.kl, sigma, found.residual, level, **look)[0])
+    caption = (
+        "What each latent carries; posterior deviations; variance that is left in the "
+        "residual, against beta gamma."
+    )
+    figure = draw(
+        out,
+        "diagnose",
+        caption,
+        lambda: plot.diagnosis(found.kl, sigma, found.residual, level, **look)[0],
+    )
     study = report.Study(
         "diagnose",
         "Which kind of posterior collapse?",
         [found.label, found.change],
-        [{"name": file.name, "label": found.label, "energy": found.energy, "evidence": found.evidence}],
+        [
+            {
+                "name": file.name,
+                "label": found.label,
+                "energy": found.energy,
+                "evidence": found.evidence,
+            }
+        ],
         [figure],
-        settings={"file": str(file), "n": found.n, "d": found.d, "latents": len(found.kl), "beta": found.beta},
+        settings={
+            "file": str(file),
+            "n": found.n,
+            "d": found.d,
+            "latents": len(found.kl),
+            "beta": found.beta,
+        },
         command=shlex.join(["vaesurface", *sys.argv[1:]]),
     )
     return [str(report.save(study, out)), str(out / "diagnose.png")]

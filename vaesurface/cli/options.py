@@ -13,27 +13,48 @@ Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, cifar-10, svhn (fetched from "
+        help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, "
+        "cifar-10, svhn (fetched from "
         "OpenML once); or a path: .npy .npz .csv IDX CIFAR SVHN folder",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
 Latent = Annotated[int, typer.Option("--latent", help="latent dimensions")]
 Alpha = Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")]
-Gamma = Annotated[float | None, typer.Option("--gamma", help="decoder variance; learned if not given")]
+Gamma = Annotated[
+    float | None, typer.Option("--gamma", help="decoder variance; learned if not given")
+]
 Beta = Annotated[float, typer.Option("--beta", help="weight of the KL part")]
-Seed = Annotated[int | None, typer.Option("--seed", help="find from this random start; default: the collapsed point")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", help="find from this random start; default: the collapsed point"),
+]
 Scale = Annotated[float, typer.Option("--scale", help="initialization scale of that start")]
-Point = Annotated[Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")]
-Refine = Annotated[bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")]
+Point = Annotated[
+    Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")
+]
+Refine = Annotated[
+    bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")
+]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
-Chosen = Annotated[float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")]
-Moved = Annotated[str | None, typer.Option("--data", help="where the data are now; by default where they were")]
-Starts = Annotated[int, typer.Option("--starts", help="random starts that look for something lower than collapse")]
+Chosen = Annotated[
+    float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")
+]
+Moved = Annotated[
+    str | None, typer.Option("--data", help="where the data are now; by default where they were")
+]
+Starts = Annotated[
+    int, typer.Option("--starts", help="random starts that look for something lower than collapse")
+]
 FirstSeed = Annotated[int, typer.Option("--seed", help="of the first random start")]
-Studies = Annotated[Path, typer.Option("--out", help="directory for study, figures and arrays, and for `vaesurface report`")]
+Studies = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="directory for study, figures and arrays, and for `vaesurface report`"
+    ),
+]
 
 
 def float64() -> None:
@@ -48,7 +69,9 @@ def load(source: str, limit: int | None) -> Any:
     return data.load(source, limit=limit)
 
 
-def make_problem(source: str, limit: int | None, latent: int, alpha: float, gamma: float | None, beta: float) -> Any:
+def make_problem(
+    source: str, limit: int | None, latent: int, alpha: float, gamma: float | None, beta: float
+) -> Any:
     float64()
     from vaesurface import vae
 
@@ -59,7 +82,9 @@ def numbers(name: str, text: str) -> list[float]:
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
-        raise ValueError(f"expected numbers with commas for --{name}, got {text!r}; write 0,0.1,0.5") from error
+        raise ValueError(
+            f"expected numbers with commas for --{name}, got {text!r}; write 0,0.1,0.5"
+        ) from error
 
 
 def write(path: Path, text: str) -> None:
@@ -80,7 +105,10 @@ def studied(study: Any, out: Path, as_json: bool) -> int:
 def directory(out: Path) -> None:
     """Refuse a file where a directory for results should be."""
     if out.exists() and not out.is_dir():
-        raise ValueError(f"expected a directory for the results, got the file {out}; name another place with --out")
+        raise ValueError(
+            f"expected a directory for the results, got the file {out}; name another place with "
+            f"--out"
+        )
 
 
 def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:

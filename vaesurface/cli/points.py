@@ -39,14 +39,22 @@ def analyze(
     point: Point = None,
     refine: Refine = False,
     starts: Annotated[
-        int | None, typer.Option("--starts", help="take the best of so many random starts, from --seed (default 0) on")
+        int | None,
+        typer.Option(
+            "--starts", help="take the best of so many random starts, from --seed (default 0) on"
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="write the point, and its direction of descent, as .npz, for --point")
+        Path | None,
+        typer.Option(
+            "--out", help="write the point, and its direction of descent, as .npz, for --point"
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say what a point is, and why: the collapsed one, one from a file, or the one that random starts lead to."""
+    """Say what a point is, and why: the collapsed one, one from a file, or the one that random
+    starts lead to.
+    """
     problem = make_problem(data, limit, latent, alpha, gamma, beta)
     import numpy as np
 
@@ -73,9 +81,14 @@ def analyze(
     if out is not None:
         leaves = {k: v for k, v in judged.params._asdict().items() if v is not None}
         if any(np.any(v) for v in judged.descent if v is not None):
-            leaves |= {f"descent_{k}": v for k, v in judged.descent._asdict().items() if v is not None}
+            leaves |= {
+                f"descent_{k}": v for k, v in judged.descent._asdict().items() if v is not None
+            }
         np.savez(out, allow_pickle=False, **{k: np.asarray(v) for k, v in leaves.items()})
-    text = [judged.label, f"energy {float(judged.loss):.10g}, {int(judged.active.sum())} of {latent} latents active"]
+    text = [
+        judged.label,
+        f"energy {float(judged.loss):.10g}, {int(judged.active.sum())} of {latent} latents active",
+    ]
     say(result, text + [f"{k}: {v}" for k, v in evidence.items()], as_json)
     return int(judged.kind == stationary.Kind.NOT_STATIONARY)
 
@@ -91,7 +104,9 @@ def census(
     out: Annotated[Path | None, typer.Option("--out", help="write the table as .csv")] = None,
     as_json: Json = False,
 ) -> int:
-    """All stationary points of the affine model (alpha = 0) that theory lists, each checked: energy, gradient, index."""
+    """All stationary points of the affine model (alpha = 0) that theory lists, each checked:
+    energy, gradient, index.
+    """
     problem = make_problem(data, limit, latent, 0.0, gamma, beta)
     from itertools import islice
 
@@ -102,7 +117,11 @@ def census(
     for expected in islice(theory.stationary_points(X, latent, gamma, beta), most):
         found = stationary.analyze(problem, expected.params)
         gap = float(found.loss) - expected.loss
-        right = found.inertia.negative == expected.negative and found.inertia.flat == 0 and abs(gap) < 1e-9
+        right = (
+            found.inertia.negative == expected.negative
+            and found.inertia.flat == 0
+            and abs(gap) < 1e-9
+        )
         rows.append(
             {
                 "retained": list(expected.retained),
@@ -120,11 +139,18 @@ def census(
     lines = [",".join(str(v).replace(",", " ") for v in row.values()) for row in rows]
     if out is not None:
         write(out, "\n".join([head, *lines]) + "\n")
-    say({"points": rows, "wrong": wrong}, [head, *lines, f"{len(rows)} points, {wrong} disagree with theory"], as_json)
+    say(
+        {"points": rows, "wrong": wrong},
+        [head, *lines, f"{len(rows)} points, {wrong} disagree with theory"],
+        as_json,
+    )
     return int(wrong > 0)
 
 
-@app.command(epilog="Example: vaesurface certify --data antipodal --latent 1 --alpha 0.5 --out certificate.json")
+@app.command(
+    epilog="Example: vaesurface certify --data antipodal --latent 1 --alpha 0.5 --out "
+    "certificate.json"
+)
 def certify(
     data: Data = "digits-4x4",
     limit: Limit = None,
@@ -136,13 +162,23 @@ def certify(
     scale: Scale = 0.1,
     point: Point = None,
     refine: Refine = False,
-    radius: Annotated[float | None, typer.Option("--radius", help="of the box in natural sizes; default: large")] = None,
-    index: Annotated[int | None, typer.Option("--index", help="insist on so many negative eigenvalues")] = None,
-    unbounded: Annotated[bool, typer.Option("--unbounded", help="prove that the energy has no lower bound")] = False,
-    out: Annotated[Path, typer.Option("--out", help="the certificate, JSON")] = Path("results/certificate.json"),
+    radius: Annotated[
+        float | None, typer.Option("--radius", help="of the box in natural sizes; default: large")
+    ] = None,
+    index: Annotated[
+        int | None, typer.Option("--index", help="insist on so many negative eigenvalues")
+    ] = None,
+    unbounded: Annotated[
+        bool, typer.Option("--unbounded", help="prove that the energy has no lower bound")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", help="the certificate, JSON")] = Path(
+        "results/certificate.json"
+    ),
     as_json: Json = False,
 ) -> int:
-    """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone can verify the certificate."""
+    """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone
+    can verify the certificate.
+    """
     problem = make_problem(data, limit, latent, alpha, gamma, beta)
     from vaesurface import proof
 
@@ -150,12 +186,19 @@ def certify(
         if unbounded:
             certificate = proof.certify_unbounded(problem)
         else:
-            certificate = proof.certify(problem, _judged(problem, seed, scale, point, refine)[0].params, radius, index)
+            certificate = proof.certify(
+                problem, _judged(problem, seed, scale, point, refine)[0].params, radius, index
+            )
     except proof.Unproved as reason:
         say({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
         return 1
     proof.save(certificate, out)
-    result = {"proved": True, "claim": certificate.claim, "statement": certificate.statement, "file": str(out)}
+    result = {
+        "proved": True,
+        "claim": certificate.claim,
+        "statement": certificate.statement,
+        "file": str(out),
+    }
     say(result, [certificate.statement, f"wrote {out}"], as_json)
     return 0
 
@@ -180,9 +223,16 @@ def verify(
 
 
 def _judged(
-    problem: Any, seed: int | None, scale: float, point: Path | None, refine: bool, starts: int | None = None
+    problem: Any,
+    seed: int | None,
+    scale: float,
+    point: Path | None,
+    refine: bool,
+    starts: int | None = None,
 ) -> tuple[Any, Any]:
-    """The point that the options choose, as a `StationaryPoint`, and what its rivals say: a `tally.Best`, or None."""
+    """The point that the options choose, as a `StationaryPoint`, and what its rivals say: a
+    `tally.Best`, or None.
+    """
     import jax
     import jax.numpy as jnp
 
@@ -194,7 +244,9 @@ def _judged(
         raise ValueError(f"expected at least one start, got {starts}; choose --starts 1 or more")
     best = None
     if seed is not None or starts is not None:
-        find = jax.jit(lambda s: jax.lax.map(lambda i: stationary.find(problem, jax.random.key(i), scale), s))
+        find = jax.jit(
+            lambda s: jax.lax.map(lambda i: stationary.find(problem, jax.random.key(i), scale), s)
+        )
         ends = find((seed or 0) + jnp.arange(starts or 1))
         reached = ends.kind != stationary.Kind.NOT_STATIONARY
         best = tally.best_of(problem, ends.loss, ends.params, reached) if starts else None
@@ -217,8 +269,16 @@ def _ray(problem: Any) -> tuple[dict[str, Any], str]:
     gammas = np.asarray(given["X"]).var() * 10.0 ** -np.arange(4.0, 10.0)
     measured, predicted = float(theory.ray_slope(problem.loss, ray, gammas)[-1]), float(ray.slope)
     fields = {k: np.asarray(getattr(ray, k)).tolist() for k in ("weight", "bias", "mean")}
-    said = f"slope in log gamma {measured:.8g} measured at gamma = {gammas[-1]:.2g}, {predicted:g} predicted"
-    return {"slope_measured": measured, "slope_predicted": predicted, "gamma": float(gammas[-1]), **fields}, said
+    said = (
+        f"slope in log gamma {measured:.8g} measured at gamma = {gammas[-1]:.2g}, "
+        f"{predicted:g} predicted"
+    )
+    return {
+        "slope_measured": measured,
+        "slope_predicted": predicted,
+        "gamma": float(gammas[-1]),
+        **fields,
+    }, said
 
 
 def _point(path: Path, like: Any) -> Any:
@@ -232,9 +292,14 @@ def _point(path: Path, like: Any) -> Any:
         with np.load(path, allow_pickle=False) as file:
             given = {k: np.asarray(file[k], np.float64) for k in wanted}
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise ValueError(f"expected an .npz with {', '.join(wanted)}, got {path}: {error}; see --out") from error
+        raise ValueError(
+            f"expected an .npz with {', '.join(wanted)}, got {path}: {error}; see --out"
+        ) from error
     for key, value in wanted.items():
         if given[key].shape != value.shape or not np.isfinite(given[key]).all():
             shape = given[key].shape
-            raise ValueError(f"expected finite {key} of shape {value.shape}, got {shape} in {path}; check data and latent")
+            raise ValueError(
+                f"expected finite {key} of shape {value.shape}, got {shape} in {path}; check "
+                f"data and latent"
+            )
     return like._replace(**given)

@@ -1,9 +1,10 @@
-"""Which of the paper's five kinds of posterior collapse does a trained VAE show, why is that believed, what would change it?
+"""Which of the paper's five kinds of posterior collapse does a trained VAE show, why is that
+believed, what would change it?
 
-Dai, Wang & Wipf, ICML 2020, section 3: (i) superfluous latents, (ii) gamma or beta too large, (iii) infinite density on few
-data, (iv) a decoder that needs no latents, (v) a bad local optimum. Doors: `collapse` for a problem of this package, where
-other starts can be tried; `functions` and `trained` for an encoder and a decoder in JAX; `arrays` and `load` for what any
-framework exports.
+Dai, Wang & Wipf, ICML 2020, section 3: (i) superfluous latents, (ii) gamma or beta too large, (iii)
+infinite density on few data, (iv) a decoder that needs no latents, (v) a bad local optimum. Doors:
+`collapse` for a problem of this package, where other starts can be tried; `functions` and `trained`
+for an encoder and a decoder in JAX; `arrays` and `load` for what any framework exports.
 
 >>> from vaesurface import data, vae
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1, gamma=0.5)
@@ -17,4 +18,15 @@ framework exports.
 from vaesurface.diagnose.diagnosis import Collapse, Diagnosis, Search, Spike
 from vaesurface.diagnose.doors import arrays, collapse, exported, functions, load, trained
 
-__all__ = ["Collapse", "Diagnosis", "Search", "Spike", "arrays", "collapse", "exported", "functions", "load", "trained"]
+__all__ = [
+    "Collapse",
+    "Diagnosis",
+    "Search",
+    "Spike",
+    "arrays",
+    "collapse",
+    "exported",
+    "functions",
+    "load",
+    "trained",
+]

@@ -30,15 +30,19 @@ def collapse(
     optimizer: Optimizer | None = None,
     hessian: bool = False,
 ) -> Diagnosis:
-    """Diagnose a problem's parameters, with experiments: switch inactive latents off and on, descend from there and from
-    `starts` random starts, with gamma learned and beta = 1 too where they are not, and train the deterministic autoencoder.
+    """Diagnose a problem's parameters, with experiments: switch inactive latents off and on,
+    descend from there and from `starts` random starts, with gamma learned and beta = 1 too where
+    they are not, and train the deterministic autoencoder.
 
-    optimizer: of all those runs, Adam by default; hessian: judge the parameters as a stationary point as well
-    (`stationary.analyze`). Where all latents are active, or the decoder sees more than latents or has a covariance of its
-    own, nothing is tried. Raises ValueError for a problem without `autoencoder`.
+    optimizer: of all those runs, Adam by default; hessian: judge the parameters as a stationary
+    point as well (`stationary.analyze`). Where all latents are active, or the decoder sees more
+    than latents or has a covariance of its own, nothing is tried. Raises ValueError for a problem
+    without `autoencoder`.
     """
     key = jax.random.key(0) if key is None else key
-    params = jax.tree.map(np.asarray, params)  # of one type, whatever made them: one program serves all
+    params = jax.tree.map(
+        np.asarray, params
+    )  # of one type, whatever made them: one program serves all
     given = exported(problem, params, key)
     on = active(given)
     if on.all() or not given.alone or given.gamma.ndim or problem.init is None:
@@ -47,11 +51,14 @@ def collapse(
 
 
 def exported(problem: Problem, params: Params, key: Array | None = None) -> Export:
-    """The arrays that a diagnosis rests on: what an .npz would hold. key: of draws from posteriors and prior. Raises ValueError
-    for a problem without `autoencoder`.
+    """The arrays that a diagnosis rests on: what an .npz would hold. key: of draws from posteriors
+    and prior. Raises ValueError for a problem without `autoencoder`.
     """
     if problem.autoencoder is None:
-        raise ValueError("expected a problem with autoencoder, got one without; use diagnose.functions or diagnose.arrays")
+        raise ValueError(
+            "expected a problem with autoencoder, got one without; use diagnose.functions or "
+            "diagnose.arrays"
+        )
     recipe = recipe_of(problem)
     # A threshold keeps affine maps out of the decoder's family.
     affine = recipe is None or not np.any(np.asarray(recipe[1].get("alpha", 0.0)) > 0)
@@ -60,8 +67,8 @@ def exported(problem: Problem, params: Params, key: Array | None = None) -> Expo
 
 
 def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> Diagnosis:
-    """Diagnose a VAE given as arrays and functions. affine: whether its decoder's family comes close to having an affine map
-    added, as networks' do; key: of draws from posteriors and prior.
+    """Diagnose a VAE given as arrays and functions. affine: whether its decoder's family comes
+    close to having an affine map added, as networks' do; key: of draws from posteriors and prior.
     """
     return judge(_checked(vae, _table(vae, jax.random.key(0) if key is None else key), affine))
 
@@ -80,14 +87,26 @@ def functions(
 ) -> Diagnosis:
     """Diagnose an encoder and a decoder, of whatever library, that take and return arrays.
 
-    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...); gamma as in `Autoencoder`; predict(z, x)
-    where the decoder sees the datum's other coordinates too. Raises ValueError for shapes that disagree and numbers that
-    are not finite.
+    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...); gamma as in
+    `Autoencoder`; predict(z, x) where the decoder sees the datum's other coordinates too. Raises
+    ValueError for shapes that disagree and numbers that are not finite.
     """
     mean, log_std = encode(x)
-    flat = lambda a: jnp.reshape(jnp.asarray(a), (len(mean), -1))  # noqa: E731
+
+    def flat(a):
+        return jnp.reshape(jnp.asarray(a), (len(mean), -1))
+
     seen = None if predict is None else lambda z, _: flat(predict(z, x))
-    vae = Autoencoder(flat(x), mean, log_std, lambda z: flat(decode(z)), jnp.asarray(gamma), learned, beta, predict=seen)
+    vae = Autoencoder(
+        flat(x),
+        mean,
+        log_std,
+        lambda z: flat(decode(z)),
+        jnp.asarray(gamma),
+        learned,
+        beta,
+        predict=seen,
+    )
     return trained(vae, affine, key)
 
 
@@ -99,16 +118,20 @@ def arrays(
     gamma: npt.ArrayLike,
     **more: Any,
 ) -> Diagnosis:
-    """Diagnose what was exported: x (n, ...), posteriors (n, k), the decoder's mean at the posterior mean, like x, gamma.
+    """Diagnose what was exported: x (n, ...), posteriors (n, k), the decoder's mean at the
+    posterior mean, like x, gamma.
 
-    more: beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as in `export.Export`. Raises ValueError
-    for shapes that disagree, numbers that are not finite, gamma <= 0.
+    more: beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as in
+    `export.Export`. Raises ValueError for shapes that disagree, numbers that are not finite, gamma
+    <= 0.
     """
     return judge(export.check(x, mean, log_std, reconstruction, gamma, **more))
 
 
 def load(path: str | os.PathLike) -> Diagnosis:
-    """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file, FileNotFoundError for none."""
+    """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file,
+    FileNotFoundError for none.
+    """
     return judge(export.load(path))
 
 
@@ -133,10 +156,14 @@ def _table(vae: Autoencoder, key: Array) -> dict[str, Array]:
         "prior_reconstruction": decode(jax.random.normal(at_prior, mean.shape, mean.dtype)),
     }
     if vae.error is not None:
-        table["squared_error"] = jax.lax.map(lambda a: vae.error(*a), (mean, log_std, x), batch_size=BATCH)
+        table["squared_error"] = jax.lax.map(
+            lambda a: vae.error(*a), (mean, log_std, x), batch_size=BATCH
+        )
     return table
 
 
 def _checked(vae: Autoencoder, table: dict[str, Array], affine: bool) -> Export:
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in table.items()}
-    return export.check(**arrays, learned_gamma=vae.learned, affine=affine, alone=vae.predict is None)
+    return export.check(
+        **arrays, learned_gamma=vae.learned, affine=affine, alone=vae.predict is None
+    )

@@ -1,4 +1,5 @@
-"""What has to be known of a trained VAE, from any framework? Arrays with names, checked at the door.
+"""What has to be known of a trained VAE, from any framework? Arrays with names, checked at the
+door.
 
 >>> given = check(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]], log_std=[[0.0], [0.0]],
 ...     reconstruction=[[0.0, 0.0], [0.0, 0.0]], gamma=1.0)
@@ -23,13 +24,14 @@ LARGEST = 100  # of a |log std| whose square in nats float64 still holds beside 
 class Export(NamedTuple):
     """A trained VAE and its data.
 
-    x (n, d); mean and log_std (n, k) of the posteriors; reconstruction (n, d): the decoder's mean at the posterior mean; gamma
-    (): decoder variance, or (n, d) where it is not one number; beta: weight of the KL part; learned_gamma: whether gamma was
-    trained, None where that is not said; sampled_reconstruction (n, d): at latents drawn from the posteriors, or None;
-    prior_reconstruction (n, d): at latents drawn from the prior, everything else that the decoder sees being the datum's own,
-    or None; affine: whether the decoder's family comes close to having an affine map added; squared_error (n,): expected
-    squared errors E ||x - decode(z)||^2, where they are known exactly, or None; alone: whether the decoder is known to see
-    nothing but latents.
+    x (n, d); mean and log_std (n, k) of the posteriors; reconstruction (n, d): the decoder's mean
+    at the posterior mean; gamma (): decoder variance, or (n, d) where it is not one number; beta:
+    weight of the KL part; learned_gamma: whether gamma was trained, None where that is not said;
+    sampled_reconstruction (n, d): at latents drawn from the posteriors, or None;
+    prior_reconstruction (n, d): at latents drawn from the prior, everything else that the decoder
+    sees being the datum's own, or None; affine: whether the decoder's family comes close to having
+    an affine map added; squared_error (n,): expected squared errors E ||x - decode(z)||^2, where
+    they are known exactly, or None; alone: whether the decoder is known to see nothing but latents.
     """
 
     x: np.ndarray
@@ -62,8 +64,8 @@ def check(
 ) -> Export:
     """An `Export` in float64, all but the first axis of data and reconstructions flattened.
 
-    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x. Raises ValueError for shapes that disagree, numbers that
-    are not finite, gamma or beta <= 0, and what `data.check` refuses.
+    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x. Raises ValueError for shapes
+    that disagree, numbers that are not finite, gamma or beta <= 0, and what `data.check` refuses.
     """
     X = data.check(_matrix("x", x))
     means, deviations = _matrix("mean", mean), _matrix("log_std", log_std)
@@ -71,22 +73,35 @@ def check(
     for name, a in (("mean", means), ("log_std", deviations)):
         if a.shape != (n, means.shape[1]) or not a.size:
             raise ValueError(
-                f"expected {name} of shape ({n}, latents) as x and mean have it, got {a.shape}; give a row per datum"
+                f"expected {name} of shape ({n}, latents) as x and mean have it, got {a.shape}; "
+                f"give a row per datum"
             )
     if np.abs(deviations).max() > LARGEST:
         raise ValueError(
-            f"expected |log_std| <= {LARGEST}, got {np.abs(deviations).max():g}; give the logarithm of the deviation"
+            f"expected |log_std| <= {LARGEST}, got {np.abs(deviations).max():g}; give the "
+            f"logarithm of the deviation"
         )
     recon = _like(X, "reconstruction", reconstruction)
     spread = _finite("gamma", gamma)
     variance = spread.reshape(()) if spread.size == 1 else _variances(spread, np.shape(x), n, d)
-    weight, squared = _finite("beta", beta), None if squared_error is None else _finite("squared_error", squared_error)
+    weight, squared = (
+        _finite("beta", beta),
+        None if squared_error is None else _finite("squared_error", squared_error),
+    )
     if weight.size != 1 or not weight.item() > 0:
-        raise ValueError(f"expected one number beta > 0, got {weight.tolist()}; give the weight of the KL part")
+        raise ValueError(
+            f"expected one number beta > 0, got {weight.tolist()}; give the weight of the KL part"
+        )
     if not (variance > 0).all():
-        raise ValueError(f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its logarithm")
+        raise ValueError(
+            f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its "
+            f"logarithm"
+        )
     if squared is not None and squared.shape != (n,):
-        raise ValueError(f"expected squared_error of shape ({n},), got {squared.shape}; give one number per datum")
+        raise ValueError(
+            f"expected squared_error of shape ({n},), got {squared.shape}; give one number per "
+            f"datum"
+        )
     return Export(
         X,
         means,
@@ -95,8 +110,12 @@ def check(
         variance,
         weight.item(),
         None if learned_gamma is None else _flag("learned_gamma", learned_gamma),
-        None if sampled_reconstruction is None else _like(X, "sampled_reconstruction", sampled_reconstruction),
-        None if prior_reconstruction is None else _like(X, "prior_reconstruction", prior_reconstruction),
+        None
+        if sampled_reconstruction is None
+        else _like(X, "sampled_reconstruction", sampled_reconstruction),
+        None
+        if prior_reconstruction is None
+        else _like(X, "prior_reconstruction", prior_reconstruction),
         _flag("affine", affine),
         squared,
         alone,
@@ -104,20 +123,26 @@ def check(
 
 
 def load(path: str | os.PathLike) -> Export:
-    """Read an .npz with the REQUIRED arrays and any of the OPTIONAL ones; others are passed over and nothing is unpickled.
+    """Read an .npz with the REQUIRED arrays and any of the OPTIONAL ones; others are passed over
+    and nothing is unpickled.
 
-    Raises ValueError for other files and for what `check` refuses, FileNotFoundError where there is none.
+    Raises ValueError for other files and for what `check` refuses, FileNotFoundError where there is
+    none.
     """
     wanted = f"an .npz with {', '.join(REQUIRED)}"
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"expected {wanted}, got {os.fspath(path)!r} where no file is; correct the path")
+        raise FileNotFoundError(
+            f"expected {wanted}, got {os.fspath(path)!r} where no file is; correct the path"
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             names = set(file.files)
             missing = [name for name in REQUIRED if name not in names]
             if missing:
                 raise ValueError(f"it lacks {', '.join(missing)}")
-            given: dict[str, Any] = {name: np.asarray(file[name]) for name in (*REQUIRED, *OPTIONAL) if name in names}
+            given: dict[str, Any] = {
+                name: np.asarray(file[name]) for name in (*REQUIRED, *OPTIONAL) if name in names
+            }
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError, KeyError) as error:
         raise ValueError(f"expected {wanted}, got {path}: {error}; see docs/diagnose.md") from error
     try:
@@ -130,12 +155,17 @@ def _finite(name: str, value: Any) -> np.ndarray:
     try:
         a = np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"expected {name} as an array, got rows of unequal length; pad or drop them") from error
+        raise ValueError(
+            f"expected {name} as an array, got rows of unequal length; pad or drop them"
+        ) from error
     if a.dtype.kind not in "iuf":
         raise ValueError(f"expected real numbers as {name}, got dtype {a.dtype}; convert them")
     a = a.astype(np.float64)
     if not np.isfinite(a).all():
-        raise ValueError(f"expected finite {name}, got {(~np.isfinite(a)).sum()} NaN or infinite numbers; drop those data")
+        raise ValueError(
+            f"expected finite {name}, got {(~np.isfinite(a)).sum()} NaN or infinite numbers; "
+            f"drop those data"
+        )
     return a
 
 
@@ -143,14 +173,19 @@ def _matrix(name: str, value: Any) -> np.ndarray:
     """With one row per datum, all other axes flattened."""
     a = _finite(name, value)
     if a.ndim < 2:
-        raise ValueError(f"expected {name} with one row per datum, got shape {a.shape}; give it two axes or more")
+        raise ValueError(
+            f"expected {name} with one row per datum, got shape {a.shape}; give it two axes or more"
+        )
     return a.reshape(len(a), -1)
 
 
 def _like(X: np.ndarray, name: str, value: Any) -> np.ndarray:
     a = _matrix(name, value)
     if a.shape != X.shape:
-        raise ValueError(f"expected {name} of the shape of x, {X.shape} when flattened, got {a.shape}; give one row per datum")
+        raise ValueError(
+            f"expected {name} of the shape of x, {X.shape} when flattened, got {a.shape}; give "
+            f"one row per datum"
+        )
     return a
 
 
@@ -164,7 +199,8 @@ def _variances(gamma: np.ndarray, shape: tuple[int, ...], n: int, d: int) -> np.
         gamma = gamma.reshape(n, d)
     else:
         raise ValueError(
-            f"expected gamma of shape (), ({n},), or that of x, got {gamma.shape}; give one number or one per datum"
+            f"expected gamma of shape (), ({n},), or that of x, got {gamma.shape}; give one "
+            f"number or one per datum"
         )
     if np.ptp(gamma) <= 1e-6 * np.max(gamma):
         return gamma.ravel()[:1].reshape(())

@@ -1,8 +1,9 @@
 """What do posteriors, reconstructions and data say by themselves, whatever made them?
 
-Arrays in, numbers out: float64 NumPy; rows are data. KL divergences and information are in nats per datum, energies in the
-paper's units. Of what is said of decoders, some holds for affine additions to the one at hand (`affine_optimum`, `held_out`),
-some for every decoder there is (`best_component`, `least_error`).
+Arrays in, numbers out: float64 NumPy; rows are data. KL divergences and information are in nats per
+datum, energies in the paper's units. Of what is said of decoders, some holds for affine additions
+to the one at hand (`affine_optimum`, `held_out`), some for every decoder there is
+(`best_component`, `least_error`).
 
 >>> import numpy as np
 >>> X = np.array([[1.0, 1.0], [-1.0, -1.0]])
@@ -27,11 +28,14 @@ SHIFTS = 200  # steps of that search at most
 PLANE = 5  # principal directions in which clusters of the residual are looked for
 WORDS = (2, 4, 8, 16)  # their numbers
 LLOYD = 20  # steps that look for them
-SEEDED = 191210702  # of draws and splits: a diagnosis is the same twice, and no one else draws the same numbers
+# of draws and splits: a diagnosis is the same twice, and no one else draws the same numbers
+SEEDED = 191210702
 
 
 class Affine(NamedTuple):
-    """The affine VAE's global minimum: principal directions kept, decoder variance, energy (-inf where gamma runs to zero)."""
+    """The affine VAE's global minimum: principal directions kept, decoder variance, energy (-inf
+    where gamma runs to zero).
+    """
 
     kept: int
     gamma: float
@@ -39,7 +43,9 @@ class Affine(NamedTuple):
 
 
 class Information(NamedTuple):
-    """I(x; z) in nats under the mixture of posteriors, its standard error, and the most it can be, log of the data used."""
+    """I(x; z) in nats under the mixture of posteriors, its standard error, and the most it can be,
+    log of the data used.
+    """
 
     value: float
     error: float
@@ -47,7 +53,9 @@ class Information(NamedTuple):
 
 
 class Component(NamedTuple):
-    """gain: logarithm of the largest ratio D (0: none is above 1); proved: whether every place was looked at, by concavity."""
+    """gain: logarithm of the largest ratio D (0: none is above 1); proved: whether every place was
+    looked at, by concavity.
+    """
 
     gain: float
     proved: bool
@@ -59,21 +67,24 @@ def divergences(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
 
 
 def carried(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
-    """Nats (k,) that each latent carries at most: mean KL divergence from the normal distribution that has the mean and the
-    variance of all posteriors together.
+    """Nats (k,) that each latent carries at most: mean KL divergence from the normal distribution
+    that has the mean and the variance of all posteriors together.
 
-    It is an upper bound on I(x; z_j), and the KL from the prior less what that normal distribution's own is: so a posterior
-    that differs from the prior but is the same for all data carries nothing.
+    It is an upper bound on I(x; z_j), and the KL from the prior less what that normal
+    distribution's own is: so a posterior that differs from the prior but is the same for all data
+    carries nothing.
     """
     variance = mean.var(axis=0) + np.mean(np.exp(2.0 * log_std), axis=0)
     return 0.5 * np.log(variance) - log_std.mean(axis=0)
 
 
 def information(mean: np.ndarray, log_std: np.ndarray) -> Information:
-    """Mutual information of datum and latents, the mixture of all posteriors being the marginal of the latents.
+    """Mutual information of datum and latents, the mixture of all posteriors being the marginal of
+    the latents.
 
-    It is the mean KL from the prior less the KL of the mixture from the prior (Hoffman & Johnson 2016), by DRAWS draws from
-    each posterior. Where data are many, a random part of them stands for all: no more than log of their number can be seen.
+    It is the mean KL from the prior less the KL of the mixture from the prior (Hoffman & Johnson
+    2016), by DRAWS draws from each posterior. Where data are many, a random part of them stands for
+    all: no more than log of their number can be seen.
     """
     rng = np.random.default_rng(SEEDED)
     n, k = mean.shape
@@ -113,8 +124,12 @@ def variances(residual: np.ndarray) -> np.ndarray:
     return np.maximum(np.linalg.eigvalsh(gram / len(Z))[::-1], 0.0)
 
 
-def halves(residual: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Centered rows in two halves at random, both ways round: what is found in the first is looked at in the second."""
+def halves(
+    residual: np.ndarray,
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Centered rows in two halves at random, both ways round: what is found in the first is looked
+    at in the second.
+    """
     Z = residual - residual.mean(axis=0)
     order = np.random.default_rng(SEEDED).permutation(len(Z))
     first, second = Z[order[::2]], Z[order[1::2]]
@@ -122,10 +137,11 @@ def halves(residual: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], tuple[n
 
 
 def held_out(residual: np.ndarray, count: int) -> np.ndarray:
-    """Variance (count,) of one half of the rows (n, d) along the leading principal directions of the other, averaged both ways.
+    """Variance (count,) of one half of the rows (n, d) along the leading principal directions of
+    the other, averaged both ways.
 
-    Structure lasts, sampling noise does not: of white rows the first is their variance where the covariance's largest
-    eigenvalue is (1 + sqrt(d / n))^2 times that.
+    Structure lasts, sampling noise does not: of white rows the first is their variance where the
+    covariance's largest eigenvalue is (1 + sqrt(d / n))^2 times that.
     """
     found = np.zeros((2, count))
     for along, (seen, kept) in zip(found, halves(residual), strict=True):
@@ -135,7 +151,9 @@ def held_out(residual: np.ndarray, count: int) -> np.ndarray:
 
 
 def _leading(Z: np.ndarray, count: int) -> np.ndarray:
-    """Leading principal directions (d, min(count, n, d)) of centered rows, zero beyond their rank."""
+    """Leading principal directions (d, min(count, n, d)) of centered rows, zero beyond their
+    rank.
+    """
     n, d = Z.shape
     gram = Z.T @ Z if n > d else Z @ Z.T
     values, vectors = linalg.eigh(gram, subset_by_index=(max(0, len(gram) - count), len(gram) - 1))
@@ -147,24 +165,32 @@ def _leading(Z: np.ndarray, count: int) -> np.ndarray:
 
 
 def gain(ratio: float) -> float:
-    """Nats per datum that an affine latent gains where the residual's variance is `ratio` beta gamma: 0 up to 1."""
+    """Nats per datum that an affine latent gains where the residual's variance is `ratio` beta
+    gamma: 0 up to 1.
+    """
     return 0.5 * (ratio - 1.0 - math.log(ratio)) if ratio > 1.0 else 0.0
 
 
-def affine_optimum(values: np.ndarray, latent: int, gamma: float | None, beta: float, slack: float = 0.0) -> Affine:
-    """`theory.affine_optimum`, plain numbers. Posteriors of amortized encoders are as good: at the optimum they are affine."""
+def affine_optimum(
+    values: np.ndarray, latent: int, gamma: float | None, beta: float, slack: float = 0.0
+) -> Affine:
+    """`theory.affine_optimum`, plain numbers. Posteriors of amortized encoders are as good: at the
+    optimum they are affine.
+    """
     found = theory.affine_optimum(values, latent, gamma, beta, slack)
     return Affine(int(found.kept), float(found.gamma), float(found.energy))
 
 
 def best_component(X: np.ndarray, gamma: float) -> Component:
-    """Could any decoder at all, with any encoder, be better than the collapsed one at this gamma (for beta: beta gamma)?
+    """Could any decoder at all, with any encoder, be better than the collapsed one at this gamma
+    (for beta: beta gamma)?
 
-    A VAE's likelihood is a mixture of N(decode(z), gamma I), and log-likelihood is concave in the mixing distribution: a
-    constant decoder at the mean has the best one if and only if D(theta) = mean_i exp((||x_i - xbar||^2 - ||x_i - theta||^2)
-    / 2 gamma) is at most 1 everywhere (Lindsay, Ann. Stat. 11, 1983); and the KL part of a collapsed encoder costs nothing.
-    The largest D is looked for by mean shift from up to MODES data. log D is concave, and so has its maximum at xbar, where
-    gamma is at least the largest ||x_i - xbar||^2.
+    A VAE's likelihood is a mixture of N(decode(z), gamma I), and log-likelihood is concave in the
+    mixing distribution: a constant decoder at the mean has the best one if and only if D(theta) =
+    mean_i exp((||x_i - xbar||^2 - ||x_i - theta||^2) / 2 gamma) is at most 1 everywhere (Lindsay,
+    Ann. Stat. 11, 1983); and the KL part of a collapsed encoder costs nothing. The largest D is
+    looked for by mean shift from up to MODES data. log D is concave, and so has its maximum at
+    xbar, where gamma is at least the largest ||x_i - xbar||^2.
     """
     Z = X - X.mean(axis=0)
     square = np.sum(Z**2, axis=1)
@@ -184,12 +210,14 @@ def best_component(X: np.ndarray, gamma: float) -> Component:
 
 
 def codes(residual: np.ndarray) -> np.ndarray:
-    """What codes of WORDS words take off the rows' mean squared length, and their entropies in nats: (sizes, 2).
+    """What codes of WORDS words take off the rows' mean squared length, and their entropies in
+    nats: (sizes, 2).
 
-    The words are Lloyd's, of one half of the rows along its PLANE leading directions, and used on the other half, both ways
-    round. Where they save more, over 2 beta gamma, than the entropy, the mixture with one component a word is more likely than
-    one component: there are clusters, and no affine addition finds them. Whether Gaussian posteriors can tell them apart is
-    another question, so it is a reason for doubt alone. Of white normal rows no code is worth its entropy.
+    The words are Lloyd's, of one half of the rows along its PLANE leading directions, and used on
+    the other half, both ways round. Where they save more, over 2 beta gamma, than the entropy, the
+    mixture with one component a word is more likely than one component: there are clusters, and no
+    affine addition finds them. Whether Gaussian posteriors can tell them apart is another question,
+    so it is a reason for doubt alone. Of white normal rows no code is worth its entropy.
     """
     found = np.zeros((2, len(WORDS), 2))
     for there, (seen, kept) in zip(found, halves(residual), strict=True):
@@ -203,7 +231,12 @@ def codes(residual: np.ndarray) -> np.ndarray:
             book = words[:size]
             for _ in range(LLOYD):
                 near = _nearest(Z, book)
-                book = np.stack([Z[near == j].mean(axis=0) if (near == j).any() else book[j] for j in range(len(book))])
+                book = np.stack(
+                    [
+                        Z[near == j].mean(axis=0) if (near == j).any() else book[j]
+                        for j in range(len(book))
+                    ]
+                )
             near = _nearest(Y, book)
             share = np.bincount(near) / len(Y)
             saved = np.sum(Y**2, axis=1) - np.sum((Y - book[near]) ** 2, axis=1)
@@ -217,12 +250,13 @@ def _nearest(Z: np.ndarray, book: np.ndarray) -> np.ndarray:
 
 
 def least_error(X: np.ndarray, nats: float, above: float, leading: float) -> tuple[float, bool]:
-    """Lower bound on the expected squared error of any decoder of latents alone whose posteriors cost `nats` per datum.
+    """Lower bound on the expected squared error of any decoder of latents alone whose posteriors
+    cost `nats` per datum.
 
-    Above the gamma at which no decoder beats the collapsed one, F / gamma + 2 nats >= F0 / gamma, F0 the total variance: so
-    F >= F0 - 2 gamma nats. Proved for gamma = max ||x_i - xbar||^2; where that bound is not above `above`, the least such gamma
-    is looked for; it is at least the leading eigenvalue of the covariance. Returns the bound, summed over features, and whether
-    it is proved.
+    Above the gamma at which no decoder beats the collapsed one, F / gamma + 2 nats >= F0 / gamma,
+    F0 the total variance: so F >= F0 - 2 gamma nats. Proved for gamma = max ||x_i - xbar||^2; where
+    that bound is not above `above`, the least such gamma is looked for; it is at least the leading
+    eigenvalue of the covariance. Returns the bound, summed over features, and whether it is proved.
     """
     square = np.sum((X - X.mean(axis=0)) ** 2, axis=1)
     total, high = float(square.mean()), float(square.max())

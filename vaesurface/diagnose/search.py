@@ -1,4 +1,6 @@
-"""What happens where a VAE's problem is there to try things with? Starts, switches, a learned gamma, no noise at all."""
+"""What happens where a VAE's problem is there to try things with? Starts, switches, a learned
+gamma, no noise at all.
+"""
 
 import math
 from typing import Any
@@ -17,7 +19,10 @@ from vaesurface.problem import Params, Problem, VAEParams, compiled, recipe_of
 STARTS = 6  # random ones
 JITTERS = 2  # perturbations of the parameters
 JITTER = 0.1  # their size, in root mean squares of each array of parameters
-SIZES = (1.0, 3.0)  # of a column switched on, in those of the best affine one: thresholds swallow part of it
+SIZES = (
+    1.0,
+    3.0,
+)  # of a column switched on, in those of the best affine one: thresholds swallow part of it
 ADAM = optimize.adam(steps=2000, learning_rate=0.01)  # one object, so that one program serves all
 
 
@@ -31,7 +36,9 @@ def search(
     optimizer: Optimizer | None = None,
     hessian: bool = False,
 ) -> Search:
-    """Try a problem with init and autoencoder; given: its export at params; active (k,): latents that are not switched on."""
+    """Try a problem with init and autoencoder; given: its export at params; active (k,): latents
+    that are not switched on.
+    """
     optimizer = optimizer or ADAM
     on = _switched_on(params, given, active)
     energies, actives = _descended(problem, params, on, key, starts, optimizer)
@@ -43,7 +50,9 @@ def search(
     revived, revived_active = _revived(problem, params, on, key, starts, optimizer)
     own, fresh = math.nan, math.nan
     if problem.deterministic is not None:
-        errors = np.asarray(compiled(_autoencoder, problem, params, key, count=starts, optimizer=optimizer))
+        errors = np.asarray(
+            compiled(_autoencoder, problem, params, key, count=starts, optimizer=optimizer)
+        )
         own, fresh = float(errors[0]), float(np.nanmin(errors[1:]))
     minimum, ray_active = math.nan, -1
     if problem.theory is not None:
@@ -77,21 +86,31 @@ def _known(problem: Any, params: Params) -> tuple[Array, Array]:
     return known.minimum, known.slope
 
 
-def _autoencoder(problem: Any, params: Params, key: Array, count: int, optimizer: Optimizer) -> Array:
-    """Squared errors that the deterministic autoencoder ends with, from the parameters and from random ones."""
+def _autoencoder(
+    problem: Any, params: Params, key: Array, count: int, optimizer: Optimizer
+) -> Array:
+    """Squared errors that the deterministic autoencoder ends with, from the parameters and from
+    random ones.
+    """
     loss = problem.deterministic().loss
-    return jax.lax.map(lambda start: optimizer(loss, start).loss, _stack(params, _random(problem, key, count)))
+    return jax.lax.map(
+        lambda start: optimizer(loss, start).loss, _stack(params, _random(problem, key, count))
+    )
 
 
 def _descended(
     problem: Problem, params: Params, on: Params, key: Array, starts: int, optimizer: Optimizer
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Energies of the ends and their numbers of active latents; first the one from the parameters as they are."""
+    """Energies of the ends and their numbers of active latents; first the one from the parameters
+    as they are.
+    """
     energies, nats = compiled(_runs, problem, params, on, key, count=starts, optimizer=optimizer)
     return np.asarray(energies), np.asarray(nats >= ACTIVE).sum(axis=1)
 
 
-def _runs(problem: Any, params: Params, on: Params, key: Array, count: int, optimizer: Optimizer) -> tuple[Array, Array]:
+def _runs(
+    problem: Any, params: Params, on: Params, key: Array, count: int, optimizer: Optimizer
+) -> tuple[Array, Array]:
     def run(start):
         end = optimizer(problem.loss, start)
         return end.loss, 0.5 * problem.information(end.params)
@@ -100,8 +119,12 @@ def _runs(problem: Any, params: Params, on: Params, key: Array, count: int, opti
     return jax.lax.map(run, _stack(params, *more))
 
 
-def _revived(problem: Problem, params: Params, on: Params, key: Array, starts: int, optimizer: Optimizer) -> tuple[float, int]:
-    """Lowest energy and its number of active latents with gamma learned and beta = 1; NaN and -1 where that changes nothing."""
+def _revived(
+    problem: Problem, params: Params, on: Params, key: Array, starts: int, optimizer: Optimizer
+) -> tuple[float, int]:
+    """Lowest energy and its number of active latents with gamma learned and beta = 1; NaN and -1
+    where that changes nothing.
+    """
     recipe = recipe_of(problem)
     if recipe is None or not {"gamma", "beta"} <= recipe[1].keys():
         return math.nan, -1
@@ -132,13 +155,18 @@ def _jittered(params: Params, key: Array) -> Params:
     leaves, form = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.fold_in(key, 1), len(leaves))
     sizes = [JITTER * jnp.sqrt(jnp.mean(leaf**2) + JITTER**2) for leaf in leaves]
-    draw = lambda k, a: jax.random.normal(k, (JITTERS, *a.shape), a.dtype)  # noqa: E731
-    return jax.tree.unflatten(form, [a[None] + s * draw(k, a) for s, k, a in zip(sizes, keys, leaves, strict=True)])
+
+    def draw(k, a):
+        return jax.random.normal(k, (JITTERS, *a.shape), a.dtype)
+
+    return jax.tree.unflatten(
+        form, [a[None] + s * draw(k, a) for s, k, a in zip(sizes, keys, leaves, strict=True)]
+    )
 
 
 def _switched_on(params: Params, given: Export, active: np.ndarray) -> Params:
-    """Inactive latents on the leading principal directions of the residual, where a latent has a column of its own; stacked by
-    size. None where it has not.
+    """Inactive latents on the leading principal directions of the residual, where a latent has a
+    column of its own; stacked by size. None where it has not.
     """
     if not isinstance(params, VAEParams):
         return None
@@ -153,7 +181,9 @@ def _switched_on(params: Params, given: Export, active: np.ndarray) -> Params:
     points = []
     for size in SIZES:
         changed = {name: np.array(getattr(params, name)) for name in ("weight", "mean", "log_std")}
-        changed["weight"][:, off] = size * np.sqrt(values * (1.0 - ratio)) * directions[: len(off)].T
+        changed["weight"][:, off] = (
+            size * np.sqrt(values * (1.0 - ratio)) * directions[: len(off)].T
+        )
         changed["mean"][:, off] = residual @ directions[: len(off)].T / np.sqrt(values)
         changed["log_std"][:, off] = 0.5 * np.log(ratio)
         points.append(VAEParams(**params._asdict() | changed))

@@ -1,4 +1,6 @@
-"""Do the posteriors of deeper VAEs move to the prior? Figure 2 of the paper: histograms of sigma over convolutional depth."""
+"""Do the posteriors of deeper VAEs move to the prior? Figure 2 of the paper: histograms of sigma
+over convolutional depth.
+"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from vaesurface import data, plot, report, train
-from vaesurface.experiments.depth import MIDDLE, MIDDLE_FULL, Plan, lower, names, near_prior, over_depth, vae
+from vaesurface.experiments.depth import (
+    MIDDLE,
+    MIDDLE_FULL,
+    Plan,
+    lower,
+    names,
+    near_prior,
+    over_depth,
+    vae,
+)
 from vaesurface.experiments.study import draw
 from vaesurface.report import Study
 
@@ -25,14 +36,33 @@ def fig2(plan: Plan, seeds: int, out: Path, command: str) -> Study:
         here, sentence = claim(plan.depths, short, near_prior(counts))
         held.append(here)
         said.append(sentence)
-        sets = {f"{d} layers per scale": widths(c) for d, c in zip(plan.depths, counts, strict=True)}
+        sets = {
+            f"{d} layers per scale": widths(c) for d, c in zip(plan.depths, counts, strict=True)
+        }
         file = "fig2" if len(plan.sources) == 1 else f"fig2-{short}"
         caption = f"Posterior standard deviations of trained convolutional VAEs, {short}."
-        drawn = partial(plot.sigma_histogram, sets, title=f"{short}, {plan.latent} latents, {seeds} seeds")
+        drawn = partial(
+            plot.sigma_histogram, sets, title=f"{short}, {plan.latent} latents, {seeds} seeds"
+        )
         figures.append(draw(out, file, caption, drawn))
-        np.savez(out / f"{file}.npz", allow_pickle=False, depth=plan.depths, edges=train.SIGMA, counts=counts)
+        np.savez(
+            out / f"{file}.npz",
+            allow_pickle=False,
+            depth=plan.depths,
+            edges=train.SIGMA,
+            counts=counts,
+        )
     settings: dict[str, Any] = plan.settings(seeds) | {"claim held here": all(held)}
-    study = Study("fig2", "Figure 2: posterior standard deviations over depth", said, [], figures, (), settings, command)
+    study = Study(
+        "fig2",
+        "Figure 2: posterior standard deviations over depth",
+        said,
+        [],
+        figures,
+        (),
+        settings,
+        command,
+    )
     report.save(study, out)
     return study
 
@@ -50,6 +80,7 @@ def claim(depths: Sequence[int], source: str, share: np.ndarray) -> tuple[bool, 
     verdict = "The paper's claim holds" if held else "The paper's claim is not seen"
     each = ", ".join(f"{100 * m:.3g} % at {d}" for d, m in zip(depths, median, strict=True))
     return held, (
-        f"{verdict} for {source}: the share of posterior standard deviations above 0.9 is {each} layers per scale, medians of "
+        f"{verdict} for {source}: the share of posterior standard deviations above 0.9 is {each} "
+        f"layers per scale, medians of "
         f"{share.shape[1]} seeds{'' if held else ', which is no growth with depth by the test'}."
     )

@@ -1,8 +1,10 @@
-"""Does a diagnosis recognize each of the paper's five kinds of posterior collapse? Models made to show them, and a table.
+"""Does a diagnosis recognize each of the paper's five kinds of posterior collapse? Models made to
+show them, and a table.
 
-Kinds (iii) and (iv) need decoders of their own: `covariance_vae`, whose variance is a function of the latents, and
-`autoregressive_vae`, which sees the datum's earlier coordinates. `specimens` makes models whose kind is known by how they were
-made, `diagnosed` asks for it, of the problem and of what an .npz holds.
+Kinds (iii) and (iv) need decoders of their own: `covariance_vae`, whose variance is a function of
+the latents, and `autoregressive_vae`, which sees the datum's earlier coordinates. `specimens` makes
+models whose kind is known by how they were made, `diagnosed` asks for it, of the problem and of
+what an .npz holds.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +28,9 @@ WIDTH = 8  # hidden units of each of its two networks
 
 
 class CovarianceParams(NamedTuple):
-    """Two networks of one hidden layer, z -> mean and z -> log variance, as pairs of (weight, bias), and posteriors (n, 1)."""
+    """Two networks of one hidden layer, z -> mean and z -> log variance, as pairs of (weight,
+    bias), and posteriors (n, 1).
+    """
 
     mean_net: tuple[tuple[Array, Array], ...]
     variance_net: tuple[tuple[Array, Array], ...]
@@ -35,7 +39,9 @@ class CovarianceParams(NamedTuple):
 
 
 class AutoregressiveParams(NamedTuple):
-    """before (d, d): what coordinate r takes from earlier ones, its strictly lower triangle; the rest as in `VAEParams`."""
+    """before (d, d): what coordinate r takes from earlier ones, its strictly lower triangle; the
+    rest as in `VAEParams`.
+    """
 
     before: Array
     weight: Array
@@ -46,10 +52,11 @@ class AutoregressiveParams(NamedTuple):
 
 
 def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
-    """A VAE with one latent whose decoder has N(m(z), v(z) I), v >= exp(floor) gammabar; expectations by fixed quadrature.
+    """A VAE with one latent whose decoder has N(m(z), v(z) I), v >= exp(floor) gammabar;
+    expectations by fixed quadrature.
 
-    Without the floor its energy has no lower bound. `init` puts datum 0 alone where the decoder's variance falls off, as its
-    degenerate optimum does.
+    Without the floor its energy has no lower bound. `init` puts datum 0 alone where the decoder's
+    variance falls off, as its degenerate optimum does.
     """
     Z = jnp.asarray(X)
     n, d = Z.shape
@@ -61,7 +68,9 @@ def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
     def network(layers: tuple[tuple[Array, Array], ...], z: Array) -> Array:
         """Outputs (..., out) for latents (..., 1)."""
         (first, offset), (second, bias) = layers
-        flat = jax.vmap(lambda one: jnp.tanh(one * first + offset) @ second + bias)(z.reshape(-1, 1))
+        flat = jax.vmap(lambda one: jnp.tanh(one * first + offset) @ second + bias)(
+            z.reshape(-1, 1)
+        )
         return flat.reshape(*z.shape[:-1], -1)
 
     def decode(params: CovarianceParams, z: Array) -> Array:
@@ -71,7 +80,9 @@ def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
         return level + floor + jax.nn.softplus(network(params.variance_net, z)[..., 0] - floor)
 
     def loss(params: CovarianceParams) -> Array:
-        z = params.mean[None] + jnp.exp(params.log_std)[None] * nodes[:, None, None]  # (nodes, n, 1)
+        z = (
+            params.mean[None] + jnp.exp(params.log_std)[None] * nodes[:, None, None]
+        )  # (nodes, n, 1)
         log_gamma = log_variance(params, z)
         error = jnp.sum((Z[None] - decode(params, z)) ** 2, axis=2)
         terms = jnp.tensordot(shares, error * jnp.exp(-log_gamma) + d * log_gamma, axes=1)
@@ -79,7 +90,10 @@ def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
 
     def init(key: Array, scale: ArrayLike = 1.0) -> CovarianceParams:
         # Every hidden unit switches between 6 and 7, far out where the prior has no mass.
-        steep, at = 3.0 * jnp.ones(WIDTH), 6.5 + 0.1 * jnp.asarray(scale) * jax.random.normal(key, (2, WIDTH))
+        steep, at = (
+            3.0 * jnp.ones(WIDTH),
+            6.5 + 0.1 * jnp.asarray(scale) * jax.random.normal(key, (2, WIDTH)),
+        )
         half, share = 0.5 * (Z[0] - center), jnp.full((WIDTH, 1), 1.0 / WIDTH)
         mean_net = (steep, -3.0 * at[0]), (share * half[None], center + half)
         variance_net = (steep, -3.0 * at[1]), (-share, -jnp.ones(1))
@@ -90,15 +104,18 @@ def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
         gamma = jnp.exp(log_variance(params, params.mean))
         return Autoencoder(Z, params.mean, params.log_std, lambda z: decode(params, z), gamma)
 
-    recipe = lambda: (covariance_vae, {"X": Z, "floor": jnp.asarray(floor, float)})  # noqa: E731
+    def recipe():
+        return (covariance_vae, {"X": Z, "floor": jnp.asarray(floor, float)})
+
     return Problem(loss, init, information=_information, autoencoder=autoencoder, recipe=recipe)
 
 
 def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem:
-    """A VAE whose decoder has mean W z + A x + b, A strictly lower triangular: x_r sees x_j, j < r. Its energy is exact.
+    """A VAE whose decoder has mean W z + A x + b, A strictly lower triangular: x_r sees x_j, j < r.
+    Its energy is exact.
 
-    On data that are linear in their own past with equal innovations the best one has W = 0: then A alone makes the likelihood
-    what no Gaussian can exceed, log det Sigma + d.
+    On data that are linear in their own past with equal innovations the best one has W = 0: then A
+    alone makes the likelihood what no Gaussian can exceed, log det Sigma + d.
     """
     Z = jnp.asarray(X)
     d = Z.shape[1]
@@ -109,7 +126,9 @@ def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem
         return z @ params.weight.T + seen + jnp.broadcast_to(params.bias, x.shape)
 
     def error(params: AutoregressiveParams, mean: Array, log_std: Array, x: Array) -> Array:
-        return jnp.sum((x - predict(params, mean, x)) ** 2) + jnp.sum(params.weight**2 @ jnp.exp(2.0 * log_std))
+        return jnp.sum((x - predict(params, mean, x)) ** 2) + jnp.sum(
+            params.weight**2 @ jnp.exp(2.0 * log_std)
+        )
 
     def loss(params: AutoregressiveParams) -> Array:
         errors = jax.vmap(lambda *local: error(params, *local))(params.mean, params.log_std, Z)
@@ -124,7 +143,9 @@ def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem
         def decode(z: Array) -> Array:
             """The most likely datum: every coordinate at its mean, given the earlier ones."""
             ahead = z @ params.weight.T + (params.bias - center)[None]
-            return center[None] + jnp.linalg.solve(jnp.eye(d) - jnp.tril(params.before, -1), ahead.T).T
+            return (
+                center[None] + jnp.linalg.solve(jnp.eye(d) - jnp.tril(params.before, -1), ahead.T).T
+            )
 
         return Autoencoder(
             Z,
@@ -154,7 +175,9 @@ class Specimen(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One model's diagnosis: as a problem, and from what an .npz with all keys, or with the required ones alone, holds."""
+    """One model's diagnosis: as a problem, and from what an .npz with all keys, or with the
+    required ones alone, holds.
+    """
 
     name: str
     kind: Collapse
@@ -165,7 +188,10 @@ class Row(NamedTuple):
     @property
     def right(self) -> bool:
         """The problem's diagnosis is right, and no other one is wrong; undecided is not."""
-        return self.problem == self.kind and {self.exported, self.required} <= {self.kind, Collapse.UNDECIDED}
+        return self.problem == self.kind and {self.exported, self.required} <= {
+            self.kind,
+            Collapse.UNDECIDED,
+        }
 
 
 def walk(n: int, d: int, keep: float, seed: int) -> np.ndarray:
@@ -177,7 +203,9 @@ def walk(n: int, d: int, keep: float, seed: int) -> np.ndarray:
     return innovations @ mixing.T
 
 
-def trained(problem: Problem, scale: float, seed: int = 0, optimizer: optimize.Optimizer = ADAM) -> Params:
+def trained(
+    problem: Problem, scale: float, seed: int = 0, optimizer: optimize.Optimizer = ADAM
+) -> Params:
     """Where a run from a random start ends."""
     return compiled(_run, problem, jax.random.key(seed), jnp.asarray(scale), optimizer=optimizer)
 
@@ -196,14 +224,18 @@ def _affine(X: np.ndarray, latent: int, gamma: float | None = None) -> Params:
 
 
 def specimens(names: Sequence[str] | None = None) -> Iterator[Specimen]:
-    """Healthy models and collapsed ones, their kind known by construction: closed forms, or settings that leave no choice.
+    """Healthy models and collapsed ones, their kind known by construction: closed forms, or
+    settings that leave no choice.
 
-    Decoders are affine or softly thresholded, autoregressive, or have a variance that depends on the latents. names: which
-    ones, all by default; only those are trained.
+    Decoders are affine or softly thresholded, autoregressive, or have a variance that depends on
+    the latents. names: which ones, all by default; only those are trained.
     """
     X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.05] * 14, seed=0)
     affine, soft = vae.threshold_vae(X, 3, 0.0), vae.threshold_vae(X, 3, 0.05)
-    low, rank = vae.threshold_vae(G, 3, 0.0), vae.threshold_vae(data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0), 3, 0.0)
+    low, rank = (
+        vae.threshold_vae(G, 3, 0.0),
+        vae.threshold_vae(data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0), 3, 0.0),
+    )
     wide, heavy = vae.threshold_vae(X, 3, 0.05, 1.0), vae.threshold_vae(X, 3, 0.0, beta=8.0)
 
     def one_of_three() -> Params:
@@ -214,18 +246,32 @@ def specimens(names: Sequence[str] | None = None) -> Iterator[Specimen]:
         ("affine, all latents in use", Collapse.NONE, affine, lambda: _affine(X, 3)),
         ("soft threshold, trained", Collapse.NONE, soft, lambda: trained(soft, 1.0)),
         ("affine, 3 latents for 2 and noise", Collapse.SUPERFLUOUS, low, lambda: _affine(G, 3)),
-        ("affine, trained, 3 latents for rank 2", Collapse.SUPERFLUOUS, rank, lambda: trained(rank, 1.0)),
+        (
+            "affine, trained, 3 latents for rank 2",
+            Collapse.SUPERFLUOUS,
+            rank,
+            lambda: trained(rank, 1.0),
+        ),
     ]
     for gamma in (1.0, 0.09):
         at = partial(_affine, X, 3, gamma)
-        made.append((f"affine, gamma = {gamma:g}", Collapse.GAMMA, vae.threshold_vae(X, 3, 0.0, gamma), at))
+        made.append(
+            (f"affine, gamma = {gamma:g}", Collapse.GAMMA, vae.threshold_vae(X, 3, 0.0, gamma), at)
+        )
     made += [
         ("soft threshold, gamma = 1", Collapse.GAMMA, wide, lambda: trained(wide, 1.0)),
         ("affine, beta = 8", Collapse.GAMMA, heavy, lambda: trained(heavy, 0.1)),
     ]
     for name, Z in (("digits", X), ("Gaussian data", G)):
         spiked = covariance_vae(Z)
-        made.append((f"variance of the latents, {name}", Collapse.COVARIANCE, spiked, partial(trained, spiked, 1.0)))
+        made.append(
+            (
+                f"variance of the latents, {name}",
+                Collapse.COVARIANCE,
+                spiked,
+                partial(trained, spiked, 1.0),
+            )
+        )
     for keep, beta in ((1.0, 1.0), (0.9, 1.3)):
         seen = autoregressive_vae(walk(40, 10, keep, seed=0), 2, beta=beta)
         name = f"autoregressive, x_r = {keep:g} x_(r-1) + e_r"
@@ -241,7 +287,9 @@ def specimens(names: Sequence[str] | None = None) -> Iterator[Specimen]:
 
 
 def networks() -> Iterator[Specimen]:
-    """The same with multilayer perceptrons, one hidden layer of 16 ReLUs in encoder and decoder, and the paper's trap."""
+    """The same with multilayer perceptrons, one hidden layer of 16 ReLUs in encoder and decoder,
+    and the paper's trap.
+    """
     trap = vae.threshold_vae(data.antipodal(d=2), 1, 0.1)
     yield Specimen("soft threshold, antipodal data", Collapse.LOCAL, trap, trap.collapsed())  # type: ignore[misc]
     X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0)
@@ -249,7 +297,9 @@ def networks() -> Iterator[Specimen]:
     few, exact = deep.antithetic(jax.random.key(0), 2, 16), deep.gauss_hermite(4, 2)
     healthy, plenty = make(X, 2, nodes=few), make(G, 4, nodes=exact, depth=0)
     yield Specimen("perceptrons, trained", Collapse.NONE, healthy, trained(healthy, 1.0))
-    yield Specimen("affine networks, 4 latents for rank 2", Collapse.SUPERFLUOUS, plenty, trained(plenty, 1.0))
+    yield Specimen(
+        "affine networks, 4 latents for rank 2", Collapse.SUPERFLUOUS, plenty, trained(plenty, 1.0)
+    )
     wide = make(X, 2, nodes=few, gamma=1.0)
     yield Specimen("perceptrons, gamma = 1", Collapse.GAMMA, wide, trained(wide, 1.0))
     yield Specimen("perceptrons, at collapse", Collapse.LOCAL, healthy, healthy.collapsed())  # type: ignore[misc]
@@ -261,7 +311,10 @@ def diagnosed(specimen: Specimen) -> Row:
     """All three diagnoses of a model."""
     problem = diagnose.collapse(specimen.problem, specimen.params, optimizer=ADAM)
     given = diagnose.exported(specimen.problem, specimen.params)._replace(affine=True)
-    few, most = ({name: getattr(given, name) for name in names} for names in (REQUIRED, (*REQUIRED, *OPTIONAL)))
+    few, most = (
+        {name: getattr(given, name) for name in names}
+        for names in (REQUIRED, (*REQUIRED, *OPTIONAL))
+    )
     kinds = problem.kind, diagnose.arrays(**most).kind, diagnose.arrays(**few, beta=given.beta).kind
     return Row(specimen.name, specimen.kind, *kinds)
 
@@ -270,5 +323,9 @@ def table(rows: Sequence[Row]) -> str:
     """As it is printed, a line per model."""
     roman = dict(zip(Collapse, ("none", "(i)", "(ii)", "(iii)", "(iv)", "(v)", "?"), strict=True))
     head = f"{'model':40} {'made':6} {'problem':8} {'all keys':9} {'five keys'}"
-    lines = [f"{r.name:40} {roman[r.kind]:6} {roman[r.problem]:8} {roman[r.exported]:9} {roman[r.required]}" for r in rows]
+    lines = [
+        f"{r.name:40} {roman[r.kind]:6} {roman[r.problem]:8} {roman[r.exported]:9} "
+        f"{roman[r.required]}"
+        for r in rows
+    ]
     return "\n".join([head, *lines])

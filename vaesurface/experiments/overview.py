@@ -1,4 +1,6 @@
-"""A sweep as a page shows it: which cells collapse, every run of a cell, and the points at the most telling alpha."""
+"""A sweep as a page shows it: which cells collapse, every run of a cell, and the points at the most
+telling alpha.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,11 +22,15 @@ def overview(swept: starts.Sweep, rows: Sequence[starts.Found], out: Path, comma
     problem = swept.problem(alpha)
     cast = starts.cast(swept, rows, alpha)
     known = {
-        name: p for name, (p, _) in zip(("collapsed point", "best found", "next best"), cast, strict=True) if p is not None
+        name: p
+        for name, (p, _) in zip(("collapsed point", "best found", "next best"), cast, strict=True)
+        if p is not None
     }
     captions = {
-        "line": f"Energy on the line between the collapsed point and the best one found, alpha = {alpha:g}.",
-        "plane": f"Energy over the plane through the collapsed point and the best found, alpha = {alpha:g}.",
+        "line": f"Energy on the line between the collapsed point and the best one found, alpha = "
+        f"{alpha:g}.",
+        "plane": f"Energy over the plane through the collapsed point and the best found, alpha = "
+        f"{alpha:g}.",
     }
     out.mkdir(parents=True, exist_ok=True)
     files = starts.draw(swept, rows, out, alpha, tuple(captions))
@@ -32,7 +38,8 @@ def overview(swept: starts.Sweep, rows: Sequence[starts.Found], out: Path, comma
     phase = {
         "kind": "phase",
         "title": ds.attrs["data"],
-        "caption": "Share of runs that end collapsed. Click a cell, or choose one, to see its runs.",
+        "caption": "Share of runs that end collapsed. Click a cell, or choose one, to see its "
+        "runs.",
         "alpha": ds.alpha.values,
         "scale": ds.scale.values,
         "runs": [[_runs(cell) for cell in row] for row in cells],
@@ -51,7 +58,10 @@ def overview(swept: starts.Sweep, rows: Sequence[starts.Found], out: Path, comma
         [verdict(f"{name}, alpha = {alpha:g}", p) for name, p in known.items()],
         [Figure(file.name, captions[file.stem]) for file in files],
         [phase, surface(plane, title, marks), *spectra(problem, known)],
-        {**swept.settings, **{k: ", ".join(f"{v:g}" for v in ds[k].values) for k in ("alpha", "scale")}},
+        {
+            **swept.settings,
+            **{k: ", ".join(f"{v:g}" for v in ds[k].values) for k in ("alpha", "scale")},
+        },
         command,
     )
     report.save(study, out)
@@ -72,4 +82,7 @@ def _runs(cell: Any) -> list[dict[str, Any]]:
         "moved by refinement": cell.refinement_moved.values,
         "collapsed": collapsed,
     }
-    return [dict(zip(columns, row, strict=True)) for row in zip(*(c.tolist() for c in columns.values()), strict=True)]
+    return [
+        dict(zip(columns, row, strict=True))
+        for row in zip(*(c.tolist() for c in columns.values()), strict=True)
+    ]

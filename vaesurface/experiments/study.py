@@ -1,8 +1,9 @@
-"""What the studies of the loss surface's geometry share: their setting, where they start from, how they are shown.
+"""What the studies of the loss surface's geometry share: their setting, where they start from, how
+they are shown.
 
-A study answers one question and leaves a `report.Study` with its figures in a directory: `rim` (how high is the rim of the
-collapsed basin?), `branches` (where do stationary points go?), `width` (how wide is the basin?), `graph` (what is joined to
-what?), `overview` (a sweep, for a page).
+A study answers one question and leaves a `report.Study` with its figures in a directory: `rim` (how
+high is the rim of the collapsed basin?), `branches` (where do stationary points go?), `width` (how
+wide is the basin?), `graph` (what is joined to what?), `overview` (a sweep, for a page).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from matplotlib import pyplot as plt
 
-from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, tally, theory, vae
+from vaesurface import (
+    curvature,
+    landscape,
+    optimize,
+    paths,
+    plot,
+    report,
+    stationary,
+    tally,
+    theory,
+    vae,
+)
 from vaesurface.plot import Mark
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
@@ -29,8 +41,9 @@ DENSE = 2000  # parameters up to which a page shows all eigenvalues
 class Setting(NamedTuple):
     """What a study is about.
 
-    X (n, d), called `source`; the threshold VAE's latent, gamma (None: learned) and beta; starts, scale and seed: number,
-    scale and first seed of random starts; out: directory; command: that makes it again.
+    X (n, d), called `source`; the threshold VAE's latent, gamma (None: learned) and beta; starts,
+    scale and seed: number, scale and first seed of random starts; out: directory; command: that
+    makes it again.
     """
 
     X: np.ndarray
@@ -50,9 +63,13 @@ class Setting(NamedTuple):
         return vae.threshold_vae(self.X, self.latent, alpha, gamma, beta)
 
     def ends(self, problem: Problem) -> StationaryPoint:
-        """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends have rows at zero still."""
+        """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends
+        have rows at zero still.
+        """
         keys = [jax.random.key(self.seed + i) for i in range(self.starts)]
-        found = [paths.fall(problem, stationary.find(problem, key, self.scale, ADAM)) for key in keys]
+        found = [
+            paths.fall(problem, stationary.find(problem, key, self.scale, ADAM)) for key in keys
+        ]
         found = [point._replace(descent=None, probe=None, refinement=None) for point in found]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
@@ -60,12 +77,26 @@ class Setting(NamedTuple):
         """Written to disk; more: fields of the study."""
         n, d = self.X.shape
         gamma = "learned" if self.gamma is None else self.gamma
-        common = {"data": self.source, "n": n, "d": d, "latents": self.latent, "gamma": gamma, "beta": self.beta}
+        common = {
+            "data": self.source,
+            "n": n,
+            "d": d,
+            "latents": self.latent,
+            "gamma": gamma,
+            "beta": self.beta,
+        }
         common |= {
             "random starts": f"{self.starts} of scale {self.scale:g}, seeds from {self.seed}",
             "optimizer": f"{ADAM.name}, then down from saddles",
         }
-        study = Study(name, title, said, settings=common | more.pop("settings", {}), command=self.command, **more)
+        study = Study(
+            name,
+            title,
+            said,
+            settings=common | more.pop("settings", {}),
+            command=self.command,
+            **more,
+        )
         report.save(study, self.out)
         return study
 
@@ -75,26 +106,35 @@ class Setting(NamedTuple):
 
 
 def far_ends(problem: Problem, ends: StationaryPoint) -> list[StationaryPoint]:
-    """What is below collapse, judged: points that starts have led to, lowest first, or else one on a ray to minus infinity."""
+    """What is below collapse, judged: points that starts have led to, lowest first, or else one on
+    a ray to minus infinity.
+    """
     collapsed = problem.collapsed()  # type: ignore[misc]
     level = float(problem.loss(collapsed))
-    below = (np.asarray(ends.kind) != Kind.NOT_STATIONARY) & (np.asarray(ends.loss) < level - 1e-9 * max(1.0, abs(level)))
+    below = (np.asarray(ends.kind) != Kind.NOT_STATIONARY) & (
+        np.asarray(ends.loss) < level - 1e-9 * max(1.0, abs(level))
+    )
     lower = jax.tree.map(lambda x: x[below], ends)
     if below.any():
         first = [group[0] for group in tally.distinct(problem, lower.loss, lower.params)]
-        return [stationary.analyze(problem, jax.tree.map(lambda x: x[i], lower.params)) for i in first]  # noqa: B023
+        return [
+            stationary.analyze(problem, jax.tree.map(lambda x: x[i], lower.params)) for i in first
+        ]
     if collapsed.log_gamma is None:
         return []
     given = problem.recipe()[1]  # type: ignore[misc]
     ray = theory.unbounded_ray(given["X"], collapsed.weight.shape[1], given["alpha"], given["beta"])
     gammas = jnp.exp(collapsed.log_gamma) * 0.5 ** jnp.arange(1.0, 40.0)
-    falls = jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - 0.1  # none where there is no ray: NaN
+    falls = (
+        jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - 0.1
+    )  # none where there is no ray: NaN
     return [stationary.analyze(problem, ray.at(gammas[jnp.argmax(falls)]))] if falls.any() else []
 
 
 class Crossing(NamedTuple):
-    """The way out of collapse: a path to the lower place far, the saddle that was found by it with what that joins, by how much
-    it is higher, and whether the collapsed point is one of the two that it joins.
+    """The way out of collapse: a path to the lower place far, the saddle that was found by it with
+    what that joins, by how much it is higher, and whether the collapsed point is one of the two
+    that it joins.
     """
 
     far: StationaryPoint
@@ -106,15 +146,17 @@ class Crossing(NamedTuple):
 
 
 def way_out(problem: Problem, ends: Sequence[StationaryPoint]) -> Crossing | None:
-    """Over the lowest saddle met on ways from the collapsed point to some lower ones; None where there is none. A saddle that
-    the collapsed point is on one side of comes before any other.
+    """Over the lowest saddle met on ways from the collapsed point to some lower ones; None where
+    there is none. A saddle that the collapsed point is on one side of comes before any other.
     """
     crossings = [crossing for end in ends if (crossing := _way_to(problem, end)) is not None]
     return min(crossings, key=lambda crossing: (not crossing.home, crossing.rise), default=None)
 
 
 def _way_to(problem: Problem, end: StationaryPoint) -> Crossing | None:
-    """Where the highest saddle on the way joins two other points, the edge of collapse's own basin is tracked instead."""
+    """Where the highest saddle on the way joins two other points, the edge of collapse's own basin
+    is tracked instead.
+    """
     collapsed = problem.collapsed()  # type: ignore[misc]
     path = paths.minimum_energy_path(problem, collapsed, end)
     found = over(problem, path)
@@ -127,7 +169,9 @@ def _way_to(problem: Problem, end: StationaryPoint) -> Crossing | None:
 
 
 def over(problem: Problem, path: paths.Path) -> paths.Transition | None:
-    """The transition over a path's highest saddle or, where there is none, over one on the edge of its first end's basin."""
+    """The transition over a path's highest saddle or, where there is none, over one on the edge of
+    its first end's basin.
+    """
     saddle = paths.saddle(problem, path) if path.interior else None
     if saddle is None or saddle.kind != Kind.SADDLE or saddle.inertia.negative == 0:
         return paths.rim(problem, path)
@@ -161,15 +205,27 @@ def draw(out: Path, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
 
 def verdict(name: str, point: StationaryPoint) -> dict[str, Any]:
     """As a page shows it."""
-    return {"name": name, "label": point.label, "energy": float(point.loss), "evidence": point.evidence}
+    return {
+        "name": name,
+        "label": point.label,
+        "energy": float(point.loss),
+        "evidence": point.evidence,
+    }
 
 
 def surface(plane: landscape.Plane, title: str, marks: Sequence[Mark]) -> dict[str, Any]:
-    """A plane as `report.surface` takes it: above the lowest on the grid, cut where nine tenths of it lie below."""
+    """A plane as `report.surface` takes it: above the lowest on the grid, cut where nine tenths of
+    it lie below.
+    """
     height = np.asarray(plane.energy) - np.min(plane.energy)
     x, y = np.asarray(plane.x), np.asarray(plane.y)
-    near = lambda m: height[np.abs(y - m.y).argmin(), np.abs(x - m.x).argmin()]  # noqa: E731
-    shown = [{"x": m.x, "y": m.y, "value": near(m), "label": m.label, "kind": m.kind} for m in marks]
+
+    def near(m):
+        return height[np.abs(y - m.y).argmin(), np.abs(x - m.x).argmin()]
+
+    shown = [
+        {"x": m.x, "y": m.y, "value": near(m), "label": m.label, "kind": m.kind} for m in marks
+    ]
     quantity = "energy above the lowest here (2 × nats / datum)"
     caption = "Drag to turn. Coordinates are Euclidean distances in parameter space."
     where = {"x": x, "y": y, "values": height, "cap": np.quantile(height, 0.9), "marks": shown}
@@ -183,5 +239,12 @@ def spectra(problem: Problem, points: dict[str, StationaryPoint]) -> list[dict[s
         if ravel_pytree(point.params)[0].size <= DENSE:
             values = curvature.spectrum(problem.loss, point.params)
             signs = {"negative": point.inertia.negative, "flat": point.inertia.flat}
-            shown.append({"kind": "spectrum", "title": f"Hessian at the {name}: {point.label}", "eigenvalues": values, **signs})
+            shown.append(
+                {
+                    "kind": "spectrum",
+                    "title": f"Hessian at the {name}: {point.label}",
+                    "eigenvalues": values,
+                    **signs,
+                }
+            )
     return shown

@@ -32,7 +32,9 @@ class Row(NamedTuple):
 
 
 def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> Study:
-    """Widths at every alpha > 0; runs: random starts per alpha and way to descend (0: none); steps: of Adam."""
+    """Widths at every alpha > 0; runs: random starts per alpha and way to descend (0: none); steps:
+    of Adam.
+    """
     rows = [_row(setting, alpha) for alpha in alphas]
     said = [_sentence(row) for row in rows]
     shares: dict[str, list] = {}
@@ -44,19 +46,23 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
             v = basin.volume(basin.ends(problem, keys, setting.scale, flow))
             shares.setdefault(name, []).append((v.share, v.low, v.high))
             said.append(
-                f"At alpha = {row.alpha:g}, {name} takes {v.returned} of {v.starts} random starts of scale {setting.scale:g} "
+                f"At alpha = {row.alpha:g}, {name} takes {v.returned} of {v.starts} random "
+                f"starts of scale {setting.scale:g} "
                 f"into collapse: {_percent(v)}."
             )
         begin = partial(_near, radius=START * float(np.min(row.widths.inner)))
         for name, flow in noisy.items():
             v = basin.volume(basin.ends(problem, keys, 1.0, flow, begin))
             said.append(
-                f"At alpha = {row.alpha:g}, begun within half the basin's width, {name} stays in collapse in {v.returned} of "
+                f"At alpha = {row.alpha:g}, begun within half the basin's width, {name} stays in "
+                f"collapse in {v.returned} of "
                 f"{v.starts} runs: {_percent(v)}."
             )
     curves: dict[str, Any] = {
         "certified": [row.radius for row in rows],
-        "width": [np.where(np.isfinite(row.widths.outer), row.widths.inner, np.nan) for row in rows],
+        "width": [
+            np.where(np.isfinite(row.widths.outer), row.widths.inner, np.nan) for row in rows
+        ],
         "saddle": [math.nan if row.lengths is None else row.lengths.saddle for row in rows],
     }
     figures = [
@@ -73,11 +79,22 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
         figures.append(setting.draw("barrier", caption, drawn))
     if shares:
         caption = f"Share of {runs} random starts that collapse, with 95 % confidence intervals."
-        drawn = partial(plot.basin_volume, alphas, shares, scale=setting.scale, title=setting.source)
+        drawn = partial(
+            plot.basin_volume, alphas, shares, scale=setting.scale, title=setting.source
+        )
         figures.append(setting.draw("basin_volume", caption, drawn))
-    np.savez(setting.out / "basin.npz", allow_pickle=False, alpha=alphas, rise=rises, error=errors, **curves)
+    np.savez(
+        setting.out / "basin.npz",
+        allow_pickle=False,
+        alpha=alphas,
+        rise=rises,
+        error=errors,
+        **curves,
+    )
     settings = {"alpha": ", ".join(f"{a:g}" for a in alphas), "runs": runs, "steps of Adam": steps}
-    return setting.study("basin", "How wide is the basin of collapse?", said, figures=figures, settings=settings)
+    return setting.study(
+        "basin", "How wide is the basin of collapse?", said, figures=figures, settings=settings
+    )
 
 
 def _row(setting: Setting, alpha: float) -> Row:
@@ -96,7 +113,8 @@ def _sentence(row: Row) -> str:
     edges = zip(np.asarray(row.widths.inner), np.isfinite(row.widths.outer), strict=True)
     along = ", ".join(f"{'' if found else 'at least '}{w:.4g}" for w, found in edges)
     said = (
-        f"At alpha = {row.alpha:g}, lengths being of the weight's longest row: nothing is lower within {row.radius:.4g} "
+        f"At alpha = {row.alpha:g}, lengths being of the weight's longest row: nothing is lower "
+        f"within {row.radius:.4g} "
         f"(certified, on the region of theory.collapse_radius); "
         f"descent returns from up to {along} along the leading principal directions; "
     )
@@ -105,10 +123,12 @@ def _sentence(row: Row) -> str:
     said += f"the saddle lies at {row.lengths.saddle:.4g}, {row.rise:.5g} high. "
     if row.lengths.ordered:
         return said + "The three are in order."
-    why = ["descent leaves from within the certified radius, where energies are above collapse still"] * (
-        not row.lengths.returns
+    why = [
+        "descent leaves from within the certified radius, where energies are above collapse still"
+    ] * (not row.lengths.returns)
+    why += ["the saddle, whose gamma and bias are not those of the starts, is nearer"] * (
+        not row.lengths.inside
     )
-    why += ["the saddle, whose gamma and bias are not those of the starts, is nearer"] * (not row.lengths.inside)
     return said + f"The three are not in order: {'; '.join(why)}."
 
 
@@ -117,7 +137,9 @@ def _percent(v: basin.Volume) -> str:
 
 
 def _near(problem: Problem, key: Any, scale: Any, radius: float) -> Any:
-    """A start in a random direction of the weight, its longest row `radius` long, the rest as at collapse."""
+    """A start in a random direction of the weight, its longest row `radius` long, the rest as at
+    collapse.
+    """
     collapsed = problem.collapsed()  # type: ignore[misc]
     weight = jax.random.normal(key, collapsed.weight.shape, collapsed.weight.dtype)
     longest = jnp.max(jnp.linalg.norm(weight, axis=1))
@@ -133,7 +155,11 @@ def _flows(steps: int, n: int) -> tuple[dict[str, basin.Flow], dict[str, basin.F
     }
     noisy = {}
     for samples, batch in ((1, None), (10, None), (1, max(1, n // 4))):
-        name = f"Adam, {samples} sample{'s' * (samples > 1)}" + f", batch {batch}" * (batch is not None)
-        step = optimize.descend_noisily(optax.adam(optax.cosine_decay_schedule(0.02, steps)), steps, name)
+        name = f"Adam, {samples} sample{'s' * (samples > 1)}" + f", batch {batch}" * (
+            batch is not None
+        )
+        step = optimize.descend_noisily(
+            optax.adam(optax.cosine_decay_schedule(0.02, steps)), steps, name
+        )
         noisy[name] = basin.noisy(step, partial(vae.sampled_loss, samples=samples, batch=batch))
     return exact, noisy

@@ -36,8 +36,9 @@ KINDS = {
 class Mark(NamedTuple):
     """A point to draw on a slice.
 
-    x: distance along the segment, or first coordinate on the plane; y: the point's energy (NaN: the line's
-    there), or second coordinate; kind: a `stationary.Kind` or its code; residual: distance from the slice.
+    x: distance along the segment, or first coordinate on the plane; y: the point's energy (NaN: the
+    line's there), or second coordinate; kind: a `stationary.Kind` or its code; residual: distance
+    from the slice.
     """
 
     x: float
@@ -48,10 +49,11 @@ class Mark(NamedTuple):
 
 
 class Track(NamedTuple):
-    """A way through parameter space to draw on a plane: a run's, or the images of a minimum-energy path.
+    """A way through parameter space to draw on a plane: a run's, or the images of a minimum-energy
+    path.
 
-    points (m, 2): coordinates of the feet; residual: distance of its end from the plane; images: whether every point counts
-    (connected dots) or only start and end do.
+    points (m, 2): coordinates of the feet; residual: distance of its end from the plane; images:
+    whether every point counts (connected dots) or only start and end do.
     """
 
     points: npt.ArrayLike
@@ -90,7 +92,9 @@ def drawn_on(ax: Axes | None, height: float) -> Iterator[Axes]:
         yield plt.figure(figsize=(COLUMN, height)).add_subplot()
 
 
-def colorbar(axes: Axes, drawn: Any, label: str, ticks: npt.ArrayLike | None = None, form: str = "%.3g") -> Any:
+def colorbar(
+    axes: Axes, drawn: Any, label: str, ticks: npt.ArrayLike | None = None, form: str = "%.3g"
+) -> Any:
     """Below the axes: a column has no width to spare."""
     look: Any = {"location": "bottom", "aspect": 35, "format": form}
     bar = axes.figure.colorbar(drawn, ax=axes, label=label, ticks=ticks, **look)
@@ -113,9 +117,16 @@ def readable(color: Any) -> str:
 
 
 def overlay(
-    axes: Axes, marks: Sequence[Mark], curve: np.ndarray, title: str, surface: str = "slice", more: Sequence[Any] = ()
+    axes: Axes,
+    marks: Sequence[Mark],
+    curve: np.ndarray,
+    title: str,
+    surface: str = "slice",
+    more: Sequence[Any] = (),
 ) -> None:
-    """Markers by kind, their labels clear of curve (m, 2), and a legend of kinds and more handles above the axes."""
+    """Markers by kind, their labels clear of curve (m, 2), and a legend of kinds and more handles
+    above the axes.
+    """
     look: Any = {"linestyle": "", "markersize": 6, "markeredgewidth": 1.2, "path_effects": HALO}
     for m in marks:
         _, marker, color = KINDS[int(m.kind)]
@@ -124,39 +135,58 @@ def overlay(
     entries: list[Any] = [(*KINDS[code], "full") for code in sorted({int(m.kind) for m in marks})]
     if any(m.residual > 0 for m in marks):
         entries.append((f"hollow: off the {surface}", "o", "0.3", "none"))
-    handles = [Line2D([], [], label=e[0], marker=e[1], color=e[2], fillstyle=e[3], **look) for e in entries]
+    handles = [
+        Line2D([], [], label=e[0], marker=e[1], color=e[2], fillstyle=e[3], **look) for e in entries
+    ]
     legend(axes, [*handles, *more], title)
     if marks:
         annotate(axes, marks, curve)
 
 
 def legend(axes: Axes, handles: Sequence[Any], title: str = "") -> None:
-    """Above the axes, where it hides nothing, under the title; in as many columns as a column of text is wide."""
+    """Above the axes, where it hides nothing, under the title; in as many columns as a column of
+    text is wide.
+    """
     if not handles:
         axes.set_title(title)
         return
     lengths = [len(str(handle.get_label())) + 6 for handle in handles]
-    width = lambda columns: sum(max(part) for part in np.array_split(lengths, columns))  # noqa: E731
+
+    def width(columns):
+        return sum(max(part) for part in np.array_split(lengths, columns))
+
     fits = [columns for columns in range(1, len(handles) + 1) if width(columns) <= 60]
     axes.legend(
-        handles=handles, ncols=max(fits, default=1), loc="lower center", bbox_to_anchor=(0.5, 1.01), frameon=False,
+        handles=handles, ncols=max(fits, default=1), loc="lower "
+        "center", bbox_to_anchor=(0.5, 1.01), frameon=False,
         title=title or None, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.2,
     )  # fmt: skip
 
 
 def counted(numbers: npt.ArrayLike) -> tuple[Any, BoundaryNorm, list[int]]:
-    """One color for every whole number from 0 to the largest: a map, its norm and ticks for a color bar."""
+    """One color for every whole number from 0 to the largest: a map, its norm and ticks for a color
+    bar.
+    """
     most = max(1, int(np.max(numbers, initial=0)))
     colors = mpl.colormaps[COLORS].resampled(most + 1)
-    return colors, BoundaryNorm(np.arange(most + 2) - 0.5, most + 1), list(range(0, most + 1, -(-(most + 1) // 9)))
+    return (
+        colors,
+        BoundaryNorm(np.arange(most + 2) - 0.5, most + 1),
+        list(range(0, most + 1, -(-(most + 1) // 9))),
+    )
 
 
 def annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
-    """Labels beside their marks, where they hide least of marks, curve and each other. Lengths in points."""
+    """Labels beside their marks, where they hide least of marks, curve and each other. Lengths in
+    points.
+    """
     figure: Any = axes.get_figure(root=True)
     figure.draw_without_rendering()  # lays the figure out, so that places in it are final
     point = figure.dpi / 72
-    around = lambda at, size: np.concatenate([at - size / 2, at + size / 2], axis=-1)  # noqa: E731
+
+    def around(at, size):
+        return np.concatenate([at - size / 2, at + size / 2], axis=-1)
+
     spots = axes.transData.transform([(m.x, m.y) for m in marks]) / point
     curve = axes.transData.transform(curve[np.isfinite(curve[:, 1])]) / point
     if len(curve):  # so densely that no label slips in between
@@ -174,7 +204,11 @@ def annotate(axes: Axes, marks: Sequence[Mark], curve: np.ndarray) -> None:
         label = axes.annotate(text, (m.x, m.y), (0, 0), arrowprops=leader, **look)
         size = np.array(label.get_window_extent().size) / point + 3
 
-        offsets = [(size / 2 + r) * [np.cos(a), np.sin(a)] for r in (6, 10, 15, 22, 30, 40, 55) for a in angles]
+        offsets = [
+            (size / 2 + r) * [np.cos(a), np.sin(a)]
+            for r in (6, 10, 15, 22, 30, 40, 55)
+            for a in angles
+        ]
         boxes = [around(at + offset, size) for offset in offsets]
         costs = [5 * (_overlap(box, taken) - _overlap(box, frame)) for box in boxes]
         choice = np.argmin(np.array(costs) + np.linalg.norm(offsets, axis=1))

@@ -27,10 +27,11 @@ def depth_errors(
     log: bool = True,
     title: str = "",
 ) -> Axes:
-    """Errors (m, seeds) of several kinds of model against depth (m,): seeds are faint dots, medians lines.
+    """Errors (m, seeds) of several kinds of model against depth (m,): seeds are faint dots, medians
+    lines.
 
-    floor: horizontal lines by name, dashed, such as the error of the best constant; log: errors on a logarithmic axis. What is
-    not finite is left out.
+    floor: horizontal lines by name, dashed, such as the error of the best constant; log: errors on
+    a logarithmic axis. What is not finite is left out.
     """
     x = np.asarray(depth, dtype=float)
     order = np.argsort(x)
@@ -42,11 +43,26 @@ def depth_errors(
             some = np.isfinite(values).any(axis=1)
             look: Any = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)]}
             for column in values.T:
-                axes.plot(x[order], column, alpha=0.35, markersize=3, linestyle="", markeredgewidth=0, zorder=2, **look)
-            axes.plot(x[order][some], np.nanmedian(values[some], axis=1), markersize=4, zorder=3, **look)
+                axes.plot(
+                    x[order],
+                    column,
+                    alpha=0.35,
+                    markersize=3,
+                    linestyle="",
+                    markeredgewidth=0,
+                    zorder=2,
+                    **look,
+                )
+            axes.plot(
+                x[order][some], np.nanmedian(values[some], axis=1), markersize=4, zorder=3, **look
+            )
             handles.append(Line2D([], [], markersize=4, label=name, **look))
         for name, at in (floor or {}).items():
-            handles.append(axes.axhline(at, color="k", linestyle=(0, (4, 2)), linewidth=0.8, zorder=1, label=name))
+            handles.append(
+                axes.axhline(
+                    at, color="k", linestyle=(0, (4, 2)), linewidth=0.8, zorder=1, label=name
+                )
+            )
         if log:
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5), numticks=12))
@@ -67,9 +83,11 @@ def collapse_shares(
     xlabel: str = "hidden layers in encoder and in decoder",
     title: str = "",
 ) -> Axes:
-    """Share of runs that end collapsed, at every depth (m,), for several ways to train, side by side.
+    """Share of runs that end collapsed, at every depth (m,), for several ways to train, side by
+    side.
 
-    shares: name -> (m, 3), the share and both ends of its confidence interval; counts: name -> texts (m,) above the intervals.
+    shares: name -> (m, 3), the share and both ends of its confidence interval; counts: name ->
+    texts (m,) above the intervals.
     """
     x = np.asarray(depth, dtype=float)
     with drawn_on(ax, 2.3 + 0.15 * len(shares)) as axes:
@@ -77,10 +95,30 @@ def collapse_shares(
         for i, (name, drawn) in enumerate(shares.items()):
             share, low, high = np.asarray(drawn, dtype=float).T
             aside = np.arange(x.size) + 0.6 * ((i + 0.5) / len(shares) - 0.5)
-            look: Any = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4}
-            axes.errorbar(aside, share, [share - low, high - share], linestyle="", elinewidth=0.8, capsize=2, **look)
+            look: Any = {
+                "color": PALETTE[i % len(PALETTE)],
+                "marker": MARKERS[i % len(MARKERS)],
+                "markersize": 4,
+            }
+            axes.errorbar(
+                aside,
+                share,
+                [share - low, high - share],
+                linestyle="",
+                elinewidth=0.8,
+                capsize=2,
+                **look,
+            )
             for at, text, top in zip(aside, (counts or {}).get(name, ()), high, strict=False):
-                axes.annotate(text, (at, top), (0, 2), textcoords="offset points", ha="center", va="bottom", size="xx-small")
+                axes.annotate(
+                    text,
+                    (at, top),
+                    (0, 2),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    size="xx-small",
+                )
             handles.append(Line2D([], [], linestyle="", label=name, **look))
         axes.set_xticks(np.arange(x.size), [f"{v:g}" for v in x])
         axes.set(xlim=(-0.5, x.size - 0.5), ylim=(-0.04, 1.12), yticks=[0, 0.25, 0.5, 0.75, 1])
