@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from vaesurface import architecture, curvature
+from vaesurface import curvature
+from vaesurface.vae import architecture
 
 SHAPE, LATENT = (2, 4, 4), 2
 MADE = {

@@ -12,7 +12,8 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
-from vaesurface import basin, data, optimize, theory, vae
+from vaesurface import data, optimize, theory, vae
+from vaesurface.paths import basin
 from vaesurface.problem import Problem
 
 X = data.antipodal(2)

@@ -14,7 +14,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from vaesurface import bordered, curvature, data, optimize, stationary, theory, vae
-from vaesurface.problem import VAEParams
+from vaesurface.energy import VAEParams
 from vaesurface.stationary import Kind
 
 MARGIN = 1e-2

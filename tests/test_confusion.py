@@ -6,12 +6,12 @@ from itertools import chain
 
 import jax
 import jax.numpy as jnp
+import kinds
 import numpy as np
 import pytest
 
 from vaesurface import data
 from vaesurface.diagnose import Collapse
-from vaesurface.experiments import kinds
 
 
 def confirmed(rows):

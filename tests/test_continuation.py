@@ -11,7 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, data, stationary, theory, vae
-from vaesurface.continuation import Ended, EventKind, follow, switch
+from vaesurface.paths.branch import Ended, EventKind, follow, switch
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind
 

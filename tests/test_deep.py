@@ -10,28 +10,19 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import (
-    architecture,
-    curvature,
-    data,
-    deep,
-    losses,
-    optimize,
-    stationary,
-    theory,
-    vae,
-)
-from vaesurface.deep import NetworkParams
+from vaesurface import curvature, data, energy, optimize, stationary, theory, vae
 from vaesurface.problem import recipe_of
 from vaesurface.stationary import Kind
+from vaesurface.vae import architecture, network
+from vaesurface.vae.network import NetworkParams
 
 X = data.gaussian(12, [6.0, 2.0, 0.3, 0.2], seed=0)
-NODES = deep.gauss_hermite(1, 4)
+NODES = network.gauss_hermite(1, 4)
 MAKES = {
-    "mlp": partial(deep.mlp_vae, latent=1, depth=1, width=6),
-    "conv": partial(deep.conv_vae, shape=(1, 2, 2), latent=1, convs=1, scales=1, channels=3),
+    "mlp": partial(network.mlp_vae, latent=1, depth=1, width=6),
+    "conv": partial(network.conv_vae, shape=(1, 2, 2), latent=1, convs=1, scales=1, channels=3),
     "resnet": partial(
-        deep.resnet_vae, shape=(1, 2, 2), latent=1, blocks=1, convs=1, scales=1, channels=3
+        network.resnet_vae, shape=(1, 2, 2), latent=1, blocks=1, convs=1, scales=1, channels=3
     ),
 }
 
@@ -96,7 +87,7 @@ def test_products_alone_lead_out_of_collapse_and_call_dead_units_a_plateau():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dense", [0, stationary.DENSE])
+@pytest.mark.parametrize("dense", [0, stationary.model.DENSE])
 def test_every_network_has_a_way_out_of_collapse(problem, dense):
     escape(problem, problem.collapsed(), dense=dense)
 
@@ -119,7 +110,7 @@ def expected_error(model, nodes):
 
 def test_the_affine_network_attains_the_closed_form():
     X = data.gaussian(20, [3.0, 1.0, 0.2, 0.1], seed=1)
-    problem = deep.mlp_vae(X, 2, depth=0, nodes=deep.gauss_hermite(2, 2))
+    problem = network.mlp_vae(X, 2, depth=0, nodes=network.gauss_hermite(2, 2))
     *_, best = sorted(theory.stationary_points(X, 2), key=lambda e: -e.loss)
     weight, log_std, gamma = (
         best.params.weight,
@@ -163,7 +154,7 @@ def test_an_energy_is_what_its_autoencoder_says_and_only_gamma_changes_with_gamm
         2.0,
     )
     error = expected_error(model, NODES)
-    divergence = jnp.mean(jnp.sum(losses.divergence(model.mean, model.log_std), axis=1))
+    divergence = jnp.mean(jnp.sum(energy.divergence(model.mean, model.log_std), axis=1))
     expected = error / 0.7 + 4 * jnp.log(0.7) + 2.0 * divergence
     assert fixed.loss(params._replace(log_gamma=None)) == pytest.approx(float(expected), rel=1e-12)
     learned = fixed.init(jax.random.key(0)), problem.init(jax.random.key(0))
@@ -188,8 +179,8 @@ def test_data_in_batches_give_the_same_energy_and_gradient(monkeypatch):
 
     assert not loops()
     value, gradient = both()
-    monkeypatch.setattr(deep, "STREAM", 1)
-    monkeypatch.setattr(deep, "BATCH", 5 * 4 * 10)  # five data at a time
+    monkeypatch.setattr(network, "STREAM", 1)
+    monkeypatch.setattr(network, "BATCH", 5 * 4 * 10)  # five data at a time
     assert loops()
     batched, by_batch = both()
     assert batched == pytest.approx(float(value), rel=1e-14)
@@ -197,11 +188,11 @@ def test_data_in_batches_give_the_same_energy_and_gradient(monkeypatch):
 
 
 def test_nodes_have_the_moments_of_the_normal_distribution():
-    noise, weights = deep.antithetic(jax.random.key(0), 3, 10)
+    noise, weights = network.antithetic(jax.random.key(0), 3, 10)
     for power in (1, 3, 5):
         np.testing.assert_array_equal(noise[:5] ** power, -(noise[5:] ** power))
     assert weights.sum() == pytest.approx(1)
-    noise, weights = deep.gauss_hermite(2, 4)
+    noise, weights = network.gauss_hermite(2, 4)
     assert noise.shape == (16, 2)
     for powers, moment in [
         ((0, 0), 1),
@@ -219,12 +210,14 @@ def test_nodes_have_the_moments_of_the_normal_distribution():
 
 def test_what_training_sees_is_unbiased():
     made = architecture.mlp(4, 1, depth=1, width=6)
-    exact = deep.network_vae(X, made, nodes=deep.gauss_hermite(1, 200))  # kinks: no order is exact
+    exact = network.network_vae(
+        X, made, nodes=network.gauss_hermite(1, 200)
+    )  # kinks: no order is exact
     params = exact.init(jax.random.key(3), 0.5)
     for samples, batch in ((1, None), (2, 5)):
         draw = jax.jit(
             lambda keys, s=samples, b=batch: jax.lax.map(
-                lambda k: deep.sampled(exact, params, k, s, b), keys
+                lambda k: network.sampled(exact, params, k, s, b), keys
             )
         )
         draws = draw(jax.random.split(jax.random.key(0), 3000))
@@ -232,13 +225,13 @@ def test_what_training_sees_is_unbiased():
         print(samples, batch, "standard errors off:", deviation)
         assert abs(deviation) < 4
     with pytest.raises(ValueError, match="a batch of 1 to 12 data, got 1 and 13"):
-        deep.sampled(exact, params, jax.random.key(0), 1, 13)
+        network.sampled(exact, params, jax.random.key(0), 1, 13)
     with pytest.raises(ValueError, match="expected a network VAE's problem"):
-        deep.sampled(vae.threshold_vae(X, 1, 0.1), params, jax.random.key(0))
+        network.sampled(vae.threshold_vae(X, 1, 0.1), params, jax.random.key(0))
 
 
 def test_float32_data_make_float32_energies():
-    problem = deep.mlp_vae(np.float32(X), 1, depth=1, width=6, nodes=NODES)
+    problem = network.mlp_vae(np.float32(X), 1, depth=1, width=6, nodes=NODES)
     params = problem.init(jax.random.key(0))
     value = problem.loss(params)
     assert value.dtype == params.log_gamma.dtype == jnp.float32
@@ -248,23 +241,23 @@ def test_float32_data_make_float32_energies():
 
 def test_bad_input_is_one_line():
     for call, match in (
-        (lambda: deep.mlp_vae(X, 1, gamma=0.0), "expected gamma > 0, got 0.0"),
-        (lambda: deep.mlp_vae(X, 1, beta=np.nan), "expected beta > 0, got nan"),
+        (lambda: network.mlp_vae(X, 1, gamma=0.0), "expected gamma > 0, got 0.0"),
+        (lambda: network.mlp_vae(X, 1, beta=np.nan), "expected beta > 0, got nan"),
         (
-            lambda: deep.conv_vae(X, (1, 4, 4), 1),
+            lambda: network.conv_vae(X, (1, 4, 4), 1),
             "expected 16 features .the architecture's., got 4",
         ),
-        (lambda: deep.mlp_vae(X, 2, nodes=NODES), "expected nodes .s, 2., got .4, 1."),
+        (lambda: network.mlp_vae(X, 2, nodes=NODES), "expected nodes .s, 2., got .4, 1."),
         (
-            lambda: deep.antithetic(jax.random.key(0), 1, 3),
+            lambda: network.antithetic(jax.random.key(0), 1, 3),
             "expected an even number of samples, got 3",
         ),
-        (lambda: deep.gauss_hermite(1, 0), "expected order >= 1, got 0"),
+        (lambda: network.gauss_hermite(1, 0), "expected order >= 1, got 0"),
     ):
         with pytest.raises(ValueError, match=match):
             call()
     assert (
-        vae.mlp_vae is deep.mlp_vae
-        and vae.conv_vae is deep.conv_vae
-        and vae.resnet_vae is deep.resnet_vae
+        vae.mlp_vae is network.mlp_vae
+        and vae.conv_vae is network.conv_vae
+        and vae.resnet_vae is network.resnet_vae
     )

@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from vaesurface import curvature, data, moments, vae
+from vaesurface import curvature, data, energy, vae
 
 mp.mp.dps = 50
 
@@ -150,7 +150,7 @@ def test_threshold_moments_keep_their_digits_far_into_the_tails(reach):
     s = 10 ** rng.uniform(-6, 3, 60)
     alpha = reach * s
     m = rng.uniform(-1.2, 1.2, 60) * np.where(reach > 0, alpha, s) * 10.0 ** -rng.integers(0, 9, 60)
-    got = jax.jit(moments.soft_threshold)(m, s**2, alpha)
+    got = jax.jit(energy.soft_threshold)(m, s**2, alpha)
     errors = []
     for i in range(60):
         first, absolute, square = reference_moments(
@@ -173,11 +173,11 @@ def dense_moments(f, m, v):
 @pytest.mark.parametrize(
     ("ours", "f"),
     [
-        (moments.identity, lambda u: u),
-        (moments.relu, lambda u: np.maximum(u, 0)),
-        (moments.quadrature(jnp.tanh, 64), np.tanh),
+        (energy.identity, lambda u: u),
+        (energy.relu, lambda u: np.maximum(u, 0)),
+        (energy.quadrature(jnp.tanh, 64), np.tanh),
         (
-            lambda m, v: moments.soft_threshold(m, v, 0.4),
+            lambda m, v: energy.soft_threshold(m, v, 0.4),
             lambda u: np.sign(u) * np.maximum(abs(u) - 0.4, 0),
         ),
     ],
@@ -191,7 +191,7 @@ def test_moments_agree_with_brute_force(ours, f):
 
 def test_quadrature_differentiates_the_expectation_even_without_variance():
     def mean(w):
-        return moments.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean
+        return energy.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean
 
     # d^2/dw^2 E tanh(0.5 w + |w| z) at 0 is tanh''(0) (0.25 + 1) = 0; the slope is 0.5
     assert jax.grad(mean)(0.0) == pytest.approx(0.5, abs=1e-12)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from scipy.optimize import root
 
-from vaesurface import basin, data, network, stationary, theory, vae
-from vaesurface.network import Passage
+from vaesurface import data, stationary, theory, vae
+from vaesurface.paths import basin, graph
+from vaesurface.paths.graph import Passage
 from vaesurface.problem import Problem
 
 # K. Mueller and L. D. Brown, Theor. Chim. Acta 53 (1979): three minima in a row, a pass between
@@ -68,7 +69,7 @@ def gradient(w):
 
 def test_the_mueller_brown_surface_has_three_minima_joined_in_a_row_by_two_saddles(brown):
     minima, passages = brown
-    net = network.network(BROWN, [*minima, minima[0]], passages)
+    net = graph.network(BROWN, [*minima, minima[0]], passages)
     exact = np.array([root(gradient, place, tol=1e-14).x for place in (*MINIMA, *SADDLES)])
     heights = np.array([float(mueller_brown(jnp.asarray(place))) for place in exact])
     np.testing.assert_allclose(net.energy, np.sort(heights), rtol=1e-12)
@@ -79,7 +80,7 @@ def test_the_mueller_brown_surface_has_three_minima_joined_in_a_row_by_two_saddl
         way._replace(ends=jax.tree.map(lambda a, b: jnp.stack([a, b]), *way.ends))
         for way in passages
     ]
-    assert network.network(BROWN, [*minima, minima[0]], stacked).table == net.table
+    assert graph.network(BROWN, [*minima, minima[0]], stacked).table == net.table
     # Lowest first: the first minimum, the third, the second; the second is joined to the third over
     # the lower saddle.
     assert [edge[:3] for edge in net.edges] == [(1, 2, 3), (0, 2, 4)]
@@ -100,25 +101,25 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
         )
         return passages[0] if 0 in asked[-1] else None
 
-    found = network.explore(BROWN, [minima[0], minima[2]], connect)
+    found = graph.explore(BROWN, [minima[0], minima[2]], connect)
     assert asked == [{0, 2}, {1, 2}]  # all that is left then is the pair asked for first
     assert (len(found.points), len(found.transitions), found.tried) == (3, 1, 2)
     assert [tuple(point.loss for point in pair) for pair in found.failed] == [
         (pytest.approx(minima[2].loss), pytest.approx(minima[1].loss))
     ]
-    net = network.network(BROWN, found.points, found.transitions)
+    net = graph.network(BROWN, found.points, found.transitions)
     assert net.islands == ((0, 2), (1,))
     assert "without a known connection: 0, 2 | 1" in net.table
 
     asked.clear()
-    found = network.explore(BROWN, minima, connect, budget=2)
+    found = graph.explore(BROWN, minima, connect, budget=2)
 
     def distance(pair):
         return np.linalg.norm(np.subtract(*MINIMA[sorted(pair)]))
 
     assert found.tried == len(asked) == 2
     assert distance(asked[0]) == min(distance(pair) for pair in ({0, 1}, {1, 2}, {0, 2}))
-    whole = network.explore(BROWN, minima, connect, transitions=passages)
+    whole = graph.explore(BROWN, minima, connect, transitions=passages)
     assert (
         asked[2:] == [{0, 2}] and not whole.failed
     )  # all hang together: only the pair that nothing joins directly
@@ -158,7 +159,7 @@ def test_signed_permutations_of_one_point_are_one_node_and_what_is_not_stationar
     leading = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), points[0], flat(expected[0].loss)._replace(params=half)
     )
-    net = network.network(problem, [leading, *points[1:], off])
+    net = graph.network(problem, [leading, *points[1:], off])
     assert net.energy.tolist() == [expected[0].loss, *(e.loss for e in expected)]
     assert net.met.tolist() == [2, 1, *[2] * (len(expected) - 1)]
     assert net.dropped == 1 and "1 more ended at no stationary point" in net.table
@@ -170,7 +171,7 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     # loop) at 7; 4 alone.
     minima = [flat(energy) for energy in range(5)]
     passes = [(0, 1, 10), (0, 1, 12), (2, 3, 5), (1, 3, 8), (3, 3, 7), (0, 2, 11)]
-    net = network.network(
+    net = graph.network(
         BROWN, minima, [Passage(flat(e, 1), (minima[i], minima[j])) for i, j, e in passes]
     )
     assert [(m.energy, m.left, m.right) for m in net.merges] == [
@@ -182,7 +183,7 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     assert [edge.energy for edge in net.edges] == sorted(e for *_, e in passes)
     assert [net.energy[m.saddle] for m in net.merges] == [5, 8, 10]
     # Energies may shift as a whole, and the order of what is given does not matter.
-    again = network.network(
+    again = graph.network(
         BROWN,
         minima[::-1],
         [Passage(flat(e, 1), (minima[j], minima[i])) for i, j, e in passes[::-1]],
@@ -196,9 +197,9 @@ def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_sa
         row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop)))
         for drop in (1e-17, 1e-3)
     )
-    assert network.is_bottom(weak) and not network.is_bottom(strong) and not network.is_bottom(row)
-    assert not network.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
-    assert network.is_bottom(flat(1.0))
+    assert graph.is_bottom(weak) and not graph.is_bottom(strong) and not graph.is_bottom(row)
+    assert not graph.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
+    assert graph.is_bottom(flat(1.0))
 
 
 def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bottom_is_no_pass(
@@ -216,12 +217,12 @@ def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bott
         asked.append({float(a.loss), float(b.loss)})
         return Passage(top, (b, a))
 
-    found = network.explore(
+    found = graph.explore(
         BROWN, [low, next_, beyond, far], partial(connect, weak), budget=2, transitions=[known]
     )
     assert asked == [{1.0, 2.5}, {0.0, 2.5}]
     assert (len(found.failed), len(found.transitions)) == (2, 1)
-    found = network.explore(
+    found = graph.explore(
         BROWN, [low, next_, beyond, far], partial(connect, strong), budget=2, transitions=[known]
     )
     assert asked[2:] == [{1.0, 2.5}, {2.5, 10.0}]  # the first of them joined two groups
@@ -233,12 +234,12 @@ def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):
     with pytest.raises(
         ValueError, match="expected at least one stationary point, got none among 1"
     ):
-        network.network(BROWN, [off])
+        graph.network(BROWN, [off])
     with pytest.raises(ValueError, match="expected a saddle above its ends, got 1 below 2"):
-        network.network(BROWN, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
+        graph.network(BROWN, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
     # The far end of a path may be no stationary point, where the energy has no lower bound: kept,
     # as a leaf.
-    net = network.network(
+    net = graph.network(
         BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), flat(-9)._replace(kind=jnp.asarray(0))))]
     )
     assert (

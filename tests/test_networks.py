@@ -139,7 +139,7 @@ def test_a_collapsed_network_with_dead_units_is_a_plateau(judge):
 def test_a_network_too_large_for_its_hessian_is_judged_by_products():
     wide = 700
     params = collapsed(dead=False, hidden=wide)
-    assert ravel_pytree(params)[0].size > stationary.DENSE
+    assert ravel_pytree(params)[0].size > stationary.model.DENSE
     point = stationary.analyze(Problem(loss=energy), params)
     assert point.search is not None
     assert point.label.startswith("saddle of index")

@@ -10,8 +10,9 @@ import pytest
 from scipy.optimize import minimize_scalar, root
 from scipy.stats import norm
 
-from vaesurface import data, paths, stationary, tally, theory, vae
+from vaesurface import data, paths, stationary, theory, vae
 from vaesurface.problem import Problem
+from vaesurface.stationary import tally
 
 # Mueller and Brown, Theor. Chim. Acta 53, 75, 1979.
 HEIGHT = np.array([-200.0, -100.0, -170.0, 15.0])

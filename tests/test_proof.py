@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import balls, data, proof, stationary, theory, vae
+from vaesurface import data, proof, stationary, theory, vae
+from vaesurface.proof import balls
 
 N, D, K = 7, 3, 2
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from vaesurface import architecture, cli, data, plot, report, train
-from vaesurface.experiments import depth, fig2, warm_start
+from vaesurface import cli, data, plot, report
+from vaesurface.experiments import fig1, fig2, warm_start
 from vaesurface.experiments.warm_start import Count
+from vaesurface.vae import architecture, train
 
-NETWORKS = partial(depth.fully_connected, width=6)
-PLAN = depth.Plan(NETWORKS, (1, 2), ("digits-4x4",), 12, 2, 20, 6)
+NETWORKS = partial(fig1.fully_connected, width=6)
+PLAN = fig1.Plan(NETWORKS, (1, 2), ("digits-4x4",), 12, 2, 20, 6)
 IMAGES = PLAN._replace(
-    networks=partial(depth.convolutional, scales=1, channels=2, growth=1), depths=(1,)
+    networks=partial(fig1.convolutional, scales=1, channels=2, growth=1), depths=(1,)
 )
 
 
@@ -32,9 +33,9 @@ def vaesurface(capsys, monkeypatch):
     def layered(X, latent, depth):
         return NETWORKS(X, latent, depth[1])
 
-    monkeypatch.setattr(depth, "LEFT", PLAN._replace(depths=(2,)))
-    monkeypatch.setattr(depth, "MIDDLE", IMAGES)
-    monkeypatch.setattr(depth, "RIGHT", PLAN._replace(networks=layered, depths=((1, 1), (1, 2))))
+    monkeypatch.setattr(fig1, "LEFT", PLAN._replace(depths=(2,)))
+    monkeypatch.setattr(fig1, "MIDDLE", IMAGES)
+    monkeypatch.setattr(fig1, "RIGHT", PLAN._replace(networks=layered, depths=((1, 1), (1, 2))))
     monkeypatch.setattr(fig2, "PLAN", IMAGES)
     monkeypatch.setattr(warm_start, "PLAN", PLAN._replace(depths=(1,)))
 
@@ -189,7 +190,7 @@ MLP = architecture.mlp(16, 2, depth=1, width=6)
 
 
 def test_without_a_warm_start_the_run_is_that_of_figure_one_and_with_it_another():
-    vae = jax.jit(lambda: depth.vae(X, MLP, PLAN, 3))()
+    vae = jax.jit(lambda: fig1.vae(X, MLP, PLAN, 3))()
     warmed = jax.jit(lambda warm: warm_start.warmed(X, MLP, PLAN, warm, 3))
     for name, value in warmed(0.0)._asdict().items():
         if value is not None:
@@ -229,7 +230,7 @@ LOW, HIGH = np.array([1.0, 1.1, 1.2]), np.array([2.0, 2.1, 2.2])
     ],
 )
 def test_the_sentence_on_figure_one_follows_from_the_errors(plain, variational, held, said):
-    found, sentence = depth.claim(
+    found, sentence = fig1.claim(
         (1, 4, 16), "layers", "x", np.array(plain), np.array(variational), 5.0
     )
     assert found is held
@@ -241,13 +242,13 @@ def test_the_sentence_on_figure_one_follows_from_the_errors(plain, variational, 
 
 
 def test_the_sentence_on_residual_networks_names_what_does_not_rise():
-    held, said = depth.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, HIGH]]))
+    held, said = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, HIGH]]))
     assert (
         held
         and "1.1 to 2.1 with 2 blocks per scale," in said
         and said.endswith("the deepest is above the shallowest by the test.")
     )
-    held, said = depth.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, LOW]]))
+    held, said = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, LOW]]))
     assert (
         not held
         and "1.1 to 1.1 with 2 blocks per scale (no rise by the test)" in said
@@ -276,13 +277,13 @@ def test_equations_are_checked_on_every_pair():
         error_std=np.full((2, 2), 0.05),
         gamma=np.array([[1.0, 0.9], [1.05, 9.0]]),
     )
-    said = depth.checks(plain, variational)
+    said = fig1.checks(plain, variational)
     assert (
         "3 of 4 pairs" in said
         and "violated by 1, at worst by 20 %, by more than 3 standard errors in 1: there" in said
     )
     wide = SimpleNamespace(**vars(variational) | {"error_std": np.full((2, 2), 0.1)})
-    assert "by more than 3 standard errors in 0. Eq. 10" in depth.checks(plain, wide)
+    assert "by more than 3 standard errors in 0. Eq. 10" in fig1.checks(plain, wide)
     assert "met to 5 % in the median, 10 % at worst" in said
 
 
@@ -343,7 +344,7 @@ def test_widths_stand_for_their_counts():
     np.testing.assert_array_equal(
         np.histogram(fig2.widths(many), train.SIGMA)[0], many.sum(axis=(0, 1))
     )
-    shares = depth.near_prior(many)
+    shares = fig1.near_prior(many)
     np.testing.assert_allclose(shares, many[..., 36:].sum(axis=(1, 2)) / many.sum(axis=(1, 2)))
     assert train.SIGMA[36] == pytest.approx(0.9)
 

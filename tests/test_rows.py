@@ -8,9 +8,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from vaesurface import data, rows, stationary, vae
-from vaesurface.problem import VAEParams
+from vaesurface import data, stationary, vae
+from vaesurface.energy import VAEParams
 from vaesurface.stationary import Kind
+from vaesurface.theory import rows
 
 ALPHA, GAMMA = 0.3, 0.2
 

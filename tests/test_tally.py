@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaesurface import data, tally, theory, vae
+from vaesurface import data, theory, vae
 from vaesurface.problem import Problem
+from vaesurface.stationary import tally
 
 WELLS = Problem(loss=lambda w: w)
 

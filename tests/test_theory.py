@@ -14,6 +14,7 @@ from scipy import optimize, stats
 from vaesurface import bordered, curvature, data, stationary, theory, vae
 from vaesurface.problem import Parts, Problem, Structure
 from vaesurface.stationary import Kind
+from vaesurface.vae.threshold import VANISHING
 
 N, D, K = 9, 5, 3
 
@@ -407,7 +408,7 @@ def test_what_is_said_of_the_global_minimum_is_so():
     X = NEARLY["single precision"][0]
     problem = vae.threshold_vae(X, 1, 0.0)
     low = stationary.analyze(problem, list(theory.stationary_points(X, 1))[-1].params)
-    assert low.params.log_gamma < np.log(vae.VANISHING * X.var()) and not low.theory.runaway
+    assert low.params.log_gamma < np.log(VANISHING * X.var()) and not low.theory.runaway
     collapsed = stationary.analyze(problem, problem.collapsed())
     assert collapsed.theory.minimum == pytest.approx(lowest_affine_energy(X, 1), abs=1e-6)
     assert collapsed.evidence["global"].startswith("exact: energy")

@@ -12,11 +12,13 @@ import pytest
 from matplotlib import pyplot as plt
 from scipy.optimize import brentq
 
-from vaesurface import data, deep, losses, optimize, plot, stationary, theory, thresholding, vae
+from vaesurface import data, energy, optimize, plot, stationary, theory, vae
 from vaesurface.experiments import prop41, prop51
 from vaesurface.experiments.study import Setting
 from vaesurface.problem import Autoencoder, Problem, compiled
-from vaesurface.thresholding import collapse_threshold, latent_thresholds
+from vaesurface.theory import thresholds
+from vaesurface.theory.thresholds import collapse_threshold, latent_thresholds
+from vaesurface.vae import network
 
 SPECTRUM = np.array([4.0, 1.0, 0.2])
 X = data.gaussian(20, SPECTRUM, seed=0)
@@ -64,7 +66,7 @@ def test_the_affine_optimum_has_its_closed_form(gamma, beta):
         np.divide(columns, beta),
     )
     assert found.gamma == pytest.approx(whole / beta, rel=1e-12)
-    assert found.converged and np.all(found.agreed == thresholding.STARTS)
+    assert found.converged and np.all(found.agreed == thresholds.STARTS)
     np.testing.assert_allclose(each.gamma[: len(columns)], np.divide(columns, beta), rtol=1e-11)
     assert np.all(each.gamma[len(columns) :] == 0.0)  # a column of zeros is worth nothing
     assert np.all(each.low <= each.gamma) and np.all(each.gamma <= each.high)
@@ -163,7 +165,7 @@ def least_energies(problem, params, gammas, starts=8):
 
     def at(g):
         def one(m, s, x):
-            return model.error(m, s, x) + g * jnp.sum(losses.divergence(m, s) - 1.0)
+            return model.error(m, s, x) + g * jnp.sum(energy.divergence(m, s) - 1.0)
 
         def each(v):
             return jax.vmap(jax.vmap(one), (0, 0, None))(*v, model.data)
@@ -187,9 +189,11 @@ def soft_digits():
 
 
 def small_network():
-    problem = deep.mlp_vae(X[:12], 1, depth=1, width=6, nodes=deep.gauss_hermite(1, 9), gamma=0.5)
+    problem = network.mlp_vae(
+        X[:12], 1, depth=1, width=6, nodes=network.gauss_hermite(1, 9), gamma=0.5
+    )
     start = problem.init(jax.random.key(0))
-    fine = deep.gauss_hermite(1, 64)  # too many nodes for a posterior to be fitted to
+    fine = network.gauss_hermite(1, 64)  # too many nodes for a posterior to be fitted to
 
     def known(params):
         model = problem.autoencoder(params)
@@ -313,7 +317,7 @@ def test_the_sentence_on_thresholding_says_what_was_found():
     switched = prop51.Minima([], kl, np.array([3.0, 2.5]), None)
     at, each = np.array([1.0, 2.0]), np.array([[1.5, 2.0], [2.8, 2.9]])
     zeros = np.zeros(2)
-    found = thresholding.Threshold(
+    found = thresholds.Threshold(
         np.array([1.8, 2.5]), zeros, zeros, np.array([1.9, 2.6]), zeros, *[zeros] * 5
     )
     held = prop51._verdict({"affine": switched, "soft": switched}, at, found, each)

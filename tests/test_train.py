@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaesurface import architecture, data, deep, sweep, train
+from vaesurface import data, sweep
+from vaesurface.vae import architecture, network, train
 
 X = data.gaussian(24, [4.0, 1.0, 0.05, 0.05], seed=0)
 NETWORK = architecture.mlp(4, 2, depth=1, width=8)
@@ -47,8 +48,8 @@ def test_a_trained_pair_meets_equations_8_and_10(trained):
 
 
 def test_what_is_reported_is_what_the_problem_says(trained):
-    nodes = deep.gauss_hermite(2, 20)
-    problem = deep.network_vae(X, NETWORK, nodes=nodes)
+    nodes = network.gauss_hermite(2, 20)
+    problem = network.network_vae(X, NETWORK, nodes=nodes)
     params = jax.tree.map(lambda a: a.astype(float), trained.params)
     model = problem.autoencoder(params)
     z = model.mean[:, None] + jnp.exp(model.log_std)[:, None] * nodes.noise[None]

@@ -25,19 +25,6 @@ STREAM = 2**22  # terms of a loss (data times output coordinates) up to which al
 BATCH = 2**18  # terms held at a time beyond that
 
 
-class VAEParams(NamedTuple):
-    """Parameters of a VAE with one linear map in the decoder and one Gaussian posterior per datum.
-
-    weight (d, k); bias (d,); log_gamma () or None where gamma is fixed; mean and log_std (n, k).
-    """
-
-    weight: Array
-    bias: Array
-    log_gamma: Array | None
-    mean: Array
-    log_std: Array
-
-
 class Theory(NamedTuple):
     """What is known in closed form about one point: numbers, so that it survives `vmap`.
 

@@ -258,9 +258,9 @@ def _labels(leaves: Columns) -> Columns:
     if not {"kind", "grad_norm", "inertia_negative", "optimal"} <= leaves.keys():
         return {}
     from vaesurface.curvature import Inertia
-    from vaesurface.probe import Kink
     from vaesurface.problem import Theory
     from vaesurface.stationary import StationaryPoint
+    from vaesurface.stationary.probe import Kink
 
     def rebuild(cls, prefix="", **parts):
         return cls(**{field: leaves.get(prefix + field) for field in cls._fields} | parts)

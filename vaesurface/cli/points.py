@@ -236,7 +236,8 @@ def _judged(
     import jax
     import jax.numpy as jnp
 
-    from vaesurface import stationary, tally
+    from vaesurface import stationary
+    from vaesurface.stationary import tally
 
     if (seed is not None or starts is not None) and point is not None:
         raise ValueError("expected random starts or --point, got both; drop one")

@@ -12,9 +12,9 @@ import typer
 from vaesurface.cli.options import Json, Limit, Studies, app, directory, float64, studied
 
 TRAINED = {  # name -> module, function, plan for two cores, the paper's
-    "fig1-left": ("depth", "fig1_left", "LEFT", "LEFT_FULL"),
-    "fig1-middle": ("depth", "fig1_middle", "MIDDLE", "MIDDLE_FULL"),
-    "fig1-right": ("depth", "fig1_right", "RIGHT", "RIGHT_FULL"),
+    "fig1-left": ("fig1", "fig1_left", "LEFT", "LEFT_FULL"),
+    "fig1-middle": ("fig1", "fig1_middle", "MIDDLE", "MIDDLE_FULL"),
+    "fig1-right": ("fig1", "fig1_right", "RIGHT", "RIGHT_FULL"),
     "fig2": ("fig2", "fig2", "PLAN", "PLAN_FULL"),
     "warm-start": ("warm_start", "warm_start", "PLAN", "PLAN_FULL"),
 }

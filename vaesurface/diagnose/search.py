@@ -13,8 +13,9 @@ from jax import Array
 from vaesurface import optimize, stationary
 from vaesurface.diagnose.diagnosis import ACTIVE, Search
 from vaesurface.diagnose.export import Export
+from vaesurface.energy import VAEParams
 from vaesurface.optimize import Optimizer
-from vaesurface.problem import Params, Problem, VAEParams, compiled, recipe_of
+from vaesurface.problem import Params, Problem, compiled, recipe_of
 
 STARTS = 6  # random ones
 JITTERS = 2  # perturbations of the parameters

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from vaesurface import data, plot, report, train
-from vaesurface.experiments.depth import (
+from vaesurface import data, plot, report
+from vaesurface.experiments.fig1 import (
     MIDDLE,
     MIDDLE_FULL,
     Plan,
@@ -22,6 +22,7 @@ from vaesurface.experiments.depth import (
 )
 from vaesurface.experiments.study import draw
 from vaesurface.report import Study
+from vaesurface.vae import train
 
 PLAN = MIDDLE._replace(depths=(2, 4, 5))
 PLAN_FULL = MIDDLE_FULL._replace(depths=(2, 4, 5))

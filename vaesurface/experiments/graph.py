@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import network, paths, plot, stationary, tally
+from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, far_ends, over, side, verdict, way_out
+from vaesurface.paths.graph import Passage, explore, network
 from vaesurface.report import Study
-from vaesurface.stationary import Kind
+from vaesurface.stationary import Kind, tally
 
 
 def graph(setting: Setting, alpha: float, budget: int) -> Study:
@@ -23,10 +24,10 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     # Collapse is far from all else, and its turn would never come: the pass out of it is known to
     # begin with.
     out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
-    explored = network.explore(
+    explored = explore(
         problem, [ends, collapsed], _connect, budget, [] if out is None else [out.transition]
     )
-    net = network.network(problem, [ends, collapsed], explored.transitions)
+    net = network(problem, [ends, collapsed], explored.transitions)
     active = net.active.sum(axis=1)  # type: ignore[union-attr]
     place = {int(node): i for i, node in enumerate(net.leaves)}
     edges = [
@@ -90,6 +91,6 @@ def _connect(problem, a, b):
     found = over(problem, paths.minimum_energy_path(problem, a, b))
     if found is None:
         return None
-    return network.Passage(
+    return Passage(
         found.saddle, (paths.fall(problem, side(found, 0)), paths.fall(problem, side(found, 1)))
     )

@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import data, plot, stationary, thresholding
+from vaesurface import data, plot, stationary
 from vaesurface.experiments.study import Setting, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Study
 from vaesurface.stationary import Kind, StationaryPoint
+from vaesurface.theory import thresholds
 
 SOFT = 0.1  # alpha of the softly thresholded decoder, in units of the data
 OFF = 1e-12  # twice nats of KL divergence below which a latent is said to be the prior's
@@ -60,9 +61,9 @@ def prop51(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
     problem = setting.problem(SOFT, 1.0)  # thresholds do not ask for its gamma
     fits = [soft.points[i].params for i in chosen] + [soft.edge.params]
     found = jax.tree.map(
-        lambda *x: np.stack(x), *(thresholding.collapse_threshold(problem, p) for p in fits)
+        lambda *x: np.stack(x), *(thresholds.collapse_threshold(problem, p) for p in fits)
     )
-    each = np.stack([thresholding.latent_thresholds(problem, p).gamma for p in fits])
+    each = np.stack([thresholds.latent_thresholds(problem, p).gamma for p in fits])
     at = np.append(gammas[chosen], soft.off[0])
 
     title = f"{setting.source}, n = {len(X)}, {latent} latents"
@@ -251,7 +252,7 @@ def _decoders(at: np.ndarray, found: Any, each: np.ndarray) -> str:
         f"the same to "
         f"{abs(found.gamma[-1] / at[-1] - 1):.1g}. No distributions at all win beyond "
         f"{(found.upper / found.gamma).max():.3g} "
-        f"gamma', and all starts agree for {np.mean(found.agreed == thresholding.STARTS):.0%} of "
+        f"gamma', and all starts agree for {np.mean(found.agreed == thresholds.STARTS):.0%} of "
         f"the data."
     )
 

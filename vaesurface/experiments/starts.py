@@ -27,12 +27,12 @@ from vaesurface import (
     stationary,
     store,
     sweep,
-    tally,
     theory,
     vae,
 )
-from vaesurface.problem import Problem, VAEParams
-from vaesurface.stationary import Kind, StationaryPoint
+from vaesurface.energy import VAEParams
+from vaesurface.problem import Problem
+from vaesurface.stationary import Kind, StationaryPoint, tally
 
 
 class Sweep(NamedTuple):

@@ -16,22 +16,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from matplotlib import pyplot as plt
 
-from vaesurface import (
-    curvature,
-    landscape,
-    optimize,
-    paths,
-    plot,
-    report,
-    stationary,
-    tally,
-    theory,
-    vae,
-)
+from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, theory, vae
 from vaesurface.plot import Mark
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
-from vaesurface.stationary import Kind, StationaryPoint
+from vaesurface.stationary import Kind, StationaryPoint, tally
 
 ADAM = optimize.adam()  # one object, so that one program serves all
 HOME = 1e-6  # distance up to which the end of a descent is the collapsed point

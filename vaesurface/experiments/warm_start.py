@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
-from vaesurface import data, plot, report, train
-from vaesurface.architecture import Architecture
-from vaesurface.experiments.depth import (
+from vaesurface import data, plot, report
+from vaesurface.experiments.fig1 import (
     Plan,
     autoencoder,
     finite,
@@ -26,7 +25,9 @@ from vaesurface.experiments.depth import (
 )
 from vaesurface.experiments.study import draw
 from vaesurface.report import Study
-from vaesurface.train import Trained
+from vaesurface.vae import train
+from vaesurface.vae.architecture import Architecture
+from vaesurface.vae.train import Trained
 
 WARM = (0.0, 0.5)  # shares of the steps over which beta grows from 0 to 1
 IDLE = 0.01  # nats per datum of KL divergence below which a latent carries nothing

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from vaesurface import basin, optimize, plot, theory, vae
+from vaesurface import optimize, plot, theory, vae
 from vaesurface.experiments.study import Setting, far_ends, way_out
+from vaesurface.paths import basin
 from vaesurface.problem import Problem
 from vaesurface.report import Study
 

@@ -21,11 +21,13 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import curvature, second_order, stationary
-from vaesurface.band import Path, minimum_energy_path, natural_metric, rounding
-from vaesurface.continuation import follow, switch
+from vaesurface import curvature, stationary
+from vaesurface.paths.band import Path, minimum_energy_path, natural_metric, rounding
+from vaesurface.paths.branch import follow, switch
 from vaesurface.problem import Params, Problem, compiled
-from vaesurface.verdict import Kind, StationaryPoint
+from vaesurface.stationary import model
+from vaesurface.stationary.descent import GRADIENT, POLISHED, downhill
+from vaesurface.stationary.verdict import Kind, StationaryPoint
 
 __all__ = [
     "Path",
@@ -112,7 +114,7 @@ def rim(problem: Problem, path: Path) -> Transition | None:
     level = problem.loss(home) - rounding(problem, home)
 
     def gap(a, b):
-        return second_order.reach(problem, home, jax.tree.map(jnp.subtract, a, b))
+        return model.reach(problem, home, jax.tree.map(jnp.subtract, a, b))
 
     def descend(start, steps):
         return _led(problem, start, STRIDE, steps, steady=True, level=level)
@@ -152,16 +154,15 @@ def rim(problem: Problem, path: Path) -> Transition | None:
 
 def _index(problem: Problem, params: Params) -> Array:
     """Number of negative eigenvalues, anywhere."""
-    factors = second_order.methods(problem)[0](params)
+    factors = model.methods(problem)[0](params)
     return jnp.sum(factors.eigenvalues < -factors.width)
 
 
 def _require_few(problem: Problem, path: Path) -> None:
     size = sum(x[0].size for x in jax.tree.leaves(path.params))
-    if problem.structure is None and size > second_order.DENSE:
+    if problem.structure is None and size > model.DENSE:
         raise ValueError(
-            f"expected at most {second_order.DENSE} parameters, got {size}; give the problem a "
-            f"structure"
+            f"expected at most {model.DENSE} parameters, got {size}; give the problem a structure"
         )
 
 
@@ -181,15 +182,15 @@ def _crest(problem: Problem, left: Params, top: Params, right: Params) -> tuple[
 
     def place(t):
         before, after = (
-            second_order.add(top, jax.tree.map(jnp.subtract, end, top), jnp.abs(t))
+            model.add(top, jax.tree.map(jnp.subtract, end, top), jnp.abs(t))
             for end in (left, right)
         )
-        return second_order.where(t < 0, before, after)
+        return model.where(t < 0, before, after)
 
     places = jnp.linspace(-1.0, 1.0, 2 * FINE + 1)
     heights = jax.lax.map(lambda t: problem.loss(place(t)), places)
     highest = places[jnp.argmax(jnp.where(jnp.isfinite(heights), heights, -jnp.inf))]
-    return place(highest), second_order.reach(problem, top, jax.tree.map(jnp.subtract, right, left))
+    return place(highest), model.reach(problem, top, jax.tree.map(jnp.subtract, right, left))
 
 
 def _led(
@@ -225,10 +226,10 @@ def _pursue(
     or of its change, at first no longer than radius in the parameters' sizes; steady: at no time.
     Downwards the energy never rises, and what falls below level ends there.
     """
-    factor, solve, downhill = second_order.methods(problem)
+    factor, solve, downhill = model.methods(problem)
 
     def length(tree, weight):
-        return second_order.norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))
+        return model.norm(jax.tree.map(lambda x, w: x / jnp.sqrt(w), tree, weight))
 
     def followed(params: Params, factors: Any, along: Params) -> tuple[Array, Params]:
         """Number and shape of the mode."""
@@ -239,9 +240,7 @@ def _pursue(
 
         # H is a sum of lambda c c^T, its inverse one of u u^T / lambda, and u^T H v = lambda (c^T
         # v).
-        squares = jax.grad(lambda inverse: second_order.dot(bend, solved(inverse)))(
-            jnp.zeros_like(values)
-        )
+        squares = jax.grad(lambda inverse: model.dot(bend, solved(inverse)))(jnp.zeros_like(values))
         curved = squares * curvature.inverses(values, factors.width)[0]
         mode = jnp.where(jnp.min(curved) < 0, jnp.argmin(curved), jnp.argmin(values))
         return mode, curvature.unit(solved(jnp.zeros_like(values).at[mode].set(1.0)))
@@ -256,29 +255,29 @@ def _pursue(
         _, inverse = curvature.inverses(factors.eigenvalues, factors.width)
         inverse = jnp.where(up & flat, 0.0, inverse)
         inverse = inverse.at[mode].multiply(jnp.where(up, -1.0, 1.0))
-        move = solve(params, factors, second_order.scale(factors.gradient, -1.0), inverse)
+        move = solve(params, factors, model.scale(factors.gradient, -1.0), inverse)
         weight, loss = natural_metric(problem, params), problem.loss(params)
-        there = (second_order.norm(factors.gradient) <= stationary.GRADIENT) & (
-            second_order.reach(problem, params, move) <= stationary.POLISHED
+        there = (model.norm(factors.gradient) <= GRADIENT) & (
+            model.reach(problem, params, move) <= POLISHED
         )
         # A way down that is symmetric ends at a saddle, and goes on beside it.
-        unseen = -second_order.dot(factors.gradient, move) <= noise
+        unseen = -model.dot(factors.gradient, move) <= noise
         leaves = ~up & (there | unseen) & jnp.any(factors.eigenvalues < -factors.width)
         aside = downhill(params, factors)
-        aside = second_order.scale(aside, LEAP / second_order.reach(problem, params, aside))
-        move = second_order.where(leaves, aside, move)
+        aside = model.scale(aside, LEAP / model.reach(problem, params, aside))
+        move = model.where(leaves, aside, move)
         reach, bend = (
-            second_order.reach(problem, params, move),
+            model.reach(problem, params, move),
             curvature.hvp(problem.loss, params, move),
         )
-        force, slope = length(factors.gradient, weight), second_order.dot(factors.gradient, move)
+        force, slope = length(factors.gradient, weight), model.dot(factors.gradient, move)
 
         def attempt(tried: tuple) -> tuple:
             t, *_, count = tried
             t = 0.5 * t
             way = t * jnp.array([0.25, 0.5, 0.75, 1.0])
             heights, slopes = jax.lax.map(
-                lambda f: jax.value_and_grad(problem.loss)(second_order.add(params, move, f)), way
+                lambda f: jax.value_and_grad(problem.loss)(model.add(params, move, f)), way
             )
             missed = jax.tree.map(
                 lambda new, old, change: new[-1] - old - t * change, slopes, factors.gradient, bend
@@ -299,17 +298,17 @@ def _pursue(
         )
         t, off, good, _ = jax.lax.while_loop(lambda s: ~s[2] & (s[3] < TRIALS), attempt, first)
         done = ~good | (there & ~leaves)
-        moved = second_order.settle(problem, second_order.add(params, move, t))
+        moved = model.settle(problem, model.add(params, move, t))
         grown = jnp.minimum(1.0, jnp.where(off <= 0.25, 2.0, 1.0) * t * reach)
-        new = second_order.where(done, params, moved)
+        new = model.where(done, params, moved)
         if problem.theory is not None:
             # No eigenvalue shows the fall of a row at zero. A pass of index 1 or more lies beside
             # one that falls.
             ends = done & (~up | jnp.any(factors.eigenvalues < -factors.width))
             beside = jax.lax.cond(ends, lambda: _off_rows(problem, params), lambda: params)
             loose = problem.loss(beside) < loss - noise
-            new, done = second_order.where(loose, beside, new), done & ~loose
-            gone = second_order.reach(problem, params, jax.tree.map(jnp.subtract, beside, params))
+            new, done = model.where(loose, beside, new), done & ~loose
+            gone = model.reach(problem, params, jax.tree.map(jnp.subtract, beside, params))
             grown = jnp.where(loose, gone, grown)
         return (
             new,
@@ -320,7 +319,7 @@ def _pursue(
         )
 
     noise = rounding(problem, params)
-    up = second_order.dot(along, along) > 0
+    up = model.dot(along, along) > 0
     state = params, radius, along, jnp.asarray(0), problem.loss(params) < level
     return jax.lax.while_loop(lambda s: ~s[4] & (s[3] < max_steps), step, state)[0]
 
@@ -328,7 +327,7 @@ def _pursue(
 def _off_rows(problem: Problem, params: Params) -> Params:
     """Down from falling rows at zero."""
     known: Any = problem.theory(params, jnp.asarray(0.0))  # type: ignore[misc]
-    return second_order.add(params, known.descent, 1.0)
+    return model.add(params, known.descent, 1.0)
 
 
 def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> Transition:
@@ -359,17 +358,17 @@ def _aside(problem: Problem, saddle: StationaryPoint, sign: Array) -> tuple[Para
     """A point beside a saddle, as far down as the quadratic model holds, and how far that is in the
     parameters' sizes.
     """
-    unit = 1.0 / second_order.reach(problem, saddle.params, saddle.descent)
+    unit = 1.0 / model.reach(problem, saddle.params, saddle.descent)
     distances = sign * unit * 0.5 ** jnp.arange(40.0)[::-1]
     heights = jax.lax.map(
-        lambda t: problem.loss(second_order.add(saddle.params, saddle.descent, t)), distances
+        lambda t: problem.loss(model.add(saddle.params, saddle.descent, t)), distances
     )
-    model = 0.5 * saddle.curvature * distances**2
-    holds = jnp.abs(heights - saddle.loss - model) <= 0.25 * jnp.abs(model) + rounding(
+    quadratic = 0.5 * saddle.curvature * distances**2
+    holds = jnp.abs(heights - saddle.loss - quadratic) <= 0.25 * jnp.abs(quadratic) + rounding(
         problem, saddle.params
     )
     t = distances[jnp.maximum(jnp.sum(jnp.cumprod(holds)) - 1, 0)]
-    return second_order.add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
+    return model.add(saddle.params, saddle.descent, t), jnp.abs(t) / unit
 
 
 def fall(problem: Problem, point: StationaryPoint, max_steps: int = 1000) -> StationaryPoint:
@@ -394,7 +393,7 @@ def _below(problem: Problem, params: Params, descent: Params) -> tuple[Params, A
     """The lowest place among some along a direction, both ways, and whether it is lower by more
     than rounding.
     """
-    lowest = stationary.downhill(problem, params, descent)
+    lowest = downhill(problem, params, descent)
     return lowest, problem.loss(lowest) < problem.loss(params) - rounding(problem, params)
 
 
@@ -410,7 +409,7 @@ def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) 
         scaled = jax.tree.map(
             lambda g, size: g * size,
             jax.grad(problem.loss)(params),
-            second_order.size(problem, params),
+            model.size(problem, params),
         )
         return rounding(problem, params) + 0.5 * newton_step * jnp.sum(
             jnp.abs(ravel_pytree(scaled)[0])

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vaesurface import losses
+from vaesurface import energy
 from vaesurface.problem import Autoencoder, Params, Problem, compiled, require_float64
 
 Error = Callable[[Array, Array, Array], Array]
@@ -221,7 +221,7 @@ def _threshold(
         upper_error=upper_error / beta,
         mean=mean,
         log_std=log_std,
-        per_latent=jnp.mean(losses.divergence(mean, log_std), axis=0) - 1.0,
+        per_latent=jnp.mean(energy.divergence(mean, log_std), axis=0) - 1.0,
         agreed=agreed,
         converged=jnp.asarray(turns < TURNS),
     )
@@ -318,7 +318,7 @@ def _error(model: Autoencoder, key: Array, samples: int) -> Error:
 def _costs(encoders: Array) -> Array:
     """Twice the KL divergence (n,)."""
     mean, log_std = jnp.split(encoders, 2, axis=1)
-    return jnp.sum(losses.divergence(mean, log_std) - 1.0, axis=1)
+    return jnp.sum(energy.divergence(mean, log_std) - 1.0, axis=1)
 
 
 def _encoder(
@@ -353,7 +353,7 @@ def _encoder(
 
             def objective(v):
                 mean, log_std = jnp.split(v, 2)
-                return error(mean, log_std, x) + g * jnp.sum(losses.divergence(mean, log_std) - 1.0)
+                return error(mean, log_std, x) + g * jnp.sum(energy.divergence(mean, log_std) - 1.0)
 
             values, ends = jax.vmap(lambda v: _descend(objective, v))(begin)
             lowest = jnp.argmin(values)

@@ -24,8 +24,10 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import curvature, second_order, stationary
+from vaesurface import curvature, stationary
 from vaesurface.problem import Params, Problem, compiled, recipe_of, resolution
+from vaesurface.stationary import model
+from vaesurface.stationary.descent import GRADIENT, POLISHED, downhill
 
 MakeProblem = Callable[[Any], Problem]
 
@@ -100,10 +102,10 @@ def correct(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
     for _ in range(CORRECTIONS + 1):
         seen = look(curve, z, row)
         norm = float(np.linalg.norm(seen.gradient))
-        if before is not None and last <= stationary.GRADIENT and not norm < last / 2:
+        if before is not None and last <= GRADIENT and not norm < last / 2:
             return before  # the step was made of rounding, as it is at a branch point
         reach = max(seen.reach, abs(seen.step[-1]) / curve.scale)
-        if norm <= stationary.GRADIENT and reach <= stationary.POLISHED:
+        if norm <= GRADIENT and reach <= POLISHED:
             return seen
         if not (np.isfinite(norm) and reach <= 1.0):
             break
@@ -156,7 +158,7 @@ def bottom(curve: Curve, value: float, params: Params) -> Params | None:
         reached, level = point.params, point.loss - resolution(point.loss)
         if point.kind != stationary.Kind.SADDLE:
             break
-        params = compiled(stationary.downhill, problem, point.params, point.descent)
+        params = compiled(downhill, problem, point.params, point.descent)
     return reached
 
 
@@ -208,8 +210,8 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
         return ravel_pytree(tree)[0]
 
     problem = build(**arrays)
-    params = second_order.settle(problem, unravel(z[:-1]))
-    factor, solve, _ = second_order.methods(problem)
+    params = model.settle(problem, unravel(z[:-1]))
+    factor, solve, _ = model.methods(problem)
     factors = factor(params)
     f = -flatten(factors.gradient)
     b = flatten(jax.jvp(lambda a: jax.grad(build(**a).loss)(params), (arrays,), (rates,))[1])
@@ -283,7 +285,7 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
         gradient=-f,
         drive=b,
         step=jnp.append(flatten(step), y + more),
-        reach=second_order.reach(problem, params, step),
+        reach=model.reach(problem, params, step),
         tangent=jnp.append(-by_b * share, share),
         weights=flatten(weights),
         eigenvalues=factors.eigenvalues[:shared],
@@ -300,7 +302,7 @@ def solved(curve: Curve, z: np.ndarray, right: np.ndarray, inverse: np.ndarray) 
 
 @partial(jax.jit, static_argnums=0)
 def _solve(build, arrays, params, right, inverse):
-    factor, solve, _ = second_order.methods(build(**arrays))
+    factor, solve, _ = model.methods(build(**arrays))
     return ravel_pytree(solve(params, factor(params), right, inverse))[0]
 
 

@@ -1,14 +1,18 @@
-"""What are the mean and the variance of an activation of a Gaussian variable?
+"""What is the energy of one datum made of, and what are the moments of what a decoder makes of z?
 
-For u ~ N(m, v) each function returns `Moments(mean, variance)` of f(u), elementwise over arrays of
-one shape: exact for the soft threshold, the identity and the ReLU, by quadrature for any smooth f.
-All are finite at v = 0 and differentiable to every order there, which is where a collapsed decoder
-sits.
+The terms are in the paper's units (twice nats, constants dropped), elementwise; the energy of a
+datum is their sum over features or latents (eq. 4 of Dai, Wang & Wipf, ICML 2020), as in `drawn`.
+For u ~ N(m, v) each of the functions of moments returns `Moments(mean, variance)` of f(u),
+elementwise over arrays of one shape: exact for the soft threshold, the identity and the ReLU, by
+quadrature for any smooth f. All are finite at v = 0 and differentiable to every order there, which
+is where a collapsed decoder sits.
 
 >>> import jax.numpy as jnp
 >>> mean, variance = soft_threshold(jnp.array(0.3), jnp.array(0.0), 0.1)
 >>> print(f"{mean:.3f} {variance:.3f}")
 0.200 0.000
+>>> print(divergence(jnp.array(0.0), jnp.array(0.0)))  # of the posterior at the prior
+1.0
 """
 
 import math
@@ -20,6 +24,64 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+
+__all__ = [
+    "Moments",
+    "Tail",
+    "VAEParams",
+    "divergence",
+    "drawn",
+    "expected_squared_error",
+    "gaussian",
+    "identity",
+    "quadrature",
+    "relu",
+    "soft_threshold",
+    "tail",
+]
+
+
+class VAEParams(NamedTuple):
+    """Parameters of a VAE with one linear map in the decoder and one Gaussian posterior per datum.
+
+    weight (d, k); bias (d,); log_gamma () or None where gamma is fixed; mean and log_std (n, k).
+    """
+
+    weight: Array
+    bias: Array
+    log_gamma: Array | None
+    mean: Array
+    log_std: Array
+
+
+def expected_squared_error(x: Array, mean: Array, variance: Array) -> Array:
+    """E (x - y)^2 for a reconstruction y of that mean and variance."""
+    return (x - mean) ** 2 + variance
+
+
+def gaussian(squared_error: Array, log_gamma: Array) -> Array:
+    """squared_error / gamma + log gamma: twice the negative log-likelihood of one feature, less log
+    2 pi.
+    """
+    return squared_error * jnp.exp(-log_gamma) + log_gamma
+
+
+def divergence(mean: Array, log_std: Array) -> Array:
+    """sigma^2 - log sigma^2 + mu^2 of one latent: twice the KL divergence from the prior, plus
+    1.
+    """
+    return jnp.exp(2.0 * log_std) - 2.0 * log_std + mean**2
+
+
+def drawn(
+    x: Array, y: Array, mean: Array, log_std: Array, log_gamma: Array, beta: ArrayLike
+) -> Array:
+    """Mean energy of data x (n, d) by reconstructions y (samples, n, d) drawn from posteriors mean,
+    log_std (n, k).
+    """
+    likelihood = jnp.sum(gaussian(jnp.mean((x[None] - y) ** 2, axis=0), log_gamma), axis=1)
+    return jnp.mean(likelihood + beta * jnp.sum(divergence(mean, log_std), axis=1))
+
 
 # (a + 4)^3 h2(a) / phi(a) as a polynomial in t = (a - 4) / (a + 4), a >= 0, highest power first;
 # relative error below 3e-15. Printed and checked by scripts/tail_coefficients.

@@ -23,10 +23,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import architecture as networks
-from vaesurface import data, losses
-from vaesurface.architecture import Architecture
+from vaesurface import data, energy
 from vaesurface.problem import BATCH, STREAM, Autoencoder, Problem, Symmetry, compiled, recipe_of
+from vaesurface.vae import architecture as networks
+from vaesurface.vae.architecture import Architecture
 
 
 class NetworkParams(NamedTuple):
@@ -138,7 +138,7 @@ def network_vae(
             mean, log_std = moments(params, x)
             error = squared_error(params, mean, log_std, x)
             return error * jnp.exp(-log_gamma(params)) + beta * jnp.sum(
-                losses.divergence(mean, log_std)
+                energy.divergence(mean, log_std)
             )
 
         return _mean_over(datum, Z, len(nodes.weights) * architecture.units) + d * log_gamma(params)
@@ -157,7 +157,7 @@ def network_vae(
         return assembled(jax.tree.map(lambda a, b, c: c + factor * (a - b), pair, silent, still))
 
     def information(params: NetworkParams) -> Array:
-        return jnp.mean(losses.divergence(*architecture.encode(params.encoder, Z)), axis=0) - 1.0
+        return jnp.mean(energy.divergence(*architecture.encode(params.encoder, Z)), axis=0) - 1.0
 
     def autoencoder(params: NetworkParams) -> Autoencoder:
         mean, log_std = architecture.encode(params.encoder, Z)
@@ -309,7 +309,7 @@ def estimate(
     mean, log_std = architecture.encode(params.encoder, x)
     noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
     y = architecture.decode(params.decoder, mean[None] + jnp.exp(log_std)[None] * noise)
-    return losses.drawn(x, y, mean, log_std, log_gamma, beta)
+    return energy.drawn(x, y, mean, log_std, log_gamma, beta)
 
 
 @dataclass(frozen=True)

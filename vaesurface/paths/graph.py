@@ -30,9 +30,9 @@ import jax
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from vaesurface import tally
 from vaesurface.problem import Params, Problem, resolution
-from vaesurface.verdict import Kind, StationaryPoint
+from vaesurface.stationary import tally
+from vaesurface.stationary.verdict import Kind, StationaryPoint
 
 
 class Transition(Protocol):

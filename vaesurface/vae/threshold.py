@@ -5,7 +5,8 @@ The decoder is pi_alpha(W z) + b with the soft threshold pi_alpha (affine at alp
 posterior of each datum is a Gaussian with its own mean and standard deviations (eq. 6 of Dai, Wang
 & Wipf, ICML 2020).
 
->>> from vaesurface import data
+>>> from vaesurface.theory.collapse import is_trivial
+from vaesurface import data
 >>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
 # 2 from the data, 0 from log gamma, 1 from the posterior
 >>> print(f"{problem.loss(problem.collapsed()):.3f}")
@@ -22,10 +23,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, losses, moments, rows, theory
-from vaesurface.deep import conv_vae as conv_vae
-from vaesurface.deep import mlp_vae as mlp_vae
-from vaesurface.deep import resnet_vae as resnet_vae
+from vaesurface import data, energy, theory
+from vaesurface.energy import VAEParams
 from vaesurface.problem import (
     STREAM,
     Autoencoder,
@@ -33,12 +32,13 @@ from vaesurface.problem import (
     Problem,
     Structure,
     Theory,
-    VAEParams,
     compiled,
     recipe_of,
     require_float64,
     resolution,
 )
+from vaesurface.theory import rows
+from vaesurface.theory.collapse import is_trivial
 
 # A row whose removal changes the energy by less (twice nats per datum) has no effect that float64
 # could resolve.
@@ -86,18 +86,18 @@ def threshold_vae(
     gamma = None if gamma is None else jnp.asarray(gamma, Z.dtype)
     fixed = None if gamma is None else jnp.log(gamma)
 
-    def reconstruction(weight: Array, mean: Array, log_std: Array) -> moments.Moments:
+    def reconstruction(weight: Array, mean: Array, log_std: Array) -> energy.Moments:
         """Of one output coordinate, less its bias: weight, mean, log_std (k,)."""
         variance = jnp.dot(weight**2, jnp.exp(2.0 * log_std))
-        return moments.soft_threshold(jnp.dot(weight, mean), variance, alpha)
+        return energy.soft_threshold(jnp.dot(weight, mean), variance, alpha)
 
     def term(row, log_gamma, local, x):
         weight, bias = row
-        error = losses.expected_squared_error(x - bias, *reconstruction(weight, *local))
-        return losses.gaussian(error, log_gamma if fixed is None else fixed)
+        error = energy.expected_squared_error(x - bias, *reconstruction(weight, *local))
+        return energy.gaussian(error, log_gamma if fixed is None else fixed)
 
     def penalty(_, local):
-        return beta * jnp.sum(losses.divergence(*local))
+        return beta * jnp.sum(energy.divergence(*local))
 
     def split(params: VAEParams) -> Parts:
         return Parts((params.weight, params.bias), params.log_gamma, (params.mean, params.log_std))
@@ -153,13 +153,13 @@ def threshold_vae(
         return params._replace(weight=jnp.where(dead_rows(params)[:, None], 0.0, params.weight))
 
     def information(params: VAEParams) -> Array:
-        return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
+        return jnp.mean(energy.divergence(params.mean, params.log_std), axis=0) - 1.0
 
     def known(params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
         loss = structure.loss(params)
         zero = rows.dead_rows(Z, params, alpha, gamma_of(params), uncertainty, resolution(loss))
         region = theory.collapse_radius(Z, alpha, gamma, beta)
-        trivial = theory.is_trivial(params, region, center, zero.dead)
+        trivial = is_trivial(params, region, center, zero.dead)
         falling = zero.falling & ~trivial
         # Where the fall is too weak to be measured, a small step of the row's own scale shows the
         # way.
@@ -178,7 +178,7 @@ def threshold_vae(
             )
             rest = (
                 d * params.log_gamma
-                + jnp.mean(jnp.sum(losses.divergence(params.mean, params.log_std), axis=1)) * beta
+                + jnp.mean(jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)) * beta
             )
             push = d - (loss - rest)
         return Theory(
@@ -225,7 +225,7 @@ def threshold_vae(
 
         def error(mean: Array, log_std: Array, x: Array) -> Array:
             y = jax.vmap(reconstruction, in_axes=(0, None, None))(params.weight, mean, log_std)
-            return jnp.sum(losses.expected_squared_error(x - params.bias, *y))
+            return jnp.sum(energy.expected_squared_error(x - params.bias, *y))
 
         return Autoencoder(
             Z, params.mean, params.log_std, decode, gamma_of(params), fixed is None, beta, error
@@ -317,7 +317,7 @@ def sampled_loss(
     u = z @ params.weight.T
     y = soft_threshold(u, alpha) + params.bias[None, None]
     log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
-    return losses.drawn(x, y, mean, log_std, log_gamma, beta)
+    return energy.drawn(x, y, mean, log_std, log_gamma, beta)
 
 
 @dataclass(frozen=True)

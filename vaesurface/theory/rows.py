@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import moments
-from vaesurface.problem import VAEParams
+from vaesurface import energy
+from vaesurface.energy import VAEParams
 
 ULPS = 16  # of the largest number of a feature: deviations from its mean below that are rounding
 # relative difference of posterior widths that the rounding of a refined point could turn round
@@ -73,8 +73,8 @@ def energies(
     center, spread = _projected(params, jnp.asarray(direction, X.dtype))
     t = jnp.asarray(distance, X.dtype)[:, None]
     m, v = t * center[None], (t * spread[None]) ** 2
-    y = moments.soft_threshold(m, v, alpha)
-    absolute = moments.relu(m - alpha, v).mean + moments.relu(-m - alpha, v).mean  # E |pi|
+    y = energy.soft_threshold(m, v, alpha)
+    absolute = energy.relu(m - alpha, v).mean + energy.relu(-m - alpha, v).mean  # E |pi|
     deviation = X - params.bias[None]
     unit = len(X) * jnp.asarray(gamma, X.dtype)
     odd = 2.0 * (y.mean @ deviation) / unit

@@ -7,7 +7,8 @@ with a store:
     run = lambda seed: train.train(X, network, jax.random.key(seed),
     steps=2000)._replace(params=None) runs = sweep.grid(run, store="runs", seed=range(3))
 
->>> from vaesurface import architecture, data
+>>> from vaesurface import data
+>>> from vaesurface.vae import architecture
 >>> trained = train(data.antipodal(d=2), architecture.mlp(2, 1, depth=1, width=8), jax.random.key(0), steps=50, batch=2)
 >>> bool(trained.finite), trained.kl.shape
 (True, (1,))
@@ -25,10 +26,12 @@ from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from vaesurface import data, deep, losses
-from vaesurface.architecture import Architecture
-from vaesurface.deep import NetworkParams
+from vaesurface import data
+from vaesurface.energy import divergence, gaussian
 from vaesurface.problem import BATCH
+from vaesurface.vae import network
+from vaesurface.vae.architecture import Architecture
+from vaesurface.vae.network import NetworkParams
 
 Schedule = Callable[[Array], ArrayLike]
 
@@ -177,7 +180,7 @@ def _train(
     X = jnp.asarray(X, dtype)
     begin, order, noise, fresh = jax.random.split(key, 4)
     held = gamma is not None  # where the decoder variance is not learned
-    params = deep.network_vae(X, architecture, gamma=1.0 if held else None).init(begin, scale)  # type: ignore[misc]
+    params = network.network_vae(X, architecture, gamma=1.0 if held else None).init(begin, scale)  # type: ignore[misc]
     if options.samples == 0:
         params = params._replace(log_gamma=None)
     floor = FLOOR * jnp.mean((X - X.mean(axis=0)[None]) ** 2)
@@ -193,7 +196,7 @@ def _train(
             )
         log_gamma = params.log_gamma if gamma is None else jnp.log(at(gamma, step))
         drawn = jax.random.fold_in(noise, step)
-        return deep.estimate(
+        return network.estimate(
             architecture, params, x, drawn, options.samples, log_gamma, at(beta, step)
         )
 
@@ -259,9 +262,9 @@ def _measure(architecture, params, X, key, gamma, beta, history):
     energy = kl = sigma = None
     if gamma is not None:
         error, error_std = jnp.mean(drawn[0]), jnp.sqrt(jnp.sum(drawn[1])) / n
-        divergence = jnp.mean(losses.divergence(mean, log_std), axis=0)
-        kl = (divergence - 1.0) / 2.0
-        energy = d * losses.gaussian(error, jnp.log(gamma)) + beta * jnp.sum(divergence)
+        divergences = jnp.mean(divergence(mean, log_std), axis=0)
+        kl = (divergences - 1.0) / 2.0
+        energy = d * gaussian(error, jnp.log(gamma)) + beta * jnp.sum(divergences)
         where = jnp.clip(
             jnp.searchsorted(jnp.asarray(SIGMA[1:-1], X.dtype), jnp.exp(log_std), side="right"),
             0,

@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vaesurface import balls, data
+from vaesurface import data
+from vaesurface.proof import balls
 
 if TYPE_CHECKING:
-    from vaesurface.problem import Problem, VAEParams
+    from vaesurface.energy import VAEParams
+    from vaesurface.problem import Problem
 
 try:
     import flint

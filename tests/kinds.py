@@ -17,10 +17,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, deep, diagnose, losses, optimize, theory, vae
+from vaesurface import data, diagnose, energy, optimize, theory, vae
 from vaesurface.diagnose import Collapse
 from vaesurface.diagnose.export import OPTIONAL, REQUIRED
 from vaesurface.problem import Autoencoder, Params, Problem, compiled
+from vaesurface.vae import network
 
 ADAM = optimize.adam(steps=1500, learning_rate=0.02)
 NODES = 10  # of Gauss-Hermite quadrature: the outermost is 4.9 prior deviations out
@@ -86,7 +87,7 @@ def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
         log_gamma = log_variance(params, z)
         error = jnp.sum((Z[None] - decode(params, z)) ** 2, axis=2)
         terms = jnp.tensordot(shares, error * jnp.exp(-log_gamma) + d * log_gamma, axes=1)
-        return jnp.mean(terms + losses.divergence(params.mean, params.log_std)[:, 0])
+        return jnp.mean(terms + energy.divergence(params.mean, params.log_std)[:, 0])
 
     def init(key: Array, scale: ArrayLike = 1.0) -> CovarianceParams:
         # Every hidden unit switches between 6 and 7, far out where the prior has no mass.
@@ -132,7 +133,7 @@ def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem
 
     def loss(params: AutoregressiveParams) -> Array:
         errors = jax.vmap(lambda *local: error(params, *local))(params.mean, params.log_std, Z)
-        kl = jnp.sum(losses.divergence(params.mean, params.log_std), axis=1)
+        kl = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
         return jnp.mean(errors * jnp.exp(-params.log_gamma) + beta * kl) + d * params.log_gamma
 
     def init(key: Array, scale: ArrayLike = 1.0) -> AutoregressiveParams:
@@ -162,7 +163,7 @@ def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem
 
 
 def _information(params: Any) -> Array:
-    return jnp.mean(losses.divergence(params.mean, params.log_std), axis=0) - 1.0
+    return jnp.mean(energy.divergence(params.mean, params.log_std), axis=0) - 1.0
 
 
 class Specimen(NamedTuple):
@@ -293,8 +294,8 @@ def networks() -> Iterator[Specimen]:
     trap = vae.threshold_vae(data.antipodal(d=2), 1, 0.1)
     yield Specimen("soft threshold, antipodal data", Collapse.LOCAL, trap, trap.collapsed())  # type: ignore[misc]
     X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0)
-    make = partial(deep.mlp_vae, depth=1, width=16)
-    few, exact = deep.antithetic(jax.random.key(0), 2, 16), deep.gauss_hermite(4, 2)
+    make = partial(network.mlp_vae, depth=1, width=16)
+    few, exact = network.antithetic(jax.random.key(0), 2, 16), network.gauss_hermite(4, 2)
     healthy, plenty = make(X, 2, nodes=few), make(G, 4, nodes=exact, depth=0)
     yield Specimen("perceptrons, trained", Collapse.NONE, healthy, trained(healthy, 1.0))
     yield Specimen(

@@ -27,8 +27,10 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from scipy.stats import binomtest
 
-from vaesurface import optimize, second_order, stationary, theory
-from vaesurface.problem import Params, Problem, VAEParams, compiled, recipe_of, require_float64
+from vaesurface import optimize, stationary, theory
+from vaesurface.energy import VAEParams
+from vaesurface.problem import Params, Problem, compiled, recipe_of, require_float64
+from vaesurface.stationary import model
 
 # flow(problem, start, level, key) -> where that leads. It may stop where the loss has fallen below
 # level, the minimum's, from where no descent returns. key: for flows that draw.
@@ -402,7 +404,7 @@ def _end(problem: Problem, minimum: Params, level: Array, end: Params) -> Ends:
         problem.loss(end) < level, lambda: end, lambda: stationary.refine(problem, end).params
     )
     loss = problem.loss(refined)
-    away = second_order.reach(problem, minimum, jax.tree.map(jnp.subtract, refined, minimum))
+    away = model.reach(problem, minimum, jax.tree.map(jnp.subtract, refined, minimum))
     return Ends(refined, loss, away <= SAME, loss < level)
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from jax import Array
 
 from vaesurface.curvature import FLAT, Descent, Inertia
-from vaesurface.probe import Kink, Probe
 from vaesurface.problem import Params, Theory
+from vaesurface.stationary.probe import Kink, Probe
 
 STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationary
 # Two criteria in units of each parameter's natural size (`Problem.size`, by default max(1,

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import curvature, second_order, tally
+from vaesurface import curvature
 from vaesurface.problem import Params, Problem, compiled, require_float64
-from vaesurface.verdict import StationaryPoint
+from vaesurface.stationary import model, tally
+from vaesurface.stationary.verdict import StationaryPoint
 
 EQUAL = 1e-9  # distance, relative to the parameters' sizes, at which two ends are one
 # the part of a window that lies above both its ends is at least one in this many images, or it is
@@ -139,7 +140,7 @@ def _path(
     images: int,
 ) -> tuple[Path, Array]:
     b = tally.align(problem, a, b)
-    apart = second_order.reach(problem, a, jax.tree.map(jnp.subtract, b, a))
+    apart = model.reach(problem, a, jax.tree.map(jnp.subtract, b, a))
     root = jnp.sqrt(ravel_pytree(natural_metric(problem, a) if metric is None else metric)[0])
     first, unravel = ravel_pytree(a)
     last = ravel_pytree(b)[0]
@@ -225,7 +226,7 @@ def natural_metric(problem: Problem, params: Params) -> Params:
     curvatures of order one in them.
     """
     weight = jax.tree.map(
-        lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, second_order.size(problem, params)
+        lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, model.size(problem, params)
     )
     if problem.structure is None:
         return weight
@@ -237,9 +238,7 @@ def rounding(problem: Problem, params: Params) -> Array:
     """What the energy at a point changes by where nothing changes but rounding."""
     x, unravel = ravel_pytree(params)
     level = problem.loss(params)
-    nudges = (
-        1e-14 * ravel_pytree(second_order.size(problem, params))[0][None] * irregular(6, x.size)
-    )
+    nudges = 1e-14 * ravel_pytree(model.size(problem, params))[0][None] * irregular(6, x.size)
     jitter = jax.lax.map(lambda u: jnp.abs(problem.loss(unravel(x + u)) - level), nudges)
     return 4 * jnp.max(jitter) + 32 * jnp.finfo(x.dtype).eps * jnp.abs(level)
 

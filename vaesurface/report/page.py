@@ -348,7 +348,7 @@ def _picture(figure: Figure, directory: Path) -> str:
 
 
 def _asset(name: str) -> str:
-    return (files("vaesurface") / "page" / name).read_text(encoding="utf-8")
+    return (files("vaesurface") / "report" / name).read_text(encoding="utf-8")
 
 
 def _safe(value: Any) -> str:

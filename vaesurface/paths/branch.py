@@ -30,10 +30,11 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from scipy.optimize import brentq
 
-from vaesurface import corrector, tally
-from vaesurface.corrector import Curve, Faded, Lost, MakeProblem, Seen
+from vaesurface.paths import corrector
+from vaesurface.paths.corrector import Curve, Faded, Lost, MakeProblem, Seen
 from vaesurface.problem import Params, require_float64, resolution
-from vaesurface.verdict import StationaryPoint
+from vaesurface.stationary import tally
+from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["Branch", "Ended", "Event", "EventKind", "Start", "follow", "switch"]
 

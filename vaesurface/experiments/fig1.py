@@ -23,11 +23,12 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 from tqdm import tqdm
 
-from vaesurface import architecture, data, plot, report, store, sweep, train
-from vaesurface.architecture import Architecture
+from vaesurface import data, plot, report, store, sweep
 from vaesurface.experiments.study import draw
 from vaesurface.report import Study
-from vaesurface.train import Trained
+from vaesurface.vae import architecture, train
+from vaesurface.vae.architecture import Architecture
+from vaesurface.vae.train import Trained
 
 LEVEL = 0.05 * (
     1 + 1e-9

@@ -1,0 +1,23 @@
+"""Which VAE's loss surface?
+
+`threshold`: exact energies, no sampling, no noise. `network`: VAEs of `architecture`'s networks, by
+frozen noise; `train` trains them.
+
+>>> from vaesurface import data
+>>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
+>>> print(f"{problem.loss(problem.collapsed()):.3f}")  # 2 from the data, 0 from log gamma, 1 from the posterior
+3.000
+"""
+
+from vaesurface.vae.network import conv_vae, mlp_vae, network_vae, resnet_vae
+from vaesurface.vae.threshold import sampled_loss, soft_threshold, threshold_vae
+
+__all__ = [
+    "conv_vae",
+    "mlp_vae",
+    "network_vae",
+    "resnet_vae",
+    "sampled_loss",
+    "soft_threshold",
+    "threshold_vae",
+]
