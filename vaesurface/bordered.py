@@ -15,7 +15,7 @@ streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
-from vaesurface.problem import Params, Parts, Problem, Structure, compiled, require_float64
+from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
 
 # smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be
 # counted
@@ -63,8 +63,8 @@ class _Sums(NamedTuple):
     summed: Array  # (s,) its diagonal, summed without cancellation
 
 
-@partial(jax.jit, static_argnums=(0, 2))
-def factor(structure: Structure, params: Params, batch_size: int | None = None) -> Factors:
+@partial(jax.jit, static_argnames="batch_size")
+def factor(structure: PerDatum, params: Params, batch_size: int | None = None) -> Factors:
     """Differentiate and eliminate batch_size data at a time (by default as many as `BATCH`
     allows).
     """
@@ -176,7 +176,7 @@ def factor(structure: Structure, params: Params, batch_size: int | None = None) 
 
 
 def solve(
-    structure: Structure, params: Params, factors: Factors, right: Params, inverse: Array
+    structure: PerDatum, params: Params, factors: Factors, right: Params, inverse: Array
 ) -> Params:
     """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 /
     eigenvalues| goes downhill.
@@ -202,14 +202,15 @@ def solve(
     return _join(structure, params, shared, rotate_back(local))
 
 
-@partial(jax.jit, static_argnums=0)
-def steps(structure: Structure, params: Params) -> curvature.Steps:
+@jax.jit
+def steps(structure: PerDatum, params: Params) -> curvature.Steps:
     """Newton's step and descent."""
     factors = factor(structure, params)
-    return curvature.steps_from(factors, partial(solve, structure, params, factors))
+    solved = partial(solve, structure, params, factors)
+    return curvature.steps_from(factors, solved, downhill(structure, params, factors))
 
 
-def downhill(structure: Structure, params: Params, factors: Factors) -> Params:
+def downhill(structure: PerDatum, params: Params, factors: Factors) -> Params:
     """Unit vector of negative curvature where there is one: from the lowest eigenvalue of S, or
     else of D.
     """
@@ -224,23 +225,19 @@ def downhill(structure: Structure, params: Params, factors: Factors) -> Params:
     return curvature.unit(_join(structure, params, shared, local))
 
 
+@entry("inertia")
 def inertia(problem: Problem, params: Params) -> curvature.Inertia:
     """Numbers of negative, flat and positive eigenvalues over all parameters, without forming the
     Hessian.
 
-    Raises ValueError where the problem has no such structure (use `curvature.inertia(problem.loss,
-    params)` there).
+    Raises ValueError where the problem has no such structure (use
+    `curvature.inertia(problem.loss, params)` there).
     """
-    require_float64("inertia", params)
     if problem.structure is None:
         raise ValueError(
             "expected a problem with per-datum structure, got one without; use "
             "curvature.inertia(problem.loss, params)"
         )
-    return compiled(_inertia, problem, params)
-
-
-def _inertia(problem: Any, params: Params) -> curvature.Inertia:
     factors = factor(problem.structure, params)
     return curvature.count(factors.eigenvalues, factors.width)
 
@@ -278,7 +275,7 @@ def _ravel_leading(tree):
     return jax.vmap(lambda slice_: ravel_pytree(slice_)[0])(tree), unravel
 
 
-def _join(structure: Structure, params: Params, shared: Array, local: Array) -> Params:
+def _join(structure: PerDatum, params: Params, shared: Array, local: Array) -> Params:
     parts = structure.split(params)
     rows, unravel_row = _ravel_leading(parts.rows)
     unravel_shared, unravel_local = ravel_pytree(parts.shared)[1], _ravel_leading(parts.local)[1]

@@ -62,13 +62,17 @@ class Factors(NamedTuple):
 class Steps(NamedTuple):
     """Second-order model at a point. Steps are pytrees like the parameters.
 
-    newton solves H s = -g, without the flat directions; descent is the same with |eigenvalues|, so
-    the loss falls along it. inertia: of the eigenvalues that the steps know of.
+    gradient: of the loss.
+    newton: solves H s = -g, without the flat directions.
+    descent: the same with |eigenvalues|, so that the loss falls along it.
+    downhill: a unit direction of the most negative curvature that the steps know of.
+    inertia: of the eigenvalues that they know of.
     """
 
     gradient: Params
     newton: Params
     descent: Params
+    downhill: Params
     inertia: Inertia
 
 
@@ -205,18 +209,25 @@ def downhill(params: Params, factors: Factors) -> Params:
 def steps(loss: Loss, params: Params) -> Steps:
     """Newton's step and descent from the dense Hessian."""
     factors = factor(loss, params)
-    return steps_from(factors, partial(solve, params, factors))
+    return steps_from(factors, partial(solve, params, factors), downhill(params, factors))
 
 
-def steps_from(factors: Any, solve: Callable[[Params, Array], Params]) -> Steps:
+def steps_from(
+    factors: Any, solve: Callable[[Params, Array], Params], downhill: Params
+) -> Steps:
     """Newton's step and descent, from what `factor` returned and a function (right, inverse) -> x
-    that solves with it.
+    that solves with it; downhill as it will be in the result.
     """
     both = jnp.stack(inverses(factors.eigenvalues, factors.width))
     right = jax.tree.map(jnp.negative, factors.gradient)
-    solved = jax.vmap(lambda inverse: solve(right, inverse))(both)
-    newton, descent = (jax.tree.map(lambda x: x[i], solved) for i in (0, 1))
-    return Steps(factors.gradient, newton, descent, count(factors.eigenvalues, factors.width))
+    solved = jax.vmap(solve, (None, 0))(right, both)
+    return Steps(
+        gradient=factors.gradient,
+        newton=jax.tree.map(lambda x: x[0], solved),
+        descent=jax.tree.map(lambda x: x[1], solved),
+        downhill=downhill,
+        inertia=count(factors.eigenvalues, factors.width),
+    )
 
 
 def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
@@ -406,7 +417,13 @@ def krylov_steps(loss: Loss, params: Params, num_matvecs: int = 64) -> Steps:
     right = vectors.T @ -gradient
     newton, descent = (unravel(vectors @ (inverse * right)) for inverse in inverses(values, width))
     known = jnp.where(jnp.any(vectors != 0, axis=0), values, 0.0)
-    return Steps(unravel(gradient), newton, descent, count(known, width))
+    return Steps(
+        gradient=unravel(gradient),
+        newton=newton,
+        descent=descent,
+        downhill=unravel(vectors[:, 0]),
+        inertia=count(known, width),
+    )
 
 
 def _linearized(loss: Loss, params: Params) -> tuple[Array, Callable, Callable]:

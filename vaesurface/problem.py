@@ -1,41 +1,79 @@
 """What does a loss surface have to provide to be searched, refined and judged?
 
-A `Problem` is a handful of pure functions of a pytree of parameters. Only `loss` is needed; each of
-the others unlocks one thing, and its comment says which. A loss of your own is a problem on day
-one:
+A `Problem` is a value: a pytree of its arrays (data, hyper-parameters) with pure functions of the
+parameters as methods. Only `loss` is needed; each of the others unlocks one thing. Programs take a
+problem as an argument, so one compiled program serves all data sets and hyper-parameters of a
+shape, and `jax.vmap` and `jax.jvp` go through problems. A loss of your own is one on day one:
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import stationary
 >>> saddle = Problem(loss=lambda w: w[0] ** 2 - w[1] ** 2)
 >>> stationary.analyze(saddle, jnp.zeros(2)).label
 'saddle of index 1'
+
+So is a dataclass of your own with a method `loss`, registered with JAX so that its arrays are data:
+
+>>> @partial(jax.tree_util.register_dataclass, data_fields=["slope"], meta_fields=[])
+... @dataclass(frozen=True)
+... class Tilted:
+...     slope: Array
+...
+...     def loss(self, w):
+...         return jnp.sum((w**2 - 1) ** 2 + self.slope * w)
+>>> stationary.analyze(Tilted(jnp.array(0.0)), jnp.array([0.0])).label
+'maximum'
 """
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
+
+__all__ = [
+    "Autoencoder",
+    "Deterministic",
+    "Params",
+    "Parts",
+    "PerDatum",
+    "Problem",
+    "Structure",
+    "Symmetry",
+    "Theory",
+    "adopt",
+    "entry",
+    "irregular",
+    "require_draws",
+    "require_float64",
+    "require_key",
+]
 
 Params = Any
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
 BATCH = 2**18  # terms held at a time beyond that
+JITTER = 1e-14  # of a parameter's size: a change that shows nothing but the loss's rounding
+JITTERS = 6  # places that rounding is measured at
 
 
 class Theory(NamedTuple):
     """What is known in closed form about one point: numbers, so that it survives `vmap`.
 
-    dead_rows: rows of the decoder at zero. collapsed: all of them are, and the posterior is the
-    prior. strict: number of flat directions along which the energy is known to increase strictly.
-    falling: number of dead rows along which it is known to fall; drop: by how much, together;
-    descent: the displacement to there, like the parameters, or None. radius: row norm up to which
-    the collapsed point is known to be the lowest (0: nothing known). minimum: the infimum, NaN
-    where unknown; slope: of the energy in log gamma along a ray where that is -inf; push: its
-    derivative by log gamma at the point. runaway: some parameter has left every sensible scale, and
-    no minimum is known to be there.
+    dead_rows: (), rows of the decoder's weight at zero.
+    collapsed: (), whether all of them are, and the posterior is the prior.
+    strict: (), number of flat directions along which the energy is known to increase strictly.
+    falling: (), number of dead rows along which it is known to fall.
+    drop: (), by how much it falls along them, together.
+    descent: the displacement to there, like the parameters, or None.
+    radius: (), row norm up to which the collapsed point is known to be the lowest (0: unknown).
+    minimum: (), the infimum of the energy, NaN where unknown.
+    slope: (), of the energy in log gamma along a ray where the infimum is -inf.
+    push: (), the energy's derivative by log gamma at the point.
+    runaway: (), whether a parameter has left every sensible scale, and no minimum is known there.
     """
 
     dead_rows: Array
@@ -51,68 +89,18 @@ class Theory(NamedTuple):
     runaway: Array
 
 
-class Parts(NamedTuple):
-    """Parameters sorted by what they couple to.
-
-    rows: leading axis d, one slice per output coordinate; shared: couples to everything; local:
-    leading axis n, one slice per datum.
-    """
-
-    rows: Params
-    shared: Params
-    local: Params
-
-
-class Structure(NamedTuple):
-    """A loss that is a mean over data of terms, one per output coordinate, and a penalty:
-
-        loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i)
-        ]
-
-    Compared by identity, so that compiled functions can be remembered by the problem they are for.
-    """
-
-    data: Array
-    term: Callable[[Params, Params, Params, Array], Array]
-    penalty: Callable[[Params, Params], Array]
-    split: Callable[[Params], Parts]
-    join: Callable[[Parts], Params]
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def loss(self, params: Params) -> Array:
-        """The energy, a scalar."""
-        parts = self.split(params)
-
-        def datum(local, x):
-            terms = jax.vmap(lambda row, value: self.term(row, parts.shared, local, value))(
-                parts.rows, x
-            )
-            return jnp.sum(terms) + self.penalty(parts.shared, local)
-
-        n, d = self.data.shape
-        if n * d <= STREAM:
-            return jnp.mean(jax.vmap(datum)(parts.local, self.data))
-        # Large data go through in batches that a derivative computes anew rather than remembers.
-        anew = jax.checkpoint(datum)
-        return jnp.mean(
-            jax.lax.map(lambda z: anew(*z), (parts.local, self.data), batch_size=max(1, BATCH // d))
-        )
-
-
 class Symmetry(NamedTuple):
-    """A continuous symmetry: loss(move(params, t)) is the same for all t (size,), and move(params,
-    0) is params.
+    """A continuous symmetry: loss(move(params, t)) is the same for all t, and move(params, 0) is
+    params.
 
     A ReLU network has one parameter per hidden unit, for what goes in grows as what comes out
     shrinks:
 
-        Symmetry(size=hidden, move=lambda w, t: w | {"in": w["in"] * jnp.exp(t)[None], "out":
-        w["out"] / jnp.exp(t)[:, None]})
+        def move(w, t):
+            return w | {"in": w["in"] * jnp.exp(t)[None], "out": w["out"] / jnp.exp(t)[:, None]}
+
+    size: length of t.
+    move: (params, t (size,)) to parameters of the same loss.
     """
 
     size: int
@@ -123,13 +111,18 @@ class Autoencoder(NamedTuple):
     """A trained VAE as arrays and functions, whatever made it: what diagnosis and Proposition 5.1
     ask for.
 
-    data (n, d); mean and log_std (n, k): the data's posteriors; decode: latents (..., k) to the
-    decoder's means (..., d); gamma: decoder variance, () or, where the decoder has a covariance of
-    its own, (n,) or (n, d) at the posterior means; learned: whether gamma was trained; beta ():
-    weight of the KL part; error(mean, log_std, x) = E ||x - decode(z)||^2 of one datum, (k,), (k,),
-    (d,) to (): exact for every posterior, None where it has to be sampled; predict(z, x): means
-    (..., d) where the decoder sees the datum's other coordinates too, as autoregressive ones do, or
-    None.
+    data: (n, d).
+    mean: (n, k), of the data's posteriors.
+    log_std: (n, k), of their standard deviations.
+    decode: latents (..., k) to the decoder's means (..., d).
+    gamma: decoder variance, () or, where the decoder has a covariance of its own, (n,) or (n, d) at
+        the posterior means.
+    learned: whether gamma was trained.
+    beta: (), weight of the KL part.
+    error: (mean (k,), log_std (k,), x (d,)) to E ||x - decode(z)||^2, exact for every posterior;
+        None where it has to be sampled.
+    predict: (z, x) to means (..., d) where the decoder sees the datum's other coordinates too, as
+        autoregressive ones do; else None.
     """
 
     data: Array
@@ -143,91 +136,313 @@ class Autoencoder(NamedTuple):
     predict: Callable[[Array, Array], Array] | None = None
 
 
-class Problem(NamedTuple):
-    """A loss surface. `loss(params)` is a scalar; the rest is optional."""
+class Problem:
+    """A loss surface: what the methods below say; all but `loss` have defaults that know nothing.
 
-    loss: Callable[[Params], Array]
-    init: Callable[..., Params] | None = (
-        None  # init(key, scale): random starts, for stationary.find
-    )
-    collapsed: Callable[[], Params] | None = None  # the collapsed stationary point
-    structure: Structure | None = None  # exact inertia and Newton steps in time linear in n
-    information: Callable[[Params], Array] | None = (
-        None  # (k,) twice the KL in nats per latent: active dimensions
-    )
-    settle: Callable[[Params], Params] | None = (
-        None  # sets what has no effect on the energy to exactly zero
-    )
-    # theory(params, uncertainty): what is known in closed form about the stationary point that
-    # params are so near to, measured as the largest change of a parameter in units of its size
-    theory: Callable[[Params, Array], Theory] | None = None
-    # natural sizes of the parameters, like params: makes "near" and "small" independent of units;
-    # default max(1, |theta|)
-    size: Callable[[Params], Params] | None = None
-    # (k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points equal up to
-    # symmetry are one
-    latents: Callable[[Params], tuple[Array, Array, Array]] | None = None
-    # relabel(params, order, sign): latent j of the result is sign[j] times latent order[j]; order
-    # and sign (k,)
-    relabel: Callable[[Params, Array, Array], Params] | None = None
+    `Problem(loss=f, init=g, ...)` makes one of functions, each named like the method that it stands
+    for; they are static, so a new function is a new program. A class that inherits and is
+    registered as a pytree keeps its arrays out of the programs.
+    """
+
+    structure: "PerDatum | None" = None  # exact inertia and Newton steps in time linear in n
     symmetry: Symmetry | None = None  # flat directions that are no degeneracy
-    autoencoder: Callable[[Params], Autoencoder] | None = None  # the VAE that the parameters make
-    # restrict(params, keep): latents outside keep (k,) bool switched off: ignored by the decoder,
-    # their posterior the prior
-    restrict: Callable[[Params, Array], Params] | None = None
-    # deterministic() is the same architecture as an autoencoder: squared error per coordinate, no
-    # noise, no KL; its parameters are these too, and what it has no use for is ignored
-    deterministic: Callable[[], Any] | None = None
-    # recipe() is (make, arrays) with make(**arrays) this problem and make hashable: `compiled`
-    # needs it, and `proof`
-    recipe: Callable[[], tuple[Callable[..., Any], dict[str, Any]]] | None = None
-    # original() is the problem as its recipe makes it: one of which a part was replaced is another,
-    # and has no recipe
-    original: Callable[[], Any] | None = None
 
+    def __init__(self, loss: Callable[[Params], Array], **functions: Any) -> None:
+        if unknown := functions.keys() - OPTIONAL:
+            raise TypeError(
+                f"expected functions named {', '.join(OPTIONAL)}, got {min(unknown)}; rename it"
+            )
+        self.__dict__.update({k: f for k, f in functions.items() if f is not None}, loss=loss)
 
-def resolution(loss: Any) -> Any:
-    """A change of a loss of that size, in its dtype, that rounding may hide: 256 units in the last
-    place.
-    """
-    return 256 * jnp.finfo(loss.dtype).eps * abs(loss).clip(1.0)
+    def loss(self, params: Params) -> Array:
+        """The energy, a real scalar."""
+        raise NotImplementedError("expected a problem with a loss, got one without; write its loss")
 
+    def init(self, key: Array, scale: ArrayLike = 0.1) -> Params:
+        """A random start, for `stationary.find`."""
+        raise _missing("init", "start from parameters with refine and analyze")
 
-def recipe_of(problem: Problem) -> tuple[Callable[..., Any], dict[str, Any]] | None:
-    """(make, arrays) with make(**arrays) this problem, or None: without a recipe, or where
-    `_replace` has left it behind.
-    """
-    if problem.recipe is None:
+    def collapsed(self) -> Params:
+        """The collapsed stationary point."""
+        raise _missing("collapsed", "give the point")
+
+    def information(self, params: Params) -> Array | None:
+        """(k,), twice the KL divergence in nats per latent, which says what is active; or None."""
         return None
-    if problem.original is not None and any(
-        a is not b for a, b in zip(problem, problem.original(), strict=True)
-    ):
+
+    def settle(self, params: Params) -> Params:
+        """The same with all that has no effect on the energy set to exactly zero."""
+        return params
+
+    def theory(self, params: Params, uncertainty: ArrayLike = 0.0) -> Theory | None:
+        """What is known in closed form about the stationary point that params are so near to.
+
+        uncertainty: the largest change of a parameter on the way there, in units of its size.
+        """
         return None
-    return problem.recipe()
+
+    def size(self, params: Params) -> Params:
+        """Natural sizes of the parameters, like params: "near" and "small" are in units of them."""
+        return jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
+
+    def latents(self, params: Params) -> tuple[Array, Array, Array]:
+        """(k, .) odd and (k, .) even under a latent's sign flip, and the rest (.): points that are
+        equal up to a signed permutation of the latents are one.
+        """
+        return jnp.zeros((0, 0)), jnp.zeros((0, 0)), ravel_pytree(params)[0]
+
+    def relabel(self, params: Params, order: Array, sign: Array) -> Params:
+        """Latent j of the result is sign[j] times latent order[j]; order and sign (k,)."""
+        raise _missing("relabel", "say how its latents are relabelled")
+
+    def autoencoder(self, params: Params) -> Autoencoder:
+        """The VAE that the parameters make."""
+        raise _missing("autoencoder", "say which VAE its parameters make")
+
+    def restrict(self, params: Params, keep: Array) -> Params:
+        """Latents outside keep (k,) bool switched off: ignored by the decoder, and their posterior
+        the prior.
+        """
+        raise _missing("restrict", "say how a latent is switched off")
+
+    def deterministic(self) -> "Problem":
+        """The same architecture as an autoencoder: squared error per coordinate, no noise, no KL;
+        its parameters are these too, and what it has no use for is ignored.
+        """
+        raise _missing("deterministic", "say what its autoencoder is")
+
+    def sampled(
+        self, params: Params, key: Array, samples: int = 1, batch: int | None = None
+    ) -> Array:
+        """An unbiased draw of the loss, as training sees it."""
+        raise _missing("sampled", "take one of vae.threshold_vae or vae.network_vae")
+
+    def has(self, name: str) -> bool:
+        """Whether a method is the problem's own, and not the default that knows nothing."""
+        return name in self.__dict__ or getattr(type(self), name) is not getattr(Problem, name)
+
+    def replace(self, **functions: Any) -> "Problem":
+        """A problem of functions: these, and the problem's own for all others; None is the default.
+
+        To change a hyper-parameter use `dataclasses.replace(problem, alpha=...)`.
+        """
+        own = {name: getattr(self, name) for name in ("loss", *OPTIONAL) if self.has(name)}
+        return Problem(**(own | functions))
+
+    def like(self) -> Params:
+        """Shapes of the parameters, or None where they are not known."""
+        return jax.eval_shape(self.collapsed) if self.has("collapsed") else None
+
+    @partial(jax.jit, inline=True)
+    def rounding(self, params: Params) -> Array:
+        """By how much the loss at a point changes where nothing changes but rounding, in its units.
+
+        This, and nothing else, says whether an energy is lower than another one: measured at
+        `JITTERS` places beside the point, with four times the largest change as a bound, and 32
+        units in the last place for what they may have in common.
+        """
+        x, unravel = ravel_pytree(params)
+        level = self.loss(params)
+        nudges = JITTER * ravel_pytree(self.size(params))[0][None] * irregular(JITTERS, x.size)
+        jitter = jax.lax.map(lambda u: jnp.abs(self.loss(unravel(x + u)) - level), nudges)
+        return 4 * jnp.max(jitter) + 32 * jnp.finfo(level.dtype).eps * jnp.abs(level)
 
 
-def compiled(function: Callable, problem: Problem, *args: Any, **static: Any) -> Any:
-    """function(problem, *args, **static) as one compiled program.
+OPTIONAL = (
+    "init",
+    "collapsed",
+    "structure",
+    "information",
+    "settle",
+    "theory",
+    "size",
+    "latents",
+    "relabel",
+    "symmetry",
+    "autoencoder",
+    "restrict",
+    "deterministic",
+    "sampled",
+)
 
-    Where the problem has a recipe its data are arguments of the program, which then serves every
-    problem of that make and shape; without, they become part of it.
+
+def _missing(name: str, advice: str) -> ValueError:
+    return ValueError(f"expected a problem with {name}, got one without; {advice}")
+
+
+def _flatten(problem: Problem) -> tuple[tuple[Any], tuple]:
+    """Functions are part of the tree's structure; the data of a `Structure` are not."""
+    functions = {k: f for k, f in problem.__dict__.items() if k != "structure"}
+    return (problem.structure,), tuple(sorted(functions.items()))
+
+
+def _unflatten(functions: tuple, children: Any) -> Problem:
+    return Problem(**dict(functions), structure=children[0])
+
+
+jax.tree_util.register_pytree_node(Problem, _flatten, _unflatten)
+
+
+class Parts(NamedTuple):
+    """Parameters sorted by what they couple to.
+
+    rows: leading axis d, one slice per output coordinate.
+    shared: couples to everything.
+    local: leading axis n, one slice per datum.
     """
-    options = tuple(sorted(static.items()))
-    recipe = recipe_of(problem)
-    if recipe is None:
-        return _with_problem(function, problem, options, args)
-    make, arrays = recipe
-    return _with_recipe(function, make, options, arrays, args)
+
+    rows: Params
+    shared: Params
+    local: Params
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _with_problem(function, problem, options, args):
-    return function(problem, *args, **dict(options))
+class PerDatum:
+    """A loss that is a mean over data (n, d) of terms, one per output coordinate, and a penalty:
+
+    loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i) ]
+    """
+
+    data: Array
+    term: Callable[[Params, Params, Params, Array], Array]
+    penalty: Callable[[Params, Params], Array]
+    split: Callable[[Params], Parts]
+    join: Callable[[Parts], Params]
+
+    def loss(self, params: Params) -> Array:
+        """The energy, a scalar."""
+        parts = self.split(params)
+
+        def coordinate(row: Params, local: Params, value: Array) -> Array:
+            return self.term(row, parts.shared, local, value)
+
+        def datum(local: Params, x: Array) -> Array:
+            terms = jax.vmap(coordinate, (0, None, 0))(parts.rows, local, x)
+            return jnp.sum(terms) + self.penalty(parts.shared, local)
+
+        n, d = self.data.shape
+        if n * d <= STREAM:
+            return jnp.mean(jax.vmap(datum)(parts.local, self.data))
+        # Large data go through in batches that a derivative computes anew rather than remembers.
+        anew = jax.checkpoint(datum)
+        batches = (parts.local, self.data)
+        return jnp.mean(jax.lax.map(lambda z: anew(*z), batches, batch_size=max(1, BATCH // d)))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _with_recipe(function, make, options, arrays, args):
-    return function(make(**arrays), *args, **dict(options))
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["data"],
+    meta_fields=["term", "penalty", "split", "join"],
+)
+@dataclass(frozen=True, eq=False)
+class Structure(PerDatum):
+    """`PerDatum` of functions, for a `Problem` of functions: `Problem(loss, structure=...)`.
+
+    data: (n, d).
+    term: (row, shared, local, value) to the term of one output coordinate of one datum.
+    penalty: (shared, local) to the rest of one datum.
+    split: parameters to `Parts`.
+    join: its inverse.
+    """
+
+    data: Array
+    term: Callable[[Params, Params, Params, Array], Array]
+    penalty: Callable[[Params, Params], Array]
+    split: Callable[[Params], Parts]
+    join: Callable[[Parts], Params]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["vae"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class Deterministic(Problem):
+    """The autoencoder of a VAE's architecture: its loss is `vae.reconstruction_error`."""
+
+    vae: Any
+
+    def loss(self, params: Params) -> Array:
+        """Squared error per coordinate with every latent at its posterior mean."""
+        return self.vae.reconstruction_error(params)
+
+    def init(self, key: Array, scale: ArrayLike = 0.1) -> Params:
+        """As the VAE's."""
+        return self.vae.init(key, scale)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class _Adopted(Problem):
+    """A value of somebody's own class, with those of a problem's methods that it has."""
+
+    value: Any
+
+    def __post_init__(self) -> None:
+        self.__dict__.update(_methods(self.value))
+
+
+def _methods(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name) for name in ("loss", *OPTIONAL) if hasattr(value, name)}
+
+
+def adopt(value: Any) -> Problem:
+    """A problem as it is; one made of the methods of anything else with a `loss`.
+
+    Raises TypeError for what has none.
+    """
+    if isinstance(value, Problem):
+        return value
+    if not callable(getattr(value, "loss", None)):
+        raise TypeError(
+            f"expected a problem, got {type(value).__name__}; give Problem(loss=f), or an object "
+            "with a method loss(params)"
+        )
+    if jax.tree_util.all_leaves([value]):  # JAX knows no arrays in it
+        return Problem(**_methods(value))
+    return _Adopted(value)
+
+
+def entry(what: str, static: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+    """Decorator of a function of (problem, params, ...): one program for all problems of a kind and
+    shape, behind a door.
+
+    The door refuses, in one line and before anything is computed, what is no problem, float32, a
+    loss that is no real scalar, and params of another shape than the problem's. what: is named in
+    errors; static: arguments by name of which every value has a program of its own.
+    """
+
+    def decorate(function: Callable) -> Callable:
+        @partial(jax.jit, static_argnames=static)
+        @wraps(function)
+        def program(problem: Problem, params: Params, *args: Any, **options: Any) -> Any:
+            _require_fit(what, problem, params)
+            return function(problem, params, *args, **options)
+
+        @wraps(function)
+        def door(problem: Any, params: Params, *args: Any, **options: Any) -> Any:
+            return program(adopt(problem), params, *args, **options)
+
+        return door
+
+    return decorate
+
+
+def _require_fit(what: str, problem: Problem, params: Params) -> None:
+    """By shapes alone."""
+    require_float64(what, params)
+    expected = problem.like()
+    if expected is not None and _shapes(expected) != _shapes(params):
+        raise ValueError(
+            f"expected parameters of shapes {_shapes(expected)} for {what}, got {_shapes(params)}; "
+            "take them from this problem"
+        )
+    loss = jax.eval_shape(problem.loss, params)
+    if jnp.shape(loss) or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+        raise ValueError(
+            f"expected a loss that is one real number, got {jnp.result_type(loss)} of shape "
+            f"{jnp.shape(loss)}; sum it up"
+        )
+
+
+def _shapes(params: Params) -> str:
+    return str(jax.tree.map(jnp.shape, params))
 
 
 def require_float64(what: str, params: Params = None) -> None:
@@ -236,11 +451,38 @@ def require_float64(what: str, params: Params = None) -> None:
     """
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise RuntimeError(
-            f'expected float64 for {what}, got float32; call jax.config.update("jax_enable_x64", '
-            f"True) at start-up"
+            f"expected float64 for {what}, got float32; call "
+            'jax.config.update("jax_enable_x64", True) at start-up'
         )
     for leaf in jax.tree.leaves(params):
         if jnp.result_type(leaf) != jnp.float64:
             raise ValueError(
                 f"expected float64 parameters for {what}, got {jnp.result_type(leaf)}; convert them"
             )
+
+
+def require_key(key: Any) -> None:
+    """Refuse what is no random key. Raises ValueError."""
+    typed = jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key)
+    if not typed and (jnp.shape(key) != (2,) or jnp.result_type(key) != jnp.uint32):
+        raise ValueError(
+            f"expected a random key, got {jnp.result_type(key)} of shape {jnp.shape(key)}; make one "
+            "with jax.random.key(seed)"
+        )
+
+
+def require_draws(samples: int, batch: int | None, n: int) -> None:
+    """Refuse numbers of draws per datum, and of data in a batch, out of range. Raises ValueError."""
+    if samples < 1 or not 1 <= (n if batch is None else batch) <= n:
+        raise ValueError(
+            f"expected samples >= 1 and a batch of 1 to {n} data, got {samples} and {batch}; "
+            "change either"
+        )
+
+
+def irregular(*shape: int) -> Array:
+    """Numbers between -1 and 1 without order, the same ones every time."""
+    size = 1
+    for length in shape:
+        size *= length
+    return jnp.cos(jnp.arange(size, dtype=float).reshape(shape) ** 2)

@@ -1,5 +1,10 @@
-"""How high is the lowest pass from one point to another, which minima does it join, and where do
-stationary points go as a hyper-parameter moves?
+"""How high is the lowest pass out of a point, what does it join, and where do stationary points go
+as a hyper-parameter moves?
+
+`band` relaxes a path between two points, `climb` finds the saddle above it, `edge` the lowest place
+on a basin's edge, `passes` what a saddle joins, `barriers` all of that in one call. `branch`
+follows stationary points, `basin` measures basins, `graph` says how points hang together. Energies
+in the problem's units, distances along a path Euclidean in all parameters.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface.problem import Problem
@@ -10,10 +15,14 @@ saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
 """
 
 from vaesurface.paths.band import Path, minimum_energy_path
+from vaesurface.paths.barriers import Barrier, barrier
 from vaesurface.paths.branch import follow, switch
-from vaesurface.paths.passes import Transition, barrier, connect, fall, rim, saddle
+from vaesurface.paths.climb import saddle
+from vaesurface.paths.edge import rim
+from vaesurface.paths.passes import Transition, connect, fall
 
 __all__ = [
+    "Barrier",
     "Path",
     "Transition",
     "barrier",

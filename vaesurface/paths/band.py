@@ -10,8 +10,6 @@ where it is highest. Users find `minimum_energy_path` in `paths`, with what foll
 1.000
 """
 
-import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -20,7 +18,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
-from vaesurface.problem import Params, Problem, compiled, require_float64
+from vaesurface.problem import Params, Problem, adopt, entry, irregular, require_float64
 from vaesurface.stationary import model, tally
 from vaesurface.stationary.verdict import StationaryPoint
 
@@ -113,16 +111,14 @@ def minimum_energy_path(
     a, b = (end.params if isinstance(end, StationaryPoint) else end for end in (a, b))
     require_float64("a path", (a, b))
 
-    def shape(w):
-        return (jax.tree.structure(w), [jnp.shape(x) for x in jax.tree.leaves(w)])
-
-    if shape(a) != shape(b):
+    if jax.tree.map(jnp.shape, a) != jax.tree.map(jnp.shape, b):
+        shapes = [jax.tree.map(jnp.shape, end) for end in (a, b)]
         raise ValueError(
-            f"expected two ends alike, got {shape(a)} and {shape(b)}; take both from one problem"
+            f"expected two ends alike, got {shapes[0]} and {shapes[1]}; take both from one problem"
         )
     if images < 2 * OUTSIDE:
         raise ValueError(f"expected at least {2 * OUTSIDE} images, got {images}; take more")
-    path, apart = compiled(_path, problem, a, b, metric, tolerance, max_steps, images=images)
+    path, apart = _relaxed(adopt(problem), a, b, metric, tolerance, max_steps, images=images)
     if not isinstance(apart, jax.core.Tracer) and not apart.all() > EQUAL:
         raise ValueError(
             "expected two different ends, got the same point up to symmetry; choose another one"
@@ -130,7 +126,8 @@ def minimum_energy_path(
     return path
 
 
-def _path(
+@entry("a path", static=("images",))
+def _relaxed(
     problem: Problem,
     a: Params,
     b: Params,
@@ -141,11 +138,11 @@ def _path(
 ) -> tuple[Path, Array]:
     b = tally.align(problem, a, b)
     apart = model.reach(problem, a, jax.tree.map(jnp.subtract, b, a))
-    root = jnp.sqrt(ravel_pytree(natural_metric(problem, a) if metric is None else metric)[0])
+    root = jnp.sqrt(ravel_pytree(model.natural_metric(problem, a) if metric is None else metric)[0])
     first, unravel = ravel_pytree(a)
     last = ravel_pytree(b)[0]
     noise = jnp.max(
-        jax.lax.map(partial(rounding, problem), jax.tree.map(lambda *ends: jnp.stack(ends), a, b))
+        jax.lax.map(problem.rounding, jax.tree.map(lambda *ends: jnp.stack(ends), a, b))
     )
     height = jax.value_and_grad(lambda y: problem.loss(unravel(y / root)))
 
@@ -219,33 +216,6 @@ def _path(
         steps=band.steps,
     )
     return path, apart
-
-
-def natural_metric(problem: Problem, params: Params) -> Params:
-    """Weights 1 / size^2, like params, and 1/n of that for what belongs to one of n data:
-    curvatures of order one in them.
-    """
-    weight = jax.tree.map(
-        lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, model.size(problem, params)
-    )
-    if problem.structure is None:
-        return weight
-    parts, n = problem.structure.split(weight), len(problem.structure.data)
-    return problem.structure.join(parts._replace(local=jax.tree.map(lambda x: x / n, parts.local)))
-
-
-def rounding(problem: Problem, params: Params) -> Array:
-    """What the energy at a point changes by where nothing changes but rounding."""
-    x, unravel = ravel_pytree(params)
-    level = problem.loss(params)
-    nudges = 1e-14 * ravel_pytree(model.size(problem, params))[0][None] * irregular(6, x.size)
-    jitter = jax.lax.map(lambda u: jnp.abs(problem.loss(unravel(x + u)) - level), nudges)
-    return 4 * jnp.max(jitter) + 32 * jnp.finfo(x.dtype).eps * jnp.abs(level)
-
-
-def irregular(*shape: int) -> Array:
-    """Numbers between -1 and 1 without order, the same ones every time."""
-    return jnp.cos(jnp.arange(math.prod(shape), dtype=float).reshape(shape) ** 2)
 
 
 def _bent(images: Array, left: Array, right: Array) -> Array:

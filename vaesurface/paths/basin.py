@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.experimental.ode import odeint
 from jax.flatten_util import ravel_pytree
@@ -29,8 +30,9 @@ from scipy.stats import binomtest
 
 from vaesurface import optimize, stationary, theory
 from vaesurface.energy import VAEParams
-from vaesurface.problem import Params, Problem, compiled, recipe_of, require_float64
+from vaesurface.problem import Params, Problem, adopt, entry, require_float64
 from vaesurface.stationary import model
+from vaesurface.vae import ThresholdVAE
 
 # flow(problem, start, level, key) -> where that leads. It may stop where the loss has fallen below
 # level, the minimum's, from where no descent returns. key: for flows that draw.
@@ -178,11 +180,9 @@ def settled(problem: Problem, params: Params) -> Params:
     """The same with per-datum parameters at the optimum that gradient flow leads them to, all
     others held.
     """
-    return (
-        _flow(problem, params, -jnp.inf, SETTLING, _rates(problem, params, 0.0))
-        if problem.structure
-        else params
-    )
+    if problem.structure is None:
+        return params
+    return _flow(problem, params, -jnp.inf, SETTLING, _rates(problem, params, 0.0))
 
 
 def principal(problem: Problem, count: int) -> VAEParams:
@@ -193,24 +193,17 @@ def principal(problem: Problem, count: int) -> VAEParams:
     `theory.collapse_radius` counts. Raises ValueError for a problem without data or with fewer
     features.
     """
-    if (
-        problem.structure is None
-        or problem.collapsed is None
-        or not 1 <= count <= problem.structure.data.shape[1]
-    ):
-        have = (
-            "no data"
-            if problem.structure is None
-            else f"{problem.structure.data.shape[1]} features"
-        )
+    if problem.structure is None or not 1 <= count <= problem.structure.data.shape[1]:
+        have = "no data"
+        if problem.structure is not None:
+            have = f"{problem.structure.data.shape[1]} features"
         raise ValueError(
             f"expected a VAE's problem with at least {count} >= 1 features, got {have}; ask for "
-            f"fewer directions"
+            "fewer directions"
         )
-    Z = problem.structure.data
-    axes = jnp.linalg.svd(Z - Z.mean(axis=0)[None], full_matrices=Z.shape[0] < Z.shape[1])[2][
-        :count
-    ]
+    X = problem.structure.data
+    axes = jnp.linalg.svd(X - X.mean(axis=0)[None], full_matrices=X.shape[0] < X.shape[1])[2]
+    axes = axes[:count]
     axes = axes / jnp.max(jnp.abs(axes), axis=1, keepdims=True)
     blank = jax.tree.map(lambda x: jnp.zeros((count, *x.shape), x.dtype), problem.collapsed())
     return blank._replace(weight=blank.weight.at[:, :, 0].set(axes))
@@ -239,10 +232,18 @@ def width(
         grid.size == 0 or not np.all(np.diff(grid, prepend=0.0) > 0)
     ):
         raise ValueError(f"expected lengths ascending from above 0, got {grid}; sort them")
-    return compiled(_width, problem, minimum, directions, grid, flow=flow, halvings=halvings)
+    return _width(adopt(problem), minimum, directions, grid, flow=flow, halvings=halvings)
 
 
-def _width(problem, minimum, directions, lengths, flow, halvings):
+@entry("a basin's width", static=("flow", "halvings"))
+def _width(
+    problem: Problem,
+    minimum: Params,
+    directions: Params,
+    lengths: Array,
+    flow: Flow,
+    halvings: int,
+) -> Width:
     level = _level(problem, minimum)
 
     def along(direction):
@@ -315,18 +316,17 @@ def ends(
     given instead.
     """
     require_float64("a basin's volume", minimum)
-    if (draw is None and problem.init is None) or (minimum is None and problem.collapsed is None):
-        raise ValueError(
-            "expected a problem with init and collapsed, got one without; give draw and minimum "
-            "instead"
-        )
-    if minimum is None and problem.collapsed is not None:
+    problem = adopt(problem)
+    if minimum is None:
         minimum = problem.collapsed()
-    ran = compiled(_ran, problem, keys, scale, minimum, flow=flow, draw=draw or _init)
-    return compiled(_ends, problem, minimum, ran)  # by one program for all flows
+    ran = _ran(problem, keys, scale, minimum, flow=flow, draw=draw or _init)
+    return _ends(problem, minimum, ran)  # by one program for all flows
 
 
-def _ran(problem, keys, scale, minimum, flow, draw):
+@partial(jax.jit, static_argnames=("flow", "draw"))
+def _ran(
+    problem: Problem, keys: Array, scale: ArrayLike, minimum: Params, flow: Flow, draw: Draw
+) -> Params:
     level = _level(problem, minimum)
 
     def run(key):
@@ -336,13 +336,14 @@ def _ran(problem, keys, scale, minimum, flow, draw):
     return jax.lax.map(run, keys)
 
 
-def _ends(problem, minimum, ran):
+@jax.jit
+def _ends(problem: Problem, minimum: Params, ran: Params) -> Ends:
     level = _level(problem, minimum)
     return jax.lax.map(lambda end: _end(problem, minimum, level, end), ran)
 
 
 def _init(problem: Problem, key: Array, scale: Array) -> Params:
-    return problem.init(key, scale)  # type: ignore[misc]
+    return problem.init(key, scale)
 
 
 def volume(found: Ends) -> Volume:
@@ -370,17 +371,13 @@ def compare(problem: Problem, widths: Width, saddle: VAEParams) -> Lengths:
     and the distance of the saddle that a path out of there crosses side by side. Raises ValueError
     for a problem of which theory knows nothing.
     """
-    recipe = recipe_of(problem)
-    if recipe is None:
+    if not isinstance(problem, ThresholdVAE):
         raise ValueError(
-            "expected a threshold VAE's problem, got one without recipe; read the widths by "
+            "expected a problem of vae.threshold_vae, got another one; read the widths by "
             "themselves"
         )
-    least = float(
-        theory.collapse_radius(
-            *(recipe[1][name] for name in ("X", "alpha", "gamma", "beta"))
-        ).radius
-    )
+    region = theory.collapse_radius(problem.X, problem.alpha, problem.gamma, problem.beta)
+    least = float(region.radius)
     far = float(jnp.max(jnp.linalg.norm(saddle.weight, axis=1)))
     inner, outer, crossing = (
         float(np.min(x)) for x in (widths.inner, widths.outer, widths.crossing)
@@ -410,18 +407,16 @@ def _end(problem: Problem, minimum: Params, level: Array, end: Params) -> Ends:
 
 def _level(problem: Problem, minimum: Params) -> Array:
     """The minimum's loss, less what rounding can make of it."""
-    loss = problem.loss(minimum)
-    return loss - 64 * jnp.finfo(loss.dtype).eps * jnp.maximum(1.0, jnp.abs(loss))
+    return problem.loss(minimum) - problem.rounding(minimum)
 
 
 def _rates(problem: Problem, params: Params, others: float) -> Params:
     """How fast each parameter moves down its slope: n for per-datum ones, `others` for the rest."""
-    rates = jax.tree.map(lambda x: jnp.full_like(x, others), params)
+    rates = optax.tree.full_like(params, others)
     if problem.structure is None:
         return rates
-    parts = problem.structure.split(rates)
-    local = jax.tree.map(lambda x: jnp.full_like(x, len(problem.structure.data)), parts.local)  # type: ignore[union-attr]
-    return problem.structure.join(parts._replace(local=local))
+    parts, n = problem.structure.split(rates), 1.0 * len(problem.structure.data)
+    return problem.structure.join(parts._replace(local=optax.tree.full_like(parts.local, n)))
 
 
 def _flow(

@@ -32,7 +32,7 @@ from scipy.optimize import brentq
 
 from vaesurface.paths import corrector
 from vaesurface.paths.corrector import Curve, Faded, Lost, MakeProblem, Seen
-from vaesurface.problem import Params, require_float64, resolution
+from vaesurface.problem import Params, require_float64
 from vaesurface.stationary import tally
 from vaesurface.stationary.verdict import StationaryPoint
 
@@ -606,7 +606,8 @@ def _landed(curve: Curve, fold: Event, sign: float, values: np.ndarray) -> Seen:
                 seen = _started(curve, ravel_pytree(bottom)[0], value, sign)
             except Lost:
                 continue
-            if fold.loss - seen.loss > resolution(seen.loss):
+            noise = curve.make_problem(value).rounding(curve.params(seen.z[:-1]))
+            if fold.loss - seen.loss > noise:
                 if not (np.any(seen.eigenvalues < -seen.width) or np.any(seen.own < 0)):
                     return seen
                 saddles.append(seen)

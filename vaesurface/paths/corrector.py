@@ -20,14 +20,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import curvature, stationary
-from vaesurface.problem import Params, Problem, compiled, recipe_of, resolution
+from vaesurface.problem import Params, Problem, adopt
 from vaesurface.stationary import model
-from vaesurface.stationary.descent import GRADIENT, POLISHED, downhill
+from vaesurface.stationary.descent import GRADIENT, POLISHED, descend
 
 MakeProblem = Callable[[Any], Problem]
 
@@ -149,55 +150,47 @@ def bottom(curve: Curve, value: float, params: Params) -> Params | None:
     """Where descent leads at a fixed value, on from saddles and from falling rows at zero; None
     where to nothing stationary.
     """
-    problem, reached, level = curve.make_problem(value), None, np.inf
-    for _ in range(SADDLES):
-        refined = stationary.refine(problem, params)
-        if not (refined.converged and problem.loss(refined.params) < level):
-            break  # back at the saddle just left, where Newton's method contracts there
-        point = judged(curve, value, refined.params)
-        reached, level = point.params, point.loss - resolution(point.loss)
-        if point.kind != stationary.Kind.SADDLE:
-            break
-        params = compiled(downhill, problem, point.params, point.descent)
-    return reached
+    reached = descend(curve.make_problem(value), params, saddles=SADDLES)
+    return reached.params if reached.converged else None
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["value"], meta_fields=["make_problem"])
 @dataclass(frozen=True)
-class _Make:
-    """A problem without a recipe, from its value."""
+class _Made:
+    """A problem whose functions hold its value: it has to be made inside of every program."""
 
     make_problem: MakeProblem
-
-    def __call__(self, value: Array) -> Problem:
-        return self.make_problem(value)
+    value: Array
 
 
-def built(make_problem: MakeProblem, value: float) -> tuple[Callable[..., Problem], Any, Any]:
-    """(build, arrays, rates): build(**arrays) is the problem, rates are d arrays / d value.
+def _problem(source: Any) -> Problem:
+    return source.make_problem(source.value) if isinstance(source, _Made) else source
 
-    Where problems have a recipe one compiled program serves all that are of one make and shape,
-    whichever the hyper-parameter.
+
+def _at(make_problem: MakeProblem, value: float) -> tuple[Any, Any]:
+    """The problem at a value, as an argument of programs, and its rate of change.
+
+    Where its arrays depend on the value, and its functions do not, one program serves all of a
+    kind and shape.
     """
-    made: list[Callable[..., Problem]] = []
-
-    def arrays(v):
-        problem = make_problem(v)
-        make, given = recipe_of(problem) or (_Make(make_problem), {"value": v})
-        made.append(make)
-        return given
-
-    primal, rates = jax.jvp(arrays, (jnp.asarray(value, float),), (jnp.ones(()),))
-    return made[0], primal, rates
+    primal, unit = jnp.asarray(value, float), jnp.ones(())
+    made, rate = jax.jvp(lambda v: adopt(make_problem(v)), (primal,), (unit,))
+    if type(made) is not Problem:
+        return made, rate
+    return _Made(make_problem, primal), _Made(make_problem, unit)
 
 
 def look(curve: Curve, z: np.ndarray, row: np.ndarray) -> Seen:
-    build, arrays, rates = built(curve.make_problem, z[-1])
-    seen = jax.device_get(_second(build, arrays, rates, curve.like, z, row))
+    """What second derivatives say of a place z (p + 1,), with Newton's step and the tangent for
+    row (p + 1,).
+    """
+    source, rate = _at(curve.make_problem, z[-1])
+    seen = jax.device_get(_second(source, rate, curve.like, z, row))
     return seen._replace(weights=np.append(seen.weights, curve.scale**-2))
 
 
-@partial(jax.jit, static_argnums=0)
-def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Array) -> Seen:
+@jax.jit
+def _second(source: Any, rate: Any, like: Params, z: Array, row: Array) -> Seen:
     """Second derivatives at z, Newton's step and the tangent.
 
     [H b; c d] (x, y) = (f, g) is solved by mixed block elimination (W. Govaerts, SIAM J. Numer.
@@ -209,12 +202,16 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
     def flatten(tree):
         return ravel_pytree(tree)[0]
 
-    problem = build(**arrays)
-    params = model.settle(problem, unravel(z[:-1]))
+    problem = _problem(source)
+    params = problem.settle(unravel(z[:-1]))
     factor, solve, _ = model.methods(problem)
     factors = factor(params)
     f = -flatten(factors.gradient)
-    b = flatten(jax.jvp(lambda a: jax.grad(build(**a).loss)(params), (arrays,), (rates,))[1])
+
+    def gradient(source: Any) -> Params:
+        return jax.grad(_problem(source).loss)(params)
+
+    b = flatten(jax.jvp(gradient, (source,), (rate,))[1])
     c, d = row[:-1], row[-1]
     least = jnp.finfo(z.dtype).eps * jnp.maximum(jnp.max(jnp.abs(factors.eigenvalues)), 1e-300)
     edge = jnp.maximum(jnp.max(factors.width), MIXED * least)
@@ -262,22 +259,7 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
     more = (-d * y - c @ rest) / second
     share = 1 / first
     share = share + (1 - d * share + (c @ by_b) * share) / second
-    # Without sizes of its own a problem has the same for all parameters, so that no symmetry's
-    # direction is along the row.
-    extent = jnp.maximum(1.0, jnp.sqrt(jnp.mean(flatten(params) ** 2)))
-    sizes = (
-        jax.tree.map(lambda x: jnp.full_like(x, extent), params)
-        if problem.size is None
-        else problem.size(params)
-    )
-    weights = jax.tree.map(lambda size: size**-2.0, sizes)
-    shared = f.size
-    if problem.structure is not None:
-        parts = problem.structure.split(weights)
-        n, shared = len(problem.structure.data), len(factors.shared)
-        weights = problem.structure.join(
-            parts._replace(local=jax.tree.map(lambda x: x / n, parts.local))
-        )
+    shared = f.size if problem.structure is None else len(factors.shared)
     step = unravel(rest - more * by_b)
     return Seen(
         z=jnp.append(flatten(params), z[-1]),
@@ -287,41 +269,53 @@ def _second(build: Any, arrays: Any, rates: Any, like: Params, z: Array, row: Ar
         step=jnp.append(flatten(step), y + more),
         reach=model.reach(problem, params, step),
         tangent=jnp.append(-by_b * share, share),
-        weights=flatten(weights),
+        weights=flatten(_weights(problem, params)),
         eigenvalues=factors.eigenvalues[:shared],
         width=jnp.max(factors.width[:shared]),
         own=factors.eigenvalues[shared:],
     )
 
 
+def _weights(problem: Problem, params: Params) -> Params:
+    """Of squares in arclength, like params: 1 / size^2, and 1/n of that for what belongs to a datum.
+
+    Without sizes of its own a problem has the same for all parameters, so that no symmetry's
+    direction is along the row.
+    """
+    if problem.has("size"):
+        return model.natural_metric(problem, params)
+    extent = jnp.maximum(1.0, jnp.sqrt(jnp.mean(ravel_pytree(params)[0] ** 2)))
+    return model.weigh_data(problem, optax.tree.full_like(params, extent**-2.0))
+
+
 def solved(curve: Curve, z: np.ndarray, right: np.ndarray, inverse: np.ndarray) -> np.ndarray:
     """H^-1 right at z, for inverses of all eigenvalues."""
-    build, arrays, _ = built(curve.make_problem, z[-1])
-    return np.array(_solve(build, arrays, curve.params(z[:-1]), curve.params(right), inverse))
+    source = _at(curve.make_problem, z[-1])[0]
+    return np.array(_solve(source, curve.params(z[:-1]), curve.params(right), inverse))
 
 
-@partial(jax.jit, static_argnums=0)
-def _solve(build, arrays, params, right, inverse):
-    factor, solve, _ = model.methods(build(**arrays))
+@jax.jit
+def _solve(source: Any, params: Params, right: Params, inverse: Array) -> Array:
+    factor, solve, _ = model.methods(_problem(source))
     return ravel_pytree(solve(params, factor(params), right, inverse))[0]
 
 
 def product(curve: Curve, seen: Seen, vector: np.ndarray) -> np.ndarray:
-    build, arrays, _ = built(curve.make_problem, seen.z[-1])
-    return np.array(_apply(build, arrays, curve.params(seen.z[:-1]), curve.params(vector)))
+    """H times a vector (p,) at a place."""
+    source = _at(curve.make_problem, seen.z[-1])[0]
+    return np.array(_apply(source, curve.params(seen.z[:-1]), curve.params(vector)))
 
 
-@partial(jax.jit, static_argnums=0)
-def _apply(build, arrays, params, vector):
-    return ravel_pytree(curvature.hvp(build(**arrays).loss, params, vector))[0]
+@jax.jit
+def _apply(source: Any, params: Params, vector: Params) -> Array:
+    return ravel_pytree(curvature.hvp(_problem(source).loss, params, vector))[0]
 
 
 def judged(curve: Curve, value: float, params: Params) -> stationary.StationaryPoint:
     """`stationary.analyze` at a value, without a look along flat directions."""
-    build, arrays, _ = built(curve.make_problem, value)
-    return jax.device_get(_analyzed(build, arrays, params))
+    return jax.device_get(_analyzed(_at(curve.make_problem, value)[0], params))
 
 
-@partial(jax.jit, static_argnums=0)
-def _analyzed(build, arrays, params):
-    return stationary.analyze(build(**arrays), params, directions=0)
+@jax.jit
+def _analyzed(source: Any, params: Params) -> stationary.StationaryPoint:
+    return stationary.analyze(_problem(source), params, directions=0)

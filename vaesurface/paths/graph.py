@@ -30,7 +30,7 @@ import jax
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from vaesurface.problem import Params, Problem, resolution
+from vaesurface.problem import Params, Problem
 from vaesurface.stationary import tally
 from vaesurface.stationary.verdict import Kind, StationaryPoint
 
@@ -219,7 +219,7 @@ def network(
         energy=energy,
         negative=np.array([int(point.inertia.negative) for point in first]),
         kind=np.array([int(point.kind) for point in first]),
-        bottom=np.array([is_bottom(point) for point in first]),
+        bottom=np.array([is_bottom(problem, point) for point in first]),
         active=None
         if first[0].active is None
         else np.array([np.asarray(point.active) for point in first]),
@@ -231,7 +231,7 @@ def network(
     )
 
 
-def is_bottom(point: StationaryPoint) -> bool:
+def is_bottom(problem: Problem, point: StationaryPoint) -> bool:
     """Whether runs in float64 end there: at a minimum, or at a degenerate saddle that the energy
     leaves by less than rounding.
 
@@ -240,7 +240,7 @@ def is_bottom(point: StationaryPoint) -> bool:
     """
     if point.theory is None or point.kind != Kind.SADDLE or point.inertia.negative > 0:
         return bool(point.kind == Kind.MINIMUM)
-    weak = point.theory.drop <= resolution(np.asarray(point.loss))
+    weak = point.theory.drop <= problem.rounding(point.params)
     return bool((point.theory.falling > 0) & weak)
 
 
@@ -261,7 +261,7 @@ def explore(
     or a saddle that is none. Points that are no bottoms are left out; transitions that are known
     already may be given.
     """
-    known = [point for point in _singly(minima) if is_bottom(point)]
+    known = [point for point in _singly(minima) if is_bottom(problem, point)]
     known = [known[group[0]] for group in _groups(problem, known)]
     found, failed = list(transitions), []
     tried: set[tuple[int, int]] = set()
@@ -299,7 +299,7 @@ def explore(
         if (
             new is None
             or new.saddle.kind not in (Kind.SADDLE, Kind.MAXIMUM)
-            or is_bottom(new.saddle)
+            or is_bottom(problem, new.saddle)
         ):
             failed.append((known[pair[0]], known[pair[1]]))
             continue
@@ -318,7 +318,7 @@ def _add(
     """
     numbers: list[int | None] = []
     for end in _singly(ends):
-        if not is_bottom(end):
+        if not is_bottom(problem, end):
             numbers.append(None)
             continue
         number = next(

@@ -10,40 +10,38 @@
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
 from vaesurface.curvature import Inertia
-from vaesurface.problem import Params, Problem, Theory, compiled, require_float64
+from vaesurface.problem import Params, Problem, Theory, entry, require_key
 from vaesurface.stationary import model
 from vaesurface.stationary.model import DENSE
-from vaesurface.stationary.probe import Probe, kink, probe
-from vaesurface.stationary.verdict import (
-    NEAR,
-    SCALED,
-    STATIONARY,
-    Kind,
-    StationaryPoint,
-)
+from vaesurface.stationary.probe import Kink, Probe, kink, probe
+from vaesurface.stationary.verdict import NEAR, SCALED, STATIONARY, Kind, StationaryPoint
 
 __all__ = ["analyze"]
 
 # Fraction by which no eigenvalue may change over the Newton step to the stationary point. Towards a
 # degenerate point they shrink: by a half where the loss is cubic, by 5/9 where it is quartic.
 FIRM = 0.25
-ACTIVE = (
-    1e-8  # twice nats of KL divergence per datum above which a latent dimension carries information
-)
+# Twice nats of KL divergence per datum above which a latent dimension carries information.
+CARRIES = 1e-8
 MOVES = 4  # along flat directions: two of them, there and back
+OPTIMAL = 1e-9  # relative distance from the global minimum's energy at which a minimum is that
 
 
 class _Curvature(NamedTuple):
-    """What is known of the Hessian at a point; fields as in `StationaryPoint`."""
+    """What is known of the Hessian at a point; fields as in `StationaryPoint`, but for
+
+    positive: whether all eigenvalues but `symmetries` are known to be positive.
+    """
 
     gradient: Params
     newton: Params
@@ -51,7 +49,7 @@ class _Curvature(NamedTuple):
     inertia: Inertia
     wide: Inertia
     reliable: Array
-    positive: Array  # whether all eigenvalues but `symmetries` are known to be positive
+    positive: Array
     descent: Params
     symmetries: Array
     search: curvature.Descent | None
@@ -75,8 +73,7 @@ def analyze(
     A flat direction along which nothing is known makes a point DEGENERATE, never a minimum, and so
     does a loss without theory that does not follow its quadratic model: one with a kink there.
     """
-    require_float64("analysis", params)
-    judge = partial(compiled, _analyze, problem, params, key, dense=dense)
+    judge = partial(_judged, problem, params, key, dense=dense)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
         return judge(directions=directions)
     # The search along flat directions takes as long to compile as all else, and few points need it.
@@ -86,68 +83,33 @@ def analyze(
     if isinstance(point.kind, jax.core.Tracer):
         return judge(directions=directions)
     kinked = point.kink is not None and point.kink.found
-    return judge(directions=directions) if point.kind == Kind.DEGENERATE and not kinked else point
+    undecided = point.kind == Kind.DEGENERATE and not kinked
+    return judge(directions=directions) if undecided else point
 
 
-def _analyze(
+@entry("analysis", static=("dense", "directions"))
+def _judged(
     problem: Problem, params: Params, key: Array | None, dense: int, directions: int
 ) -> StationaryPoint:
-    params = model.settle(problem, params)
+    params = problem.settle(params)
+    key = jax.random.key(0) if key is None else key
+    require_key(key)
     if problem.structure is None and ravel_pytree(params)[0].size > dense:
-        second = _searched(problem, params, jax.random.key(0) if key is None else key)
+        second = _searched(problem, params, key)
     else:
         second = _counted(problem, params, directions)
-    known = second.theory
-    loss, grad_norm = problem.loss(params), model.norm(second.gradient)
-    scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
-    stationary = (
-        (grad_norm <= STATIONARY)
-        & (scaled_grad <= SCALED)
-        & (newton_step <= NEAR)
-        & jnp.isfinite(loss)
-    )
-    if known is not None:
-        stationary &= ~known.runaway
-
-    negative, flat, positive = second.inertia
     # The exact energies that come with a theory are smooth; of any other loss that is not known.
-    bent = kink(problem.loss, params, model.size(problem, params)) if known is None else None
-    kinked = jnp.asarray(False) if bent is None else bent.found
-    reliable = second.reliable & ~kinked
-    lower = jnp.asarray(False)  # along a flat direction
-    if known is not None:
-        lower |= known.falling > 0
-    if second.probe is not None:
-        lower |= second.probe.falls
-    lower = (negative == 0) & lower & ~kinked
-    if bent is not None:
-        lower |= bent.falls
-    kind = jnp.where(second.positive, Kind.MINIMUM, Kind.DEGENERATE)
-    kind = jnp.where(negative > 0, jnp.where(positive + flat == 0, Kind.MAXIMUM, Kind.SADDLE), kind)
-    kind = jnp.where(reliable, kind, Kind.DEGENERATE)
-    kind = jnp.where(lower, Kind.SADDLE, kind)
-    kind = jnp.where(stationary, kind, Kind.NOT_STATIONARY)
-    optimal = jnp.asarray(False)
-    descent = model.where(
-        (negative > 0) & ~kinked, second.descent, jax.tree.map(jnp.zeros_like, params)
-    )
-    if bent is not None:
-        descent = model.where(bent.falls, bent.displacement, descent)
-        bent = bent._replace(displacement=None)
-    if second.probe is not None:
-        descent = model.where(
-            (negative == 0) & second.probe.falls & ~kinked, second.probe.displacement, descent
-        )
-    if known is not None:
-        tolerance = 1e-9 * jnp.maximum(1.0, jnp.abs(known.minimum))
-        optimal = (
-            (kind == Kind.MINIMUM)
-            & jnp.isfinite(known.minimum)
-            & (jnp.abs(loss - known.minimum) <= tolerance)
-        )
-        if known.descent is not None:
-            descent = model.where((negative == 0) & (known.falling > 0), known.descent, descent)
-        known = known._replace(descent=None)
+    smooth = second.theory is not None
+    bent = None if smooth else kink(problem.loss, params, problem.size(params))
+    loss, grad_norm = problem.loss(params), optax.tree.norm(second.gradient)
+    scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
+    stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED)
+    stationary &= (newton_step <= NEAR) & jnp.isfinite(loss)
+    if second.theory is not None:
+        stationary &= ~second.theory.runaway
+    kind = _kind(second, bent, stationary)
+    descent = _descent(second, bent)
+    information = problem.information(params)
     return StationaryPoint(
         params=params,
         loss=loss,
@@ -157,80 +119,151 @@ def _analyze(
         inertia=second.inertia,
         wide=second.wide,
         kind=kind,
-        active=None if problem.information is None else problem.information(params) > ACTIVE,
-        theory=known,
+        active=None if information is None else information > CARRIES,
+        theory=None if second.theory is None else second.theory._replace(descent=None),
         symmetries=second.symmetries,
-        reliable=reliable,
-        optimal=optimal,
+        reliable=second.reliable & ~_kinked(bent),
+        optimal=_optimal(second.theory, kind, loss),
         descent=descent,
-        curvature=model.dot(descent, curvature.hvp(problem.loss, params, descent)),
+        curvature=optax.tree.vdot(descent, curvature.hvp(problem.loss, params, descent)),
         probe=None if second.probe is None else second.probe._replace(displacement=None),
         search=second.search,
-        kink=bent,
+        kink=None if bent is None else bent._replace(displacement=None),
     )
 
 
-def _known(problem: Problem, params: Params, newton: Params) -> Theory | None:
+def _kinked(bent: Kink | None) -> Array:
+    return jnp.asarray(False) if bent is None else bent.found
+
+
+def _lower_along_flat(second: _Curvature) -> Array:
+    """Whether theory or the probe knows of a descent where no eigenvalue is negative."""
+    lower = jnp.asarray(False)
+    if second.theory is not None:
+        lower |= second.theory.falling > 0
+    if second.probe is not None:
+        lower |= second.probe.falls
+    return (second.inertia.negative == 0) & lower
+
+
+def _kind(second: _Curvature, bent: Kink | None, stationary: Array) -> Array:
+    """From the count, what explains flat directions, and what was found along them."""
+    negative, flat, positive = second.inertia
+    kind = jnp.where(second.positive, Kind.MINIMUM, Kind.DEGENERATE)
+    descending = jnp.where(positive + flat == 0, Kind.MAXIMUM, Kind.SADDLE)
+    kind = jnp.where(negative > 0, descending, kind)
+    kind = jnp.where(second.reliable & ~_kinked(bent), kind, Kind.DEGENERATE)
+    lower = _lower_along_flat(second) & ~_kinked(bent)
+    if bent is not None:
+        lower |= bent.falls
+    kind = jnp.where(lower, Kind.SADDLE, kind)
+    return jnp.where(stationary, kind, Kind.NOT_STATIONARY)
+
+
+def _descent(second: _Curvature, bent: Kink | None) -> Params:
+    """A direction of negative curvature, or the displacement to a lower place; zero for none."""
+    counted, smooth = second.inertia.negative > 0, ~_kinked(bent)
+    none = optax.tree.zeros_like(second.descent)
+    descent = optax.tree.where(counted & smooth, second.descent, none)
+    if bent is not None:
+        descent = optax.tree.where(bent.falls, bent.displacement, descent)
+    if second.probe is not None:
+        falls = ~counted & second.probe.falls & smooth
+        descent = optax.tree.where(falls, second.probe.displacement, descent)
+    if second.theory is not None and second.theory.descent is not None:
+        falls = ~counted & (second.theory.falling > 0)
+        descent = optax.tree.where(falls, second.theory.descent, descent)
+    return descent
+
+
+def _optimal(known: Theory | None, kind: Array, loss: Array) -> Array:
+    """Whether a minimum has the energy of the global one."""
+    if known is None:
+        return jnp.asarray(False)
+    near = jnp.abs(loss - known.minimum) <= OPTIMAL * jnp.maximum(1.0, jnp.abs(known.minimum))
+    return (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & near
+
+
+def _theory(problem: Problem, params: Params, newton: Params) -> Theory | None:
     """What theory says of a point that is a Newton step away from the stationary one."""
-    return (
-        None
-        if problem.theory is None
-        else problem.theory(params, model.reach(problem, params, newton))
-    )
+    return problem.theory(params, model.reach(problem, params, newton))
+
+
+def _blank(function: Any, *args: Any) -> Any:
+    """Zeros of the shapes that a function would return."""
+    shapes = jax.eval_shape(function, *args)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+class _Change(NamedTuple):
+    """The eigenvalues at a point, and by how much they change nearby.
+
+    here: factors at the point; newton: the step to the stationary point; by_newton, by_flat: the
+    largest change of each eigenvalue over that step, and over moves along flat directions.
+    """
+
+    here: Any
+    newton: Params
+    by_newton: Array
+    by_flat: Array
+
+
+def _is_flat(factors: Any) -> Array:
+    return jnp.abs(factors.eigenvalues) <= factors.width
+
+
+def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
+    """Here, and where the Newton step leads: the count stands if the eigenvalues are the same there.
+
+    That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
+    must stand moves along those as well.
+    """
+    factor, solve, _ = model.methods(problem)
+    informed = problem.has("theory")
+
+    def unfinished(state: tuple) -> Array:
+        i, here, *_ = state
+        if informed:
+            return i < 2
+        beside = jnp.sum(_is_flat(here)) > symmetries
+        beside &= jnp.any(here.eigenvalues < -here.width)
+        return (i < 2) | (beside & (i < 2 + MOVES))
+
+    def look(state: tuple) -> tuple:
+        i, here, newton, step, by_newton, by_flat = state
+        there = factor(optax.tree.add(params, step))
+        here = optax.tree.where(i == 0, there, here)
+        change = jnp.abs(there.eigenvalues - here.eigenvalues)
+        by_newton = jnp.where(i == 1, jnp.maximum(by_newton, change), by_newton)
+        by_flat = jnp.where(i > 1, jnp.maximum(by_flat, change), by_flat)
+        right = optax.tree.scale(-1.0, here.gradient)
+        inverse = curvature.inverses(here.eigenvalues, here.width)[0]
+        if not informed:  # after the Newton step some flat direction, there and back
+            sizes, unravel = ravel_pytree(problem.size(params))
+            order = jnp.cos(jnp.arange(sizes.size) ** 2.0 + (i - 1) // 2)
+            right = optax.tree.where(i == 0, right, unravel(sizes * order))
+            inverse = jnp.where(i == 0, inverse, _is_flat(here))
+        step = solve(params, here, right, inverse)
+        newton = optax.tree.where(i == 0, step, newton)
+        if not informed:
+            length = jnp.where(i % 2 == 1, NEAR, -NEAR) / model.reach(problem, params, step)
+            step = optax.tree.scale(jnp.where(i == 0, 1.0, length), step)
+        return i + 1, here, newton, step, by_newton, by_flat
+
+    here = _blank(factor, params)
+    zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
+    start = (jnp.asarray(0), here, zero, zero, unchanged, unchanged)
+    _, here, newton, _, by_newton, by_flat = jax.lax.while_loop(unfinished, look, start)
+    return _Change(here=here, newton=newton, by_newton=by_newton, by_flat=by_flat)
 
 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
-    factor, solve, downhill = model.methods(problem)
     symmetries = curvature.symmetries(problem.symmetry, params)
-
-    def is_flat(factors):
-        return jnp.abs(factors.eigenvalues) <= factors.width
-
-    # Here, and where the Newton step leads: the count stands if the eigenvalues are the same there.
-    # That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
-    # must stand moves along those as well.
-    def open_(state):
-        i, here, *_ = state
-        if problem.theory is not None:
-            return i < 2
-        beside = (jnp.sum(is_flat(here)) > symmetries) & jnp.any(here.eigenvalues < -here.width)
-        return (i < 2) | (beside & (i < 2 + MOVES))
-
-    def look(state):
-        i, here, newton, step, *changes = state
-        there = factor(model.add(params, step, 1.0))
-        here = model.where(i == 0, there, here)
-        change = jnp.abs(there.eigenvalues - here.eigenvalues)
-        changes = [
-            jnp.where(now, jnp.maximum(old, change), old)
-            for now, old in zip((i == 1, i > 1), changes, strict=True)
-        ]
-        right, inverse = (
-            model.scale(here.gradient, -1.0),
-            curvature.inverses(here.eigenvalues, here.width)[0],
-        )
-        if problem.theory is None:  # after the Newton step some flat direction, there and back
-            flattened, unravel = ravel_pytree(model.size(problem, params))
-            irregular = unravel(
-                flattened * jnp.cos(jnp.arange(flattened.size) ** 2.0 + (i - 1) // 2)
-            )
-            right = model.where(i == 0, right, irregular)
-            inverse = jnp.where(i == 0, inverse, is_flat(here))
-        step = solve(params, here, right, inverse)
-        newton = model.where(i == 0, step, newton)
-        if problem.theory is None:
-            length = jnp.where(i % 2 == 1, NEAR, -NEAR) / model.reach(problem, params, step)
-            step = model.scale(step, jnp.where(i == 0, 1.0, length))
-        return i + 1, here, newton, step, *changes
-
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(factor, params))
-    zero, none = jax.tree.map(jnp.zeros_like, params), jnp.zeros_like(blank.eigenvalues)
-    start = (jnp.asarray(0), blank, zero, zero, none, none)
-    _, here, newton, _, by_newton, by_flat = jax.lax.while_loop(open_, look, start)
-    known = _known(problem, params, newton)
+    here, newton, by_newton, by_flat = _change(problem, params, symmetries)
+    known = _theory(problem, params, newton)
     explained = symmetries if known is None else symmetries + known.strict
-    flat, slack = is_flat(here), FIRM * jnp.abs(here.eigenvalues)
+    flat, slack = _is_flat(here), FIRM * jnp.abs(here.eigenvalues)
     soft = ~flat & (by_newton > slack)
     # Those that depend on where along flat directions the point lies count as flat themselves.
     loose = (here.eigenvalues < -here.width) & ~soft & (by_flat > slack)
@@ -238,22 +271,11 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     inertia = curvature.count(counted, here.width)
     unexplained = jnp.maximum(inertia.flat - explained, 0)
     clean = here.reliable & ~jnp.any(soft) & ~(jnp.any(loose) & (inertia.negative == 0))
-    found = None
+    probed = None
     if directions:
-        out = flat | soft | loose
-        inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, here.eigenvalues))
-        band = jnp.max(jnp.where(soft | loose, jnp.abs(here.eigenvalues), here.width))
-
-        def explore():
-            def back(gradient):
-                return solve(params, here, gradient, inverse)
-
-            return probe(problem.loss, params, back, model.size(problem, params), band, directions)
-
-        blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(explore))
         falling = False if known is None else known.falling > 0
         undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
-        found = jax.lax.cond(undecided, explore, lambda: blank)
+        probed = _probed(problem, params, here, soft | loose, undecided, directions)
     return _Curvature(
         gradient=here.gradient,
         newton=newton,
@@ -262,11 +284,33 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         wide=curvature.count(counted, 10 * here.width),
         reliable=clean,
         positive=(inertia.negative == 0) & (unexplained == 0),
-        descent=downhill(params, here),
+        descent=model.methods(problem).downhill(params, here),
         symmetries=symmetries,
         search=None,
-        probe=found,
+        probe=probed,
     )
+
+
+def _probed(
+    problem: Problem,
+    params: Params,
+    factors: Any,
+    doubtful: Array,
+    undecided: Array,
+    directions: int,
+) -> Probe:
+    """What lies along flat directions and those of doubtful eigenvalues, where that is undecided."""
+    values, out = factors.eigenvalues, _is_flat(factors) | doubtful
+    inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, values))
+    band = jnp.max(jnp.where(doubtful, jnp.abs(values), factors.width))
+    solve = model.methods(problem).solve
+
+    def explore() -> Probe:
+        back = partial(solve, params, factors, inverse=inverse)
+        return probe(problem.loss, params, back, problem.size(params), band, directions)
+
+    blank = _blank(explore)
+    return jax.lax.cond(undecided, explore, lambda: blank)
 
 
 def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
@@ -274,51 +318,59 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
     counted.
     """
     taken = curvature.krylov_steps(problem.loss, params)
-    ends = params, model.add(params, taken.newton, 1.0)
-    p = ravel_pytree(params)[0].size
+    there = optax.tree.add(params, taken.newton)
+    lowest, bounded = _lowest(problem, params, there, key)
 
-    # A minimum is looked for where the Newton step leads, too: the bound stands if it is the same
-    # there.
-    def open_(state):
-        i, (here, _) = state
-        return (i == 0) | ((i == 1) & (here.lower > here.width))
-
-    def look(state):
-        i, (here, _) = state
-        there = curvature.descent(problem.loss, model.where(i == 0, *ends), key, problem.symmetry)
-        return i + 1, (model.where(i == 0, there, here), there)
-
-    blank = jax.eval_shape(lambda: curvature.descent(problem.loss, params, key, problem.symmetry))
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), blank)
-    _, (found, there) = jax.lax.while_loop(open_, look, (jnp.asarray(0), (blank, blank)))
-    bounded = (found.lower > found.width) & (there.lower > there.width)
-    bounded &= jnp.abs(there.lower - found.lower) <= FIRM * found.lower
+    def bend(v: Params) -> Array:
+        return optax.tree.vdot(v, curvature.hvp(problem.loss, there, v))
 
     # Only directions along which the loss bends as much where the Newton step leads count.
-    def bend(v):
-        return model.dot(v, curvature.hvp(problem.loss, ends[1], v))
+    bends, values = jax.lax.map(bend, lowest.directions), lowest.eigenvalues
+    firm = jnp.abs(bends - values) <= FIRM * jnp.abs(values)
+    size = ravel_pytree(params)[0].size
 
-    firm = jnp.abs(jax.lax.map(bend, found.directions) - found.eigenvalues) <= FIRM * jnp.abs(
-        found.eigenvalues
-    )
+    def at_least(width: Array) -> Inertia:
+        negative, positive = jnp.sum(firm & (values < -width)), jnp.sum(firm & (values > width))
+        return Inertia(negative=negative, flat=size - negative - positive, positive=positive)
 
-    def at_least(width):
-        negative = jnp.sum(firm & (found.eigenvalues < -width))
-        positive = jnp.sum(firm & (found.eigenvalues > width))
-        return Inertia(negative, p - negative - positive, positive)
-
-    inertia = at_least(found.width)
-    first = jnp.argmax(firm)  # the lowest that counts
+    inertia = at_least(lowest.width)
     return _Curvature(
         gradient=taken.gradient,
         newton=taken.newton,
-        theory=_known(problem, params, taken.newton),
+        theory=_theory(problem, params, taken.newton),
         inertia=inertia,
-        wide=at_least(10 * found.width),
-        reliable=(inertia.negative > 0) | (found.eigenvalues[0] >= -found.width),
+        wide=at_least(10 * lowest.width),
+        reliable=(inertia.negative > 0) | (values[0] >= -lowest.width),
         positive=bounded,
-        descent=jax.tree.map(lambda x: x[first], found.directions),
-        symmetries=found.symmetries,
-        search=found._replace(directions=None),
+        descent=model.at(lowest.directions, jnp.argmax(firm)),  # the lowest that counts
+        symmetries=lowest.symmetries,
+        search=lowest._replace(directions=None),
         probe=None,
     )
+
+
+def _lowest(
+    problem: Problem, params: Params, there: Params, key: Array
+) -> tuple[curvature.Descent, Array]:
+    """The lowest curvature at params, and whether all of it is known to be positive.
+
+    A minimum is looked for where the Newton step leads, too: the bound stands if it is the same
+    there.
+    """
+
+    def search(place: Params) -> curvature.Descent:
+        return curvature.descent(problem.loss, place, key, problem.symmetry)
+
+    def unfinished(state: tuple) -> Array:
+        i, here, _ = state
+        return (i == 0) | ((i == 1) & (here.lower > here.width))
+
+    def look(state: tuple) -> tuple:
+        i, here, _ = state
+        new = search(optax.tree.where(i == 0, params, there))
+        return i + 1, optax.tree.where(i == 0, new, here), new
+
+    blank = _blank(search, params)
+    _, here, last = jax.lax.while_loop(unfinished, look, (jnp.asarray(0), blank, blank))
+    bounded = (here.lower > here.width) & (last.lower > last.width)
+    return here, bounded & (jnp.abs(last.lower - here.lower) <= FIRM * here.lower)

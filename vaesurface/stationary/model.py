@@ -2,8 +2,7 @@
 is a step?
 
 The per-datum structure where there is one, the dense Hessian up to `DENSE` parameters, products
-beyond; lengths of steps in units of the parameters' natural sizes; arithmetic with pytrees like the
-parameters.
+beyond; lengths of steps in units of the parameters' natural sizes.
 
 >>> import jax.numpy as jnp
 >>> bowl = Problem(loss=lambda w: jnp.sum((w - 3.0) ** 2))
@@ -11,88 +10,95 @@ parameters.
 [3. 3.] 2.0
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from jax.typing import ArrayLike
 
 from vaesurface import bordered, curvature
 from vaesurface.curvature import Steps
 from vaesurface.problem import Params, Problem
 
-# parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its
-# eigenvalues
+__all__ = ["DENSE", "Methods", "at", "methods", "natural_metric", "nearness", "reach", "steps"]
+
+# Parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its
+# eigenvalues.
 DENSE = 4096
 
 
-def settle(problem: Problem, params: Params) -> Params:
-    """What has no effect on the loss set to zero."""
-    return params if problem.settle is None else problem.settle(params)
+class Methods(NamedTuple):
+    """How to take a problem's Hessian apart, exactly.
+
+    factor: params to factors, with gradient, eigenvalues and their flat bands.
+    solve: (params, factors, right, inverse) to the solution of H x = right.
+    downhill: (params, factors) to a unit direction of the most negative curvature.
+    """
+
+    factor: Callable[[Params], Any]
+    solve: Callable[[Params, Any, Params, Array], Params]
+    downhill: Callable[[Params, Any], Params]
+
+
+def methods(problem: Problem) -> Methods:
+    """Bordered where the problem has structure, dense elsewhere."""
+    if problem.structure is None:
+        return Methods(
+            factor=partial(curvature.factor, problem.loss),
+            solve=curvature.solve,
+            downhill=curvature.downhill,
+        )
+    return Methods(
+        factor=partial(bordered.factor, problem.structure),
+        solve=partial(bordered.solve, problem.structure),
+        downhill=partial(bordered.downhill, problem.structure),
+    )
+
+
+def steps(problem: Problem, params: Params) -> Steps:
+    """Newton's step and descent, by the exact Hessian or, where it is too large, a Krylov space."""
+    if problem.structure is not None:
+        return bordered.steps(problem.structure, params)
+    if ravel_pytree(params)[0].size > DENSE:
+        return curvature.krylov_steps(problem.loss, params)
+    return curvature.steps(problem.loss, params)
+
+
+def reach(problem: Problem, params: Params, step: Params) -> Array:
+    """Largest change of a parameter in a step, in units of its size."""
+    relative = jax.tree.map(lambda s, unit: jnp.abs(s) / unit, step, problem.size(params))
+    return jnp.max(ravel_pytree(relative)[0])
 
 
 def nearness(
     problem: Problem, params: Params, gradient: Params, newton: Params
 ) -> tuple[Array, Array]:
     """Largest gradient times size, and largest Newton step over size, of a parameter."""
-    scaled = jax.tree.map(lambda g, s: g * s, gradient, size(problem, params))
+    scaled = jax.tree.map(lambda g, s: g * s, gradient, problem.size(params))
     return jnp.max(jnp.abs(ravel_pytree(scaled)[0])), reach(problem, params, newton)
 
 
-def methods(problem: Problem) -> Any:
-    """How to take the Hessian apart, solve with it, and find its most negative curvature."""
+def natural_metric(problem: Problem, params: Params) -> Params:
+    """Weights 1 / size^2, like params, and 1/n of that for what belongs to one of n data:
+    curvatures are of order one in them.
+    """
+    sizes = problem.size(params)
+    weight = jax.tree.map(lambda size: jnp.broadcast_to(size, size.shape) ** -2.0, sizes)
+    return weigh_data(problem, weight)
+
+
+def weigh_data(problem: Problem, weight: Params) -> Params:
+    """1/n of the weights, like params, for what belongs to one of n data."""
     if problem.structure is None:
-        return partial(curvature.factor, problem.loss), curvature.solve, curvature.downhill
-    return tuple(
-        partial(f, problem.structure) for f in (bordered.factor, bordered.solve, bordered.downhill)
-    )
+        return weight
+    parts, n = problem.structure.split(weight), len(problem.structure.data)
+    return problem.structure.join(parts._replace(local=optax.tree.scale(1.0 / n, parts.local)))
 
 
-def steps(problem: Problem, params: Params) -> Steps:
-    """Newton's step and descent."""
-    if problem.structure is None and ravel_pytree(params)[0].size > DENSE:
-        return curvature.krylov_steps(problem.loss, params)
-    if problem.structure is None:
-        return curvature.steps(problem.loss, params)
-    return bordered.steps(problem.structure, params)
-
-
-def norm(tree: Params) -> Array:
-    """Euclidean, over all parameters."""
-    return jnp.linalg.norm(ravel_pytree(tree)[0])
-
-
-def dot(a: Params, b: Params) -> Array:
-    """Over all parameters."""
-    return jnp.dot(ravel_pytree(a)[0], ravel_pytree(b)[0])
-
-
-def scale(tree: Params, t: ArrayLike) -> Params:
-    """t times a step."""
-    return jax.tree.map(lambda x: t * x, tree)
-
-
-def add(params: Params, step: Params, t: ArrayLike) -> Params:
-    """params + t step."""
-    return jax.tree.map(lambda x, s: x + t * s, params, step)
-
-
-def size(problem: Problem, params: Params) -> Params:
-    """Natural sizes of the parameters, like params."""
-    if problem.size is not None:
-        return problem.size(params)
-    return jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
-
-
-def reach(problem: Problem, params: Params, step: Params) -> Array:
-    """Largest change of a parameter, in units of its size."""
-    relative = jax.tree.map(lambda s, unit: jnp.abs(s) / unit, step, size(problem, params))
-    return jnp.max(ravel_pytree(relative)[0])
-
-
-def where(condition: Array, a: Params, b: Params) -> Params:
-    """a or b, leaf by leaf."""
-    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
+def at(tree: Any, i: Any) -> Any:
+    """Entry i of every leaf's leading axis."""
+    return jax.tree.map(lambda leaf: leaf[i], tree)

@@ -1,21 +1,26 @@
-"""Which stationary point does a run from a random start end in?"""
+"""Which stationary point does a run from a random start end in?
 
-from typing import Any
+>>> from vaesurface import data, vae
+>>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
+>>> find(problem, jax.random.key(0), 0.01, optimize.adam(steps=200)).label
+'collapsed local minimum'
+"""
+
+from functools import partial
 
 import jax
 from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import optimize
-from vaesurface.problem import Problem, compiled
+from vaesurface.problem import Problem, adopt, require_float64, require_key
 from vaesurface.stationary.analysis import analyze
-from vaesurface.stationary.descent import downhill, refine
-from vaesurface.stationary.verdict import (
-    Kind,
-    StationaryPoint,
-)
+from vaesurface.stationary.descent import descend, refine
+from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["find"]
+
+ADAM = optimize.adam()  # made once, so that one program serves all
 
 
 def find(
@@ -27,39 +32,23 @@ def find(
 ) -> StationaryPoint:
     """Random start, optimizer's run (Adam by default), refinement, verdict.
 
-    escapes: how often to go on where a run has ended at a saddle: a step down along its most
-    negative curvature, the optimizer again, refinement again. 0 answers for the optimizer as it is.
-    Flat directions that nothing explains are not probed, and the direction of descent is not kept:
-    `analyze` does both. Raises ValueError for a problem without `init`.
+    escapes: how often to go on down where a run has ended at a saddle (`descend`); 0 answers for
+    the optimizer as it is. Flat directions that nothing explains are not probed, and the direction
+    of descent is not kept: `analyze` does both. Raises ValueError for a problem without `init` and
+    for what is no key, RuntimeError without float64.
     """
-    if problem.init is None:
-        raise ValueError(
-            "expected a problem with init, got one without; start from parameters with refine "
-            "and analyze"
-        )
-    return compiled(
-        _find, problem, key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes
-    )
+    return _find(adopt(problem), key, scale, optimizer=optimizer or ADAM, escapes=escapes)
 
 
+@partial(jax.jit, static_argnames=("optimizer", "escapes"))
 def _find(
-    problem: Any, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int
+    problem: Problem, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int
 ) -> StationaryPoint:
-    def run(start):
-        refined = refine(problem, optimizer(problem.loss, start).params)
-        return analyze(problem, refined.params, directions=0)._replace(
-            refinement=refined._replace(params=None)
-        )
-
-    def escape(state):
-        point, tries = state
-        return run(downhill(problem, point.params, point.descent)), tries + 1
-
-    point = run(problem.init(key, scale))
+    require_float64("finding stationary points")
+    require_key(key)
+    start = problem.init(key, scale)
+    refined = refine(problem, optimizer(problem.loss, start).params)
     if escapes:
-
-        def on_saddle(state):
-            return (state[0].kind == Kind.SADDLE) & (state[1] < escapes)
-
-        point, _ = jax.lax.while_loop(on_saddle, escape, (point, 0))
-    return point._replace(descent=None)
+        refined = descend(problem, refined.params, saddles=escapes)
+    point = analyze(problem, refined.params, directions=0)
+    return point._replace(refinement=refined._replace(params=None), descent=None)

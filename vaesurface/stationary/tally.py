@@ -9,8 +9,8 @@ for `jit`.
 >>> wells = Problem(loss=lambda w: w)
 >>> ends = np.array([0.0, 2.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0])
 >>> print(best_of(wells, ends, ends).words)
-best of 8 starts (met 4 times); 3 distinct points, 1 of them met once: the next start finds a new one with probability
-about 0.12 (at most 0.75 with 95 % confidence)
+best of 8 starts (met 4 times); 3 distinct points, 1 of them met once: the next start finds a new
+one with probability about 0.12 (at most 0.75 with 95 % confidence)
 """
 
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
+import optax
 from jax.typing import ArrayLike
 from optax.assignment import hungarian_algorithm
 from scipy.optimize import linear_sum_assignment
@@ -174,14 +174,11 @@ def distance(problem: Problem, a: Params, b: Params) -> float:
     The square is a sum over pairs of latents, so the best permutation is a linear assignment and
     the best signs are each pair's own.
     """
-    if problem.latents is None:
-        return float(_norm(jax.tree.map(jnp.subtract, a, b)))
     (*parts_a, rest_a), (*parts_b, rest_b) = (map(np.asarray, problem.latents(w)) for w in (a, b))
     same, mirrored = _squares(*parts_a, *parts_b)
     pairs = np.minimum(same, mirrored)
-    return float(
-        np.sqrt(pairs[linear_sum_assignment(pairs)].sum() + np.sum((rest_a - rest_b) ** 2))
-    )
+    matched = pairs[linear_sum_assignment(pairs)].sum()
+    return float(np.sqrt(matched + np.sum((rest_a - rest_b) ** 2)))
 
 
 def align(problem: Problem, a: Params, b: Params) -> Params:
@@ -191,15 +188,10 @@ def align(problem: Problem, a: Params, b: Params) -> Params:
     b as it is where the problem has no latents. For `jit` and `vmap`. Raises ValueError for latents
     without `relabel`.
     """
-    if problem.latents is None:
-        return b
-    if problem.relabel is None:
-        raise ValueError(
-            "expected a problem that can relabel its latents, got one with latents alone; give "
-            "it relabel"
-        )
     (*parts_a, _), (*parts_b, _) = problem.latents(a), problem.latents(b)
     same, mirrored = _squares(*parts_a, *parts_b)
+    if not len(same):
+        return b
     row, column = hungarian_algorithm(jnp.minimum(same, mirrored))
     order = jnp.zeros(len(same), int).at[row].set(column)
     chosen = jnp.arange(len(same)), order
@@ -220,11 +212,7 @@ def _squares(odd_a, even_a, odd_b, even_b):
 
 def _extent(problem: Problem, params: Params) -> float:
     """Norm of a point, in the coordinates that its distance to others is taken in."""
-    return float(_norm(params if problem.latents is None else problem.latents(params)))
-
-
-def _norm(tree: Params) -> jax.Array:
-    return jnp.linalg.norm(ravel_pytree(tree)[0])
+    return float(optax.tree.norm(problem.latents(params)))
 
 
 def _count(number: int, what: str) -> str:

@@ -43,12 +43,36 @@ class Kind(IntEnum):
     DEGENERATE = 4
 
 
-class Refinement(NamedTuple):
-    """What `refine` did.
+class Outcome(IntEnum):
+    """Why a way down or a refinement ended."""
 
-    params: the last point; converged: gradient norm <= 1e-10 and the Newton step from there
-    negligible; grad_norm; steps taken; moved: Euclidean distance from the start; rise: by how much
-    the energy rose above the start's on the way (0: it stayed in the start's own basin).
+    ON_THE_WAY = 0
+    STATIONARY = 1
+    NO_STEP = 2
+    BELOW = 3
+    NOT_FINITE = 4
+
+
+REASONS = {
+    Outcome.ON_THE_WAY: "it took as many steps as allowed",
+    Outcome.STATIONARY: "a stationary point",
+    Outcome.NO_STEP: "no step leads lower by more than rounding, though the gradient is not zero",
+    Outcome.BELOW: "it came below the level asked for",
+    Outcome.NOT_FINITE: "the start's energy is not finite",
+}
+
+
+class Refinement(NamedTuple):
+    """What `refine` or `descend` did.
+
+    params: the last point.
+    converged: whether the gradient norm is at most 1e-10 and the Newton step from there negligible.
+    grad_norm: () there.
+    steps: taken.
+    moved: (), Euclidean distance from the start.
+    rise: (), by how much the energy rose above the start's on the way (0: it stayed in the start's
+        own basin).
+    outcome: an `Outcome`, why it ended.
     """
 
     params: Params
@@ -57,6 +81,13 @@ class Refinement(NamedTuple):
     steps: Array
     moved: Array
     rise: Array
+    outcome: Array
+
+    @property
+    def reason(self) -> Any:
+        """Why it ended, in words: a string, or an array of strings over the leading axes."""
+        words = np.vectorize(lambda outcome: REASONS[Outcome(int(outcome))], otypes=[object])
+        return words(np.asarray(self.outcome))[()]
 
     @property
     def left(self) -> Array:

@@ -9,15 +9,28 @@ frozen noise; `train` trains them.
 3.000
 """
 
-from vaesurface.vae.network import conv_vae, mlp_vae, network_vae, resnet_vae
-from vaesurface.vae.threshold import sampled_loss, soft_threshold, threshold_vae
+from vaesurface.vae.network import (
+    NetworkParams,
+    NetworkVAE,
+    antithetic,
+    conv_vae,
+    gauss_hermite,
+    mlp_vae,
+    network_vae,
+    resnet_vae,
+)
+from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
 
 __all__ = [
+    "NetworkParams",
+    "NetworkVAE",
+    "ThresholdVAE",
+    "antithetic",
     "conv_vae",
+    "gauss_hermite",
     "mlp_vae",
     "network_vae",
     "resnet_vae",
     "sampled_loss",
-    "soft_threshold",
     "threshold_vae",
 ]

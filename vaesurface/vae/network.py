@@ -8,14 +8,14 @@ data there.
 
 >>> from vaesurface import data
 >>> problem = mlp_vae(data.antipodal(d=2), latent=1, depth=1, width=8)
-# as for any VAE: 2 from the data, 0 from log gamma, 1 from the posterior
->>> print(f"{problem.loss(problem.collapsed()):.3f}")
+>>> print(f"{problem.loss(problem.collapsed()):.3f}")  # 2 from the data, 1 from the posterior
 3.000
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,10 +23,25 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy
-from vaesurface.problem import BATCH, STREAM, Autoencoder, Problem, Symmetry, compiled, recipe_of
+from vaesurface import data, energy, problem
+from vaesurface.problem import Autoencoder, Deterministic, Problem, Symmetry
 from vaesurface.vae import architecture as networks
 from vaesurface.vae.architecture import Architecture
+
+__all__ = [
+    "NetworkParams",
+    "NetworkVAE",
+    "Nodes",
+    "antithetic",
+    "conv_vae",
+    "estimate",
+    "gauss_hermite",
+    "mlp_vae",
+    "network_vae",
+    "resnet_vae",
+]
+
+NODES = 32  # by default: antithetic ones
 
 
 class NetworkParams(NamedTuple):
@@ -81,132 +96,190 @@ def network_vae(
     nodes: Nodes | None = None,
     gamma: ArrayLike | None = None,
     beta: ArrayLike = 1.0,
-) -> Problem:
+) -> "NetworkVAE":
     """VAE of these networks (eq. 4); parameters are `NetworkParams`, in X's dtype.
 
     X (n, d); nodes: 32 antithetic ones from a fixed key by default; gamma > 0 fixes the decoder
     variance (None: it is learned); beta > 0 weighs the KL part. X, nodes, gamma and beta may be
-    traced. `init(key, scale=1.0)` is He's start with the last layers times scale, the decoder's
-    bias at the data's mean, gamma at the mean squared deviation: at scale 0, collapse.
-    `collapsed(key, dead=False)` has such hidden layers, or with dead=True a decoder of which no
-    unit fires: a plateau. Raises ValueError for data `data.check` refuses, or of another number of
-    features, and values out of range.
+    traced. Raises ValueError for data `data.check` refuses, or of another number of features, and
+    for values out of range.
     """
     if not isinstance(X, jax.core.Tracer):
         data.check(X)
-    Z = jnp.asarray(X)
-    Z = Z if jnp.issubdtype(Z.dtype, jnp.floating) else Z.astype(float)
-    d = Z.shape[1]
-    if d != architecture.features:
+    X = jnp.asarray(X)
+    X = X if jnp.issubdtype(X.dtype, jnp.floating) else X.astype(float)
+    if X.shape[1] != architecture.features:
         raise ValueError(
-            f"expected {architecture.features} features (the architecture's), got {d}; make it "
-            f"for these data"
+            f"expected {architecture.features} features (the architecture's), got {X.shape[1]}; "
+            "make it for these data"
         )
     if nodes is None:
-        nodes = antithetic(jax.random.key(0), architecture.latent, 32)
-    nodes = Nodes(*(jnp.asarray(a, Z.dtype) for a in nodes))
+        nodes = antithetic(jax.random.key(0), architecture.latent, NODES)
+    nodes = Nodes(*(jnp.asarray(a, X.dtype) for a in nodes))
     if nodes.noise.shape != (len(nodes.weights), architecture.latent):
         raise ValueError(
             f"expected nodes (s, {architecture.latent}), got {nodes.noise.shape}; make them for "
-            f"these latents"
+            "these latents"
         )
-    for name, value in (("gamma", gamma), ("beta", beta)):
-        if (
-            not (value is None or isinstance(value, jax.core.Tracer))
-            and not 0 < float(np.asarray(value)) < np.inf
-        ):
-            raise ValueError(f"expected {name} > 0, got {value}; choose another value")
-    beta = jnp.asarray(beta, Z.dtype)
-    gamma = None if gamma is None else jnp.asarray(gamma, Z.dtype)
-    center = Z.mean(axis=0)
-    gammabar = jnp.mean((Z - center[None]) ** 2)
+    _require_positive("gamma", gamma)
+    _require_positive("beta", beta)
+    return NetworkVAE(
+        X=X,
+        architecture=architecture,
+        nodes=nodes,
+        gamma=None if gamma is None else jnp.asarray(gamma, X.dtype),
+        beta=jnp.asarray(beta, X.dtype),
+    )
 
-    def log_gamma(params: NetworkParams) -> Array:
-        return jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
 
-    def moments(params: NetworkParams, x: Array) -> tuple[Array, Array]:
-        mean, log_std = architecture.encode(params.encoder, x[None])
+def _require_positive(name: str, value: ArrayLike | None) -> None:
+    if value is None or isinstance(value, jax.core.Tracer):
+        return
+    if not 0 < float(np.asarray(value)) < np.inf:
+        raise ValueError(f"expected {name} > 0, got {value}; choose another value")
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["X", "nodes", "gamma", "beta"],
+    meta_fields=["architecture"],
+)
+@dataclass(frozen=True, eq=False)
+class NetworkVAE(Problem):
+    """The energy of a VAE of networks; `network_vae` makes one and checks what goes in.
+
+    X: (n, d), the data.
+    architecture: of encoder and decoder.
+    nodes: of the standard normal, that stand for the posterior's noise.
+    gamma: (), decoder variance, or None where it is learned.
+    beta: (), weight of the KL part.
+    """
+
+    X: Array
+    architecture: Architecture
+    nodes: Nodes
+    gamma: Array | None
+    beta: Array
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """What goes into a ReLU unit grows as what comes out shrinks."""
+        own = self.architecture.symmetry
+        return None if own is None else Symmetry(own.size, partial(_move, own))
+
+    @partial(jax.jit, inline=True)
+    def loss(self, params: NetworkParams) -> Array:
+        """The energy, twice nats per datum: a sum over nodes in place of the expectation."""
+
+        def datum(x: Array) -> Array:
+            mean, log_std = self._posterior(params, x)
+            error = self._squared_error(params, mean, log_std, x)
+            divergence = jnp.sum(energy.divergence(mean, log_std))
+            return error * jnp.exp(-self._log_gamma(params)) + self.beta * divergence
+
+        each = len(self.nodes.weights) * self.architecture.units
+        return _mean_over(datum, self.X, each) + self.X.shape[1] * self._log_gamma(params)
+
+    def init(self, key: Array, scale: ArrayLike = 1.0) -> NetworkParams:
+        """He's start with the last layers times scale, the decoder's bias at the data's mean, gamma
+        at the mean squared deviation: at scale 0, collapse.
+        """
+        problem.require_key(key)
+        pair = self.architecture.init(key, self.X.dtype)
+        center = self.X.mean(axis=0)
+        silent = self.architecture.silence(*pair, jnp.zeros_like(center))
+        still = self.architecture.silence(*pair, center)
+        factor = jnp.asarray(scale, self.X.dtype)
+        return self._params(jax.tree.map(lambda a, b, c: c + factor * (a - b), pair, silent, still))
+
+    def collapsed(self, key: Array | None = None, dead: bool = False) -> NetworkParams:
+        """The decoder constant at the data's mean, the posterior the prior; hidden layers as `init`
+        has them for that key or, with dead=True, a decoder of which no unit fires: a plateau.
+        """
+        pair = self.architecture.init(jax.random.key(0) if key is None else key, self.X.dtype)
+        return self._params(self.architecture.silence(*pair, self.X.mean(axis=0), dead))
+
+    def information(self, params: NetworkParams) -> Array:
+        """(k,), twice the KL divergence per latent, mean over data."""
+        return energy.information(*self.architecture.encode(params.encoder, self.X))
+
+    def autoencoder(self, params: NetworkParams) -> Autoencoder:
+        """The VAE that the parameters make.
+
+        Its expected error is unknown: that of the nodes is no guide to other posteriors, which can
+        be fitted to them.
+        """
+        mean, log_std = self.architecture.encode(params.encoder, self.X)
+        return Autoencoder(
+            data=self.X,
+            mean=mean,
+            log_std=log_std,
+            decode=partial(self.architecture.decode, params.decoder),
+            gamma=jnp.exp(self._log_gamma(params)),
+            learned=self.gamma is None,
+            beta=self.beta,
+        )
+
+    def restrict(self, params: NetworkParams, keep: Array) -> NetworkParams:
+        """Latents outside keep (k,) ignored by the decoder, their posteriors the prior."""
+        keep = jnp.asarray(keep)
+        encoder, decoder = self.architecture.restrict(params.encoder, params.decoder, keep)
+        return params._replace(encoder=encoder, decoder=decoder)
+
+    def deterministic(self) -> Problem:
+        """The autoencoder of the same networks."""
+        return Deterministic(self)
+
+    def reconstruction_error(self, params: NetworkParams) -> Array:
+        """Mean squared error per coordinate at the posterior means."""
+
+        def datum(x: Array) -> Array:
+            reconstruction = self.architecture.decode(params.decoder, self._posterior(params, x)[0])
+            return jnp.mean((x - reconstruction) ** 2)
+
+        return _mean_over(datum, self.X, self.architecture.units)
+
+    def sampled(
+        self, params: NetworkParams, key: Array, samples: int = 1, batch: int | None = None
+    ) -> Array:
+        """What training sees of the energy: noise drawn anew for each datum, a part of the data.
+
+        An unbiased draw of the energy, of which `loss` is the value by fixed nodes. samples:
+        latents drawn per datum; batch: data drawn without replacement (None: all). Raises
+        ValueError for numbers out of range.
+        """
+        n = len(self.X)
+        problem.require_draws(samples, batch, n)
+        which, noise = jax.random.split(key)
+        x = self.X
+        if batch is not None:
+            x = x[jax.random.choice(which, n, (batch,), replace=False)]
+        log_gamma = self._log_gamma(params)
+        return estimate(self.architecture, params, x, noise, samples, log_gamma, self.beta)
+
+    def _log_gamma(self, params: NetworkParams) -> Array:
+        return jnp.asarray(params.log_gamma) if self.gamma is None else jnp.log(self.gamma)
+
+    def _params(self, pair: tuple[networks.Weights, networks.Weights]) -> NetworkParams:
+        learned = jnp.log(energy.gammabar(self.X)) if self.gamma is None else None
+        return NetworkParams(*pair, learned)
+
+    def _posterior(self, params: NetworkParams, x: Array) -> tuple[Array, Array]:
+        """Mean and log_std (k,) of one datum."""
+        mean, log_std = self.architecture.encode(params.encoder, x[None])
         return mean[0], log_std[0]
 
-    def squared_error(params: NetworkParams, mean: Array, log_std: Array, x: Array) -> Array:
-        z = mean[None] + jnp.exp(log_std)[None] * nodes.noise
-        y = architecture.decode(params.decoder, z)
-        return jnp.dot(nodes.weights, jnp.sum((x[None] - y) ** 2, axis=1))
+    def _squared_error(self, params: NetworkParams, mean: Array, log_std: Array, x: Array) -> Array:
+        """sum_s w_s ||x - decode(mean + sigma z_s)||^2 of one datum."""
+        z = mean[None] + jnp.exp(log_std)[None] * self.nodes.noise
+        y = self.architecture.decode(params.decoder, z)
+        return jnp.dot(self.nodes.weights, jnp.sum((x[None] - y) ** 2, axis=1))
 
-    def loss(params: NetworkParams) -> Array:
-        def datum(x: Array) -> Array:
-            mean, log_std = moments(params, x)
-            error = squared_error(params, mean, log_std, x)
-            return error * jnp.exp(-log_gamma(params)) + beta * jnp.sum(
-                energy.divergence(mean, log_std)
-            )
 
-        return _mean_over(datum, Z, len(nodes.weights) * architecture.units) + d * log_gamma(params)
-
-    def assembled(pair: tuple[networks.Weights, networks.Weights]) -> NetworkParams:
-        return NetworkParams(*pair, jnp.log(gammabar) if gamma is None else None)
-
-    def collapsed(key: Array | None = None, dead: bool = False) -> NetworkParams:
-        pair = architecture.init(jax.random.key(0) if key is None else key, Z.dtype)
-        return assembled(architecture.silence(*pair, center, dead))
-
-    def init(key: Array, scale: ArrayLike = 1.0) -> NetworkParams:
-        pair = architecture.init(key, Z.dtype)
-        silent, still = (architecture.silence(*pair, c) for c in (jnp.zeros_like(center), center))
-        factor = jnp.asarray(scale, Z.dtype)
-        return assembled(jax.tree.map(lambda a, b, c: c + factor * (a - b), pair, silent, still))
-
-    def information(params: NetworkParams) -> Array:
-        return jnp.mean(energy.divergence(*architecture.encode(params.encoder, Z)), axis=0) - 1.0
-
-    def autoencoder(params: NetworkParams) -> Autoencoder:
-        mean, log_std = architecture.encode(params.encoder, Z)
-
-        def decode(z):
-            return architecture.decode(params.decoder, z)
-
-        # Its expected error is unknown: that of the nodes is no guide to other posteriors, which
-        # can be fitted to them.
-        return Autoencoder(
-            Z, mean, log_std, decode, jnp.exp(log_gamma(params)), gamma is None, beta
-        )
-
-    def restrict(params: NetworkParams, keep: Array) -> NetworkParams:
-        encoder, decoder = architecture.restrict(params.encoder, params.decoder, jnp.asarray(keep))
-        return params._replace(encoder=encoder, decoder=decoder)
-
-    def deterministic() -> Problem:
-        def error(params: NetworkParams) -> Array:
-            def reconstruct(x):
-                return architecture.decode(params.decoder, moments(params, x)[0])
-
-            return _mean_over(lambda x: jnp.mean((x - reconstruct(x)) ** 2), Z, architecture.units)
-
-        return Problem(error, init)
-
-    def recipe() -> tuple[Callable[..., Problem], dict[str, Any]]:
-        return _Make(architecture), {"X": Z, "nodes": nodes, "gamma": gamma, "beta": beta}
-
-    def move(params: NetworkParams, t: Array) -> NetworkParams:
-        encoder, decoder = architecture.symmetry.move((params.encoder, params.decoder), t)  # type: ignore[union-attr]
-        return params._replace(encoder=encoder, decoder=decoder)
-
-    traced = any(isinstance(x, jax.core.Tracer) for x in (Z, *nodes, gamma, beta))
-    problem = Problem(
-        loss if traced else lambda params: compiled(_loss, problem, params),
-        init,
-        collapsed,
-        information=information,
-        symmetry=None
-        if architecture.symmetry is None
-        else Symmetry(architecture.symmetry.size, move),
-        autoencoder=autoencoder,
-        restrict=restrict,
-        deterministic=deterministic,
-        recipe=recipe,
-        original=lambda: problem,
-    )
-    return problem
+def _move(symmetry: Symmetry, params: NetworkParams, t: Array) -> NetworkParams:
+    """The architecture's symmetry, of all parameters."""
+    encoder, decoder = symmetry.move((params.encoder, params.decoder), t)
+    return params._replace(encoder=encoder, decoder=decoder)
 
 
 def mlp_vae(
@@ -218,7 +291,7 @@ def mlp_vae(
     nodes: Nodes | None = None,
     gamma: ArrayLike | None = None,
     beta: ArrayLike = 1.0,
-) -> Problem:
+) -> NetworkVAE:
     """`network_vae` of `architecture.mlp`."""
     made = networks.mlp(np.shape(X)[-1], latent, depth=depth, width=width)
     return network_vae(X, made, nodes=nodes, gamma=gamma, beta=beta)
@@ -236,7 +309,7 @@ def conv_vae(
     nodes: Nodes | None = None,
     gamma: ArrayLike | None = None,
     beta: ArrayLike = 1.0,
-) -> Problem:
+) -> NetworkVAE:
     """`network_vae` of `architecture.conv`."""
     made = networks.conv(
         shape, latent, convs=convs, scales=scales, channels=channels, growth=growth
@@ -257,41 +330,12 @@ def resnet_vae(
     nodes: Nodes | None = None,
     gamma: ArrayLike | None = None,
     beta: ArrayLike = 1.0,
-) -> Problem:
+) -> NetworkVAE:
     """`network_vae` of `architecture.resnet`."""
     made = networks.resnet(
         shape, latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth
     )
     return network_vae(X, made, nodes=nodes, gamma=gamma, beta=beta)
-
-
-def sampled(
-    problem: Problem, params: NetworkParams, key: Array, samples: int = 1, batch: int | None = None
-) -> Array:
-    """What training sees of a network VAE's energy: noise drawn anew for each datum, a part of the
-    data.
-
-    An unbiased draw of the energy, of which `problem.loss(params)` is the value by fixed nodes.
-    samples: latents drawn per datum; batch: data drawn without replacement (None: all). Raises
-    ValueError for numbers out of range.
-    """
-    recipe = recipe_of(problem)
-    if recipe is None or not isinstance(recipe[0], _Make):
-        raise ValueError(
-            "expected a network VAE's problem with its recipe, got another; make it with "
-            "deep.network_vae"
-        )
-    arrays = recipe[1]
-    X, gamma, beta = (arrays[name] for name in ("X", "gamma", "beta"))
-    if samples < 1 or not 1 <= (len(X) if batch is None else batch) <= len(X):
-        raise ValueError(
-            f"expected samples >= 1 and a batch of 1 to {len(X)} data, got {samples} and "
-            f"{batch}; change either"
-        )
-    which, noise = jax.random.split(key)
-    x = X if batch is None else X[jax.random.choice(which, len(X), (batch,), replace=False)]
-    log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(gamma)
-    return estimate(recipe[0].architecture, params, x, noise, samples, log_gamma, beta)
 
 
 def estimate(
@@ -312,26 +356,13 @@ def estimate(
     return energy.drawn(x, y, mean, log_std, log_gamma, beta)
 
 
-@dataclass(frozen=True)
-class _Make:
-    """What of a network VAE's arguments is no array."""
-
-    architecture: Architecture
-
-    def __call__(self, X: Array, nodes: Nodes, gamma: Array | None, beta: Array) -> Problem:
-        return network_vae(X, self.architecture, nodes=nodes, gamma=gamma, beta=beta)
-
-
-def _loss(problem: Any, params: NetworkParams) -> Array:
-    return problem.loss(params)
-
-
 def _mean_over(term: Callable[[Array], Array], X: Array, each: int) -> Array:
     """Mean of term(x) over the rows of X, in batches where `each` numbers a row are too many
     together.
 
     A derivative computes batches anew rather than remember them.
     """
-    if len(X) * each <= STREAM:
+    if len(X) * each <= problem.STREAM:
         return jnp.mean(jax.vmap(term)(X))
-    return jnp.mean(jax.lax.map(jax.checkpoint(term), X, batch_size=max(1, BATCH // each)))
+    batch_size = max(1, problem.BATCH // each)
+    return jnp.mean(jax.lax.map(jax.checkpoint(term), X, batch_size=batch_size))
