@@ -403,9 +403,12 @@ def _upper(
     - F - gamma KL2.
     """
     keys = jax.random.split(key, len(posterior))
-    weights, squares = jax.lax.map(
-        lambda one: _weighed(model, *one, draws), (keys, posterior, model.data)
-    )
+
+    def datum(one: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        key, v, x = one
+        return _weighed(model, key, v, x, draws)
+
+    weights, squares = jax.lax.map(datum, (keys, posterior, model.data))
 
     def wins(g: Array) -> Array:
         return _margin(weights, squares, level, g).value > 0
