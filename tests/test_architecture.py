@@ -2,6 +2,8 @@
 off.
 """
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -152,9 +154,18 @@ def test_he_scale_keeps_the_size_of_what_goes_through():
     assert not jnp.any(log_std)
 
 
-def test_arguments_alike_make_one_object_and_errors_are_one_line():
-    assert architecture.mlp(4, 2) is architecture.mlp(4, latent=2, depth=2, width=512)
-    assert architecture.conv([1, 4, 4], 2) is architecture.conv((1, 4, 4), 2, convs=2)
+def test_arguments_alike_make_equal_architectures_also_elsewhere():
+    made = architecture.mlp(4, 2)
+    for same in (
+        architecture.mlp(4, latent=2, depth=2, width=512),
+        pickle.loads(pickle.dumps(made)),
+    ):
+        assert (same, hash(same), same.symmetry) == (made, hash(made), made.symmetry)
+    assert architecture.conv([1, 4, 4], 2) == architecture.conv((1, 4, 4), 2, convs=2)
+    assert architecture.conv([1, 4, 4], 2) != architecture.conv([1, 4, 4], 2, channels=3)
+
+
+def test_errors_are_one_line():
     with pytest.raises(ValueError, match="expected depth >= 0, got -1"):
         architecture.mlp(4, 2, depth=-1)
     with pytest.raises(ValueError, match="expected latent >= 1, got 0"):

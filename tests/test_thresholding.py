@@ -16,7 +16,7 @@ from vaesurface import data, energy, optimize, plot, stationary, theory, vae
 from vaesurface.experiments import prop41, prop51
 from vaesurface.experiments.study import Setting
 from vaesurface.problem import Autoencoder, Problem, compiled
-from vaesurface.theory import thresholds
+from vaesurface.theory import encoders, thresholds
 from vaesurface.theory.thresholds import collapse_threshold, latent_thresholds
 from vaesurface.vae import network
 
@@ -66,7 +66,7 @@ def test_the_affine_optimum_has_its_closed_form(gamma, beta):
         np.divide(columns, beta),
     )
     assert found.gamma == pytest.approx(whole / beta, rel=1e-12)
-    assert found.converged and np.all(found.agreed == thresholds.STARTS)
+    assert found.converged and np.all(found.agreed == encoders.STARTS)
     np.testing.assert_allclose(each.gamma[: len(columns)], np.divide(columns, beta), rtol=1e-11)
     assert np.all(each.gamma[len(columns) :] == 0.0)  # a column of zeros is worth nothing
     assert np.all(each.low <= each.gamma) and np.all(each.gamma <= each.high)

@@ -11,13 +11,15 @@ is where a collapsed decoder sits.
 >>> mean, variance = soft_threshold(jnp.array(0.3), jnp.array(0.0), 0.1)
 >>> print(f"{mean:.3f} {variance:.3f}")
 0.200 0.000
+>>> print(threshold(jnp.array([0.3, -0.05, -0.3]), 0.1).round(3))  # the function itself
+[ 0.2  0.  -0.2]
 >>> print(divergence(jnp.array(0.0), jnp.array(0.0)))  # of the posterior at the prior
 1.0
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,19 +34,26 @@ __all__ = [
     "divergence",
     "drawn",
     "expected_squared_error",
+    "gammabar",
     "gaussian",
     "identity",
+    "information",
     "quadrature",
     "relu",
     "soft_threshold",
     "tail",
+    "threshold",
 ]
 
 
 class VAEParams(NamedTuple):
     """Parameters of a VAE with one linear map in the decoder and one Gaussian posterior per datum.
 
-    weight (d, k); bias (d,); log_gamma () or None where gamma is fixed; mean and log_std (n, k).
+    weight: (d, k), the decoder's linear map.
+    bias: (d,).
+    log_gamma: (), or None where gamma is fixed.
+    mean: (n, k), the posteriors' means.
+    log_std: (n, k), logarithms of their standard deviations.
     """
 
     weight: Array
@@ -60,24 +69,39 @@ def expected_squared_error(x: Array, mean: Array, variance: Array) -> Array:
 
 
 def gaussian(squared_error: Array, log_gamma: Array) -> Array:
-    """squared_error / gamma + log gamma: twice the negative log-likelihood of one feature, less log
-    2 pi.
+    """squared_error / gamma + log gamma, of one feature: twice its negative log-likelihood, less
+    log 2 pi.
     """
     return squared_error * jnp.exp(-log_gamma) + log_gamma
 
 
 def divergence(mean: Array, log_std: Array) -> Array:
-    """sigma^2 - log sigma^2 + mu^2 of one latent: twice the KL divergence from the prior, plus
-    1.
+    """sigma^2 - log sigma^2 + mu^2, of one latent: 1 more than twice its KL divergence from the
+    prior.
     """
     return jnp.exp(2.0 * log_std) - 2.0 * log_std + mean**2
+
+
+def information(mean: Array, log_std: Array) -> Array:
+    """Twice the KL divergence (k,) of every latent from the prior, averaged over posteriors (n, k):
+    0 at the prior.
+    """
+    return jnp.mean(divergence(mean, log_std), axis=0) - 1.0
+
+
+def gammabar(X: Any) -> Any:
+    """Mean squared deviation () of data (n, d) from their mean, per feature: the best gamma of a
+    decoder that says the mean. NumPy's for its arrays, JAX's for others.
+    """
+    return ((X - X.mean(axis=0)[None]) ** 2).mean()
 
 
 def drawn(
     x: Array, y: Array, mean: Array, log_std: Array, log_gamma: Array, beta: ArrayLike
 ) -> Array:
-    """Mean energy of data x (n, d) by reconstructions y (samples, n, d) drawn from posteriors mean,
-    log_std (n, k).
+    """Mean energy () of data by reconstructions drawn from their posteriors.
+
+    x (n, d); y (samples, n, d); mean and log_std (n, k).
     """
     likelihood = jnp.sum(gaussian(jnp.mean((x[None] - y) ** 2, axis=0), log_gamma), axis=1)
     return jnp.mean(likelihood + beta * jnp.sum(divergence(mean, log_std), axis=1))
@@ -85,7 +109,7 @@ def drawn(
 
 # (a + 4)^3 h2(a) / phi(a) as a polynomial in t = (a - 4) / (a + 4), a >= 0, highest power first;
 # relative error below 3e-15. Printed and checked by scripts/tail_coefficients.
-_TAIL = (
+TAIL_COEFFICIENTS = (
     4.190598372474979e-08,
     2.3607572483624864e-07,
     -1.5589134841038844e-07,
@@ -114,21 +138,31 @@ _TAIL = (
     -23.592785901321268,
     11.822340879632078,
 )
-_FAR = 40.0  # standard deviations; the density there is below the smallest double
+
+# In standard deviations: the density there is below the smallest double.
+TAIL_END = 40.0
+
+# A variance below which derivatives of the density would overflow.
+POINT_MASS = 1e-100
 
 
 class Moments(NamedTuple):
-    """Mean and variance of f(u), u Gaussian; arrays of the inputs' shape."""
+    """Of f(u), u Gaussian; arrays of the inputs' shape.
+
+    mean: E f(u).
+    variance: E (f(u) - E f(u))^2.
+    """
 
     mean: Array
     variance: Array
 
 
 class Tail(NamedTuple):
-    """Integrals of the upper tail of a standard Gaussian beyond a >= 0, each accurate relative to
-    itself.
+    """Integrals of a standard Gaussian's tail beyond a >= 0, each accurate relative to itself.
 
-    probability: Q(a);  first: h1(a) = E(z - a)_+;  second: h2(a) = E(z - a)_+^2.
+    probability: Q(a) = P(z > a).
+    first: h1(a) = E (z - a)_+.
+    second: h2(a) = E (z - a)_+^2.
     """
 
     probability: Array
@@ -137,72 +171,107 @@ class Tail(NamedTuple):
 
 
 def tail(a: Array) -> Tail:
-    """Tail integrals at a >= 0. The second is fitted; the others follow from it without
-    cancellation.
+    """Tail integrals at a >= 0. With q = h2(a) / phi(a), which is fitted, no digits cancel in
+
+    Q(a) = phi(a) (q + a) / (1 + a^2),    h1(a) = phi(a) (1 - a q) / (1 + a^2)
     """
     t = (a - 4.0) / (a + 4.0)
     fitted = jnp.zeros_like(t)
-    for coefficient in _TAIL:
+    for coefficient in TAIL_COEFFICIENTS:
         fitted = fitted * t + coefficient
     density = jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
     second = fitted / (a + 4.0) ** 3
     inverse = 1.0 / (1.0 + a * a)
     return Tail(
-        density * (second + a) * inverse, density * (1.0 - a * second) * inverse, density * second
+        probability=density * (second + a) * inverse,
+        first=density * (1.0 - a * second) * inverse,
+        second=density * second,
     )
 
 
-def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
-    """|u| / sqrt(v), cut at _FAR, and sqrt(v); 0/0 is 0."""
-    s = jnp.sqrt(v)
-    reach = _FAR * s
-    near = jnp.abs(u) < reach
-    return jnp.where(near, jnp.abs(u) / jnp.where(near, s, 1.0), jnp.where(u == 0, 0.0, _FAR)), s
+class _PositivePart(NamedTuple):
+    """Of x_+ = max(x, 0), x ~ N(u, v).
+
+    mean: E x_+.
+    excess: E x_+^2 - (u_+)^2.
+    mass: P(x > 0), one half at u = v = 0.
+    """
+
+    mean: Array
+    excess: Array
+    mass: Array
 
 
 @jax.custom_jvp
-def _above(u: Array, v: Array) -> tuple[Array, Array, Array]:
-    """For x = u + sqrt(v) z: E x_+, E x_+^2 - (u_+)^2, and P(x > 0), which is one half at u = v =
-    0.
+def _positive_part(u: Array, v: Array) -> _PositivePart:
+    """With s = sqrt(v) and a = |u| / s,
+
+        E x_+ = u_+ + s h1(a),    E x_+^2 - (u_+)^2 = v h2(a), or v - v h2(a) where u > 0
+
+    and, p being the density of x at 0, the derivatives close:
+
+        d E x_+ = P du + p/2 dv,    d(E x_+^2 - (u_+)^2) = 2 (E x_+ - u_+) du + P dv,
+        dP = p (du - u / (2 v) dv)
     """
     a, s = _standardized(u, v)
     beyond = tail(a)
     second = v * beyond.second
     positive = u > 0
-    return (
-        jnp.maximum(u, 0.0) + s * beyond.first,
-        jnp.where(positive, v - second, second),
-        jnp.where(positive, 1.0 - beyond.probability, beyond.probability),
+    return _PositivePart(
+        mean=jnp.maximum(u, 0.0) + s * beyond.first,
+        excess=jnp.where(positive, v - second, second),
+        mass=jnp.where(positive, 1.0 - beyond.probability, beyond.probability),
     )
 
 
-@_above.defjvp
+@_positive_part.defjvp
 def _(primals, tangents):
     (u, v), (du, dv) = primals, tangents
-    mean, square, mass = _above(u, v)
+    part = _positive_part(u, v)
     density = _density_at_zero(u, v)
-    turn = density * (du - 0.5 * (u / jnp.where(v > 0, v, 1.0)) * dv)
-    slope = 2.0 * (mean - jnp.maximum(u, 0.0))
-    return (mean, square, mass), (mass * du + 0.5 * density * dv, slope * du + mass * dv, turn)
+    slope = 2.0 * (part.mean - jnp.maximum(u, 0.0))
+    return part, _PositivePart(
+        mean=part.mass * du + 0.5 * density * dv,
+        excess=slope * du + part.mass * dv,
+        mass=density * (du - 0.5 * (u / jnp.where(v > 0, v, 1.0)) * dv),
+    )
+
+
+def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
+    """|u| / sqrt(v), cut at `TAIL_END`, and sqrt(v); 0/0 is 0."""
+    s = jnp.sqrt(v)
+    near = jnp.abs(u) < TAIL_END * s
+    a = jnp.abs(u) / jnp.where(near, s, 1.0)
+    return jnp.where(near, a, jnp.where(u == 0, 0.0, TAIL_END)), s
 
 
 def _density_at_zero(u: Array, v: Array) -> Array:
-    """Density of x at 0; 0 where it underflows, and by convention at v = 0."""
-    near = (jnp.abs(u) < _FAR * jnp.sqrt(v)) & (v > 1e-100)  # below, derivatives would overflow
+    """Density of x ~ N(u, v) at 0; 0 where it underflows, and by convention at v = 0."""
+    near = (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
     u, v = jnp.where(near, u, 0.0), jnp.where(near, v, 1.0)
     return jnp.where(near, jnp.exp(-0.5 * u * u / v) / jnp.sqrt(2 * math.pi * v), 0.0)
 
 
 def identity(m: Array, v: Array) -> Moments:
     """Moments of u itself."""
-    return Moments(m, v)
+    return Moments(mean=m, variance=v)
 
 
 def relu(m: Array, v: Array) -> Moments:
     """Moments of max(u, 0)."""
-    mean, square, _ = _above(m, v)
+    part = _positive_part(m, v)
     center = jnp.maximum(m, 0.0)
-    return Moments(mean, square - (mean - center) * (mean + center))
+    # The squares of the center cancel by hand: the variance keeps its digits where m >> v.
+    return Moments(
+        mean=part.mean, variance=part.excess - (part.mean - center) * (part.mean + center)
+    )
+
+
+def threshold(u: Array, alpha: ArrayLike) -> Array:
+    """pi(u) = sign(u) max(|u| - alpha, 0), the soft threshold itself, elementwise (eq. 5 of Dai,
+    Wang & Wipf, ICML 2020); where alpha = 0 its derivative is 1 at 0 too.
+    """
+    return jnp.where(jnp.abs(u) >= alpha, u - alpha * jnp.sign(u), 0.0)
 
 
 def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
@@ -212,36 +281,51 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
     m, v, alpha broadcast. E pi is accurate relative to E |pi| and the variance relative to E pi^2,
     also far in the tails; alpha = 0 gives the identity's values and derivatives.
     """
-    m, v, alpha = jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype))
-    return Moments(*_threshold(m, v, alpha))
+    return _soft_threshold(*jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype)))
 
 
 @jax.custom_jvp
-def _threshold(m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
-    up, down = m - alpha, -m - alpha  # how far the mean lies beyond +alpha and beyond -alpha
-    (mean_up, square_up, _), (mean_down, square_down, _) = _above(up, v), _above(down, v)
-    # With c = pi(m) and E pi = c + e, the two squares c^2 cancel by hand: the variance keeps its
-    # digits where |m| >> v.
-    center = jnp.maximum(up, 0.0) - jnp.maximum(down, 0.0)
-    mean = mean_up - mean_down
-    return mean, square_up + square_down - (mean - center) * (mean + center)
+def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
+    """With x ~ N(m - alpha, v) and y ~ N(-m - alpha, v), how far u lies beyond +alpha and -alpha,
+
+        E pi = E x_+ - E y_+,    E pi^2 = E x_+^2 + E y_+^2
+
+    and, P and p being masses and densities at 0 of x and y, the derivatives are
+
+        dE = (P_x + P_y) dm + (p_x - p_y)/2 dv - (P_x - P_y) dalpha
+        dV = 2 E (1 - P_x - P_y) dm + (P_x + P_y - E (p_x - p_y)) dv
+             - 2 (E x_+ + E y_+ - E (P_x - P_y)) dalpha
+
+    for the mean E and the variance V.
+    """
+    up, down = _beyond(m, v, alpha)
+    center = jnp.maximum(m - alpha, 0.0) - jnp.maximum(-m - alpha, 0.0)
+    mean = up.mean - down.mean
+    # With c = pi(m) the two squares c^2 cancel by hand: the variance keeps its digits where
+    # |m| >> v.
+    square = up.excess + down.excess
+    return Moments(mean=mean, variance=square - (mean - center) * (mean + center))
 
 
-@_threshold.defjvp
+@_soft_threshold.defjvp
 def _(primals, tangents):
     (m, v, alpha), (dm, dv, dalpha) = primals, tangents
-    up, down = m - alpha, -m - alpha
-    (mean_up, _, mass_up), (mean_down, _, mass_down) = _above(up, v), _above(down, v)
-    jump = _density_at_zero(up, v) - _density_at_zero(down, v)
-    mass, skew, absolute = mass_up + mass_down, mass_up - mass_down, mean_up + mean_down
-    mean, variance = _threshold(m, v, alpha)
-    d_mean = mass * dm + 0.5 * jump * dv - skew * dalpha
-    d_variance = (
-        2.0 * mean * (1.0 - mass) * dm
+    up, down = _beyond(m, v, alpha)
+    jump = _density_at_zero(m - alpha, v) - _density_at_zero(-m - alpha, v)
+    mass, skew, absolute = up.mass + down.mass, up.mass - down.mass, up.mean + down.mean
+    moments = _soft_threshold(m, v, alpha)
+    mean = moments.mean
+    return moments, Moments(
+        mean=mass * dm + 0.5 * jump * dv - skew * dalpha,
+        variance=2.0 * mean * (1.0 - mass) * dm
         + (mass - mean * jump) * dv
-        - 2.0 * (absolute - mean * skew) * dalpha
+        - 2.0 * (absolute - mean * skew) * dalpha,
     )
-    return (mean, variance), (d_mean, d_variance)
+
+
+def _beyond(m: Array, v: Array, alpha: Array) -> tuple[_PositivePart, _PositivePart]:
+    """Of u ~ N(m, v): the parts of u - alpha and of -u - alpha that are positive."""
+    return _positive_part(m - alpha, v), _positive_part(-m - alpha, v)
 
 
 def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array, Array], Moments]:
@@ -251,35 +335,44 @@ def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array,
     Derivatives are those of the expectation (d/dm E f = E f', d/dv E f = E f''/2), so they hold at
     v = 0 too; f must be as often differentiable as derivatives are asked for.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
-    weights = weights / weights.sum()
 
-    def expectation(g: Callable) -> Callable:
-        slope = jax.grad(g)
+    def value(u: Array, _: Array) -> Array:
+        return f(u)
 
-        @jax.custom_jvp
-        def mean(m, v, center):
-            points = jnp.asarray(nodes).reshape((1,) * m.ndim + (-1,))
-            u = m[..., None] + jnp.sqrt(v)[..., None] * points
-            return jnp.vectorize(g)(u, center[..., None]) @ weights
-
-        @mean.defjvp
-        def _(primals, tangents):
-            (m, v, center), (dm, dv, _) = primals, tangents  # the center is a constant: see below
-            first = expectation(slope)(m, v, center)
-            second = expectation(jax.grad(slope))(m, v, center)
-            return mean(m, v, center), first * dm + 0.5 * second * dv
-
-        return mean
+    def squared_deviation(u: Array, center: Array) -> Array:
+        return (f(u) - center) ** 2
 
     def moments(m: Array, v: Array) -> Moments:
         m, v = jnp.broadcast_arrays(m, v)
-        mean = expectation(lambda u, center: f(u))(m, v, m)
+        mean = _expectation(value, order)(m, v, m)
         # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
         center = jax.lax.stop_gradient(mean)
-        variance = (
-            expectation(lambda u, center: (f(u) - center) ** 2)(m, v, center) - (mean - center) ** 2
-        )
-        return Moments(mean, variance)
+        square = _expectation(squared_deviation, order)(m, v, center)
+        return Moments(mean=mean, variance=square - (mean - center) ** 2)
 
     return moments
+
+
+def _expectation(g: Callable[[Array, Array], Array], order: int) -> Callable[..., Array]:
+    """E g(u, c) over u ~ N(m, v): a function of m, v and the constants c, arrays of one shape, with
+
+    d/dm E g = E g',    d/dv E g = E g''/2
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
+    weights = weights / weights.sum()
+    slope = jax.grad(g)
+
+    @jax.custom_jvp
+    def mean(m, v, center):
+        points = jnp.asarray(nodes).reshape((1,) * m.ndim + (-1,))
+        u = m[..., None] + jnp.sqrt(v)[..., None] * points
+        return jnp.vectorize(g)(u, center[..., None]) @ weights
+
+    @mean.defjvp
+    def _(primals, tangents):
+        (m, v, center), (dm, dv, _) = primals, tangents
+        first = _expectation(slope, order)(m, v, center)
+        second = _expectation(jax.grad(slope), order)(m, v, center)
+        return mean(m, v, center), first * dm + 0.5 * second * dv
+
+    return mean

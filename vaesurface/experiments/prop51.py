@@ -19,7 +19,7 @@ from vaesurface.experiments.study import Setting, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Study
 from vaesurface.stationary import Kind, StationaryPoint
-from vaesurface.theory import thresholds
+from vaesurface.theory import encoders, thresholds
 
 SOFT = 0.1  # alpha of the softly thresholded decoder, in units of the data
 OFF = 1e-12  # twice nats of KL divergence below which a latent is said to be the prior's
@@ -252,7 +252,7 @@ def _decoders(at: np.ndarray, found: Any, each: np.ndarray) -> str:
         f"the same to "
         f"{abs(found.gamma[-1] / at[-1] - 1):.1g}. No distributions at all win beyond "
         f"{(found.upper / found.gamma).max():.3g} "
-        f"gamma', and all starts agree for {np.mean(found.agreed == thresholds.STARTS):.0%} of "
+        f"gamma', and all starts agree for {np.mean(found.agreed == encoders.STARTS):.0%} of "
         f"the data."
     )
 

@@ -37,8 +37,11 @@ __all__ = [
 class Expected(NamedTuple):
     """A stationary point of the affine model.
 
-    retained: principal directions in use, 0 the leading one; loss: its energy; negative: its number
-    of negative Hessian eigenvalues over all parameters (exact for distinct eigenvalues).
+    retained: principal directions in use, 0 the leading one.
+    params: the point.
+    loss: its energy.
+    negative: its number of negative Hessian eigenvalues over all parameters, exact for distinct
+        eigenvalues of the covariance.
     """
 
     retained: tuple[int, ...]
@@ -48,8 +51,11 @@ class Expected(NamedTuple):
 
 
 class Optimum(NamedTuple):
-    """Global minimum of the affine model: number of principal directions kept, decoder variance,
-    energy.
+    """Global minimum of the affine model.
+
+    kept: (), the number of principal directions in use.
+    gamma: (), the decoder variance; zero where the energy has no lower bound.
+    energy: (), -inf there.
     """
 
     kept: Array
@@ -57,9 +63,22 @@ class Optimum(NamedTuple):
     energy: Array
 
 
+class _Spectrum(NamedTuple):
+    """Of the covariance of data (n, d).
+
+    center: (d,), their mean.
+    values: (d,), its eigenvalues, descending.
+    directions: (d, d), its eigenvectors, as columns.
+    """
+
+    center: np.ndarray
+    values: np.ndarray
+    directions: np.ndarray
+
+
 def centered(X: Any) -> tuple[Any, Any]:
-    """Mean and deviations from it: twice, as the first mean's rounding would be another principal
-    direction.
+    """Mean (d,) of X (n, d) and deviations (n, d) from it: twice, as the first mean's rounding
+    would be another principal direction.
     """
     center = X.mean(axis=0)
     center = center + (X - center[None]).mean(axis=0)
@@ -77,7 +96,7 @@ def eigenvalues(X: ArrayLike) -> Any:
     of its largest number, and what is below the norm of so much random rounding of the data, or
     below that of the decomposition itself, is zero.
     """
-    xp = jnp if isinstance(X, jax.Array) else np
+    xp = _namespace(X)
     n, d = np.shape(X)
     _, Z = centered(X)
     eps = np.finfo(np.float64).eps
@@ -91,31 +110,6 @@ def eigenvalues(X: ArrayLike) -> Any:
     return xp.concatenate([values, xp.zeros(d - singular.size)])
 
 
-def _spectrum(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, eigenvalues (descending) and directions (columns) of the covariance."""
-    center, Z = centered(X)
-    directions = np.linalg.svd(Z, full_matrices=len(X) < X.shape[1])[2]
-    return center, eigenvalues(X), directions.T
-
-
-def _gamma(values: np.ndarray, retained: Sequence[int], gamma: float | None, beta: float) -> float:
-    if gamma is not None:
-        return gamma
-    rest = np.delete(values, list(retained)).sum()
-    free = len(values) - beta * len(retained)
-    return rest / free if free > 0 else math.nan
-
-
-def _energy(
-    values: np.ndarray, retained: Sequence[int], latent: int, gamma: float, beta: float
-) -> float:
-    rest = np.delete(values, list(retained)).sum()
-    gain = np.log(values[list(retained)] / (beta * gamma)).sum()
-    return float(
-        len(values) * math.log(gamma) + rest / gamma + beta * (len(retained) + latent + gain)
-    )
-
-
 def stationary_points(
     X: np.ndarray, latent: int, gamma: float | None = None, beta: float = 1.0
 ) -> Iterator[Expected]:
@@ -123,35 +117,28 @@ def stationary_points(
     columns first.
 
     One for every set of at most `latent` directions with lambda > beta gamma; gamma=None is
-    learned. Rotations within the retained directions add saddles that are not listed. (Index
-    formula: derived here, checked against dense Hessians.)
+    learned. Rotations within the retained directions add saddles that are not listed.
     """
     X = np.asarray(X, np.float64)
-    center, values, directions = _spectrum(X)
-    d = X.shape[1]
+    spectrum = _spectrum(X)
+    d, values = X.shape[1], spectrum.values
     for size in range(min(latent, d) + 1):
         for retained in combinations(range(d), size):
-            g = _gamma(values, retained, gamma, beta)
-            threshold = beta * g
-            if not g > 0 or any(values[j] <= threshold for j in retained):
+            kept, others = values[list(retained)], np.delete(values, list(retained))
+            rest = others.sum()
+            variance = float(_learned(d, size, rest, beta)) if gamma is None else gamma
+            if not variance > 0 or np.any(kept <= beta * variance):
                 continue
-            weight = np.zeros((d, latent))
-            log_std = np.zeros((len(X), latent))
-            for column, j in enumerate(retained):
-                weight[:, column] = math.sqrt(values[j] - threshold) * directions[:, j]
-                log_std[:, column] = 0.5 * math.log(threshold / values[j])
-            mean = np.exp(2 * log_std) * ((X - center) @ weight) / threshold
-            others = np.delete(values, list(retained))
-            negative = sum(int((others > values[j]).sum()) for j in retained)
-            negative += (latent - size) * int((others > threshold).sum())
-            params = VAEParams(
-                weight=jnp.asarray(weight),
-                bias=jnp.asarray(center),
-                log_gamma=jnp.asarray(math.log(g), float) if gamma is None else None,
-                mean=jnp.asarray(mean),
-                log_std=jnp.asarray(log_std),
+            logs = np.log(kept).sum()
+            params = _point(X, spectrum, retained, latent, beta * variance)
+            if gamma is None:
+                params = params._replace(log_gamma=jnp.asarray(math.log(variance), float))
+            yield Expected(
+                retained=retained,
+                params=params,
+                loss=float(_energy(d, latent, size, rest, logs, variance, beta)),
+                negative=_index(kept, others, latent, beta * variance),
             )
-            yield Expected(retained, params, _energy(values, retained, latent, g, beta), negative)
 
 
 def global_minimum(
@@ -162,8 +149,8 @@ def global_minimum(
 
     X, gamma and beta may be traced. O(n d^2) in time.
     """
-    # A known X is decomposed here and now, by NumPy, and only its eigenvalues enter a program that
-    # is being traced.
+    # An X that is not traced is decomposed at once, by NumPy, and only its eigenvalues enter a
+    # program that is being traced.
     X = X if isinstance(X, jax.core.Tracer) else np.asarray(X, np.float64)
     return jnp.asarray(affine_optimum(eigenvalues(X), latent, gamma, beta).energy)
 
@@ -184,22 +171,84 @@ def affine_optimum(
     within slack of the lowest.
     """
     # Without JAX's arrays it is NumPy's, and in float64 whatever JAX is set to.
-    xp: Any = jnp if any(isinstance(a, jax.Array) for a in (values, gamma, beta)) else np
-    known: Any = xp.asarray(values, float)
-    d, b = len(known), xp.asarray(beta, known.dtype)
+    xp = _namespace(values, gamma, beta)
+    lambdas = xp.asarray(values, float)
+    d, b = len(lambdas), xp.asarray(beta, lambdas.dtype)
+    # One candidate for every number of leading directions kept.
     size = xp.arange(min(latent, d) + 1)
-    least = xp.where(size > 0, known[size - 1], xp.inf)  # of the eigenvalues kept
-    rest = xp.append(xp.cumsum(known[::-1])[::-1], 0.0)[size]
-    logs = xp.append(0.0, xp.cumsum(xp.log(xp.where(known > 0, known, 1.0))))[size]
-    free = (
-        d - b * size
-    )  # learned gamma: stationary at rest / free, and unbounded below for rest = 0 < free
-    learned = xp.where(free > 0, rest / xp.where(free > 0, free, 1.0), 0.0)
-    g = learned if gamma is None else xp.full_like(rest, gamma)
-    safe = xp.where(g > 0, g, 1.0)
-    energy = d * xp.log(safe) + rest / safe + b * (size + latent + logs - size * xp.log(b * safe))
+    least = xp.where(size > 0, lambdas[size - 1], xp.inf)
+    rest = xp.append(xp.cumsum(lambdas[::-1])[::-1], 0.0)[size]
+    logs = xp.append(0.0, xp.cumsum(xp.log(xp.where(lambdas > 0, lambdas, 1.0))))[size]
+    g = _learned(d, size, rest, b) if gamma is None else xp.full_like(rest, gamma)
+    energy = _energy(d, latent, size, rest, logs, xp.where(g > 0, g, 1.0), b)
     energy = xp.where((g > 0) & (least > b * g), energy, xp.inf)
     if gamma is None:
-        energy = xp.where((rest == 0) & (free > 0), -xp.inf, energy)
+        energy = xp.where((rest == 0) & (b * size < d), -xp.inf, energy)
     best = xp.argmax(energy <= xp.min(energy) + slack)
-    return Optimum(best, g[best], energy[best])
+    return Optimum(kept=best, gamma=g[best], energy=energy[best])
+
+
+def _namespace(*arrays: Any) -> Any:
+    """jax.numpy where one of the arrays is JAX's, else numpy."""
+    return jnp if any(isinstance(a, jax.Array) for a in arrays) else np
+
+
+def _spectrum(X: np.ndarray) -> _Spectrum:
+    center, Z = centered(X)
+    directions = np.linalg.svd(Z, full_matrices=len(X) < X.shape[1])[2]
+    return _Spectrum(center=center, values=eigenvalues(X), directions=directions.T)
+
+
+def _learned(d: int, kept: Any, rest: Any, beta: Any) -> Any:
+    """gamma = rest / (d - beta |J|), for kept = |J| directions and the other eigenvalues' sum; 0
+    where no gamma is stationary.
+    """
+    xp = _namespace(rest, beta)
+    free = d - beta * kept
+    return xp.where(free > 0, rest / xp.where(free > 0, free, 1.0), 0.0)
+
+
+def _energy(d: int, latent: int, kept: Any, rest: Any, logs: Any, gamma: Any, beta: Any) -> Any:
+    """d log gamma + rest / gamma + beta (kappa + |J| + sum_J log(lambda_j / (beta gamma)))
+
+    of `kept` = |J| directions whose log lambda_j sum to `logs`, the other eigenvalues to `rest`.
+    """
+    xp = _namespace(rest, gamma, beta)
+    gain = logs - kept * xp.log(beta * gamma)
+    return d * xp.log(gamma) + rest / gamma + beta * (kept + latent + gain)
+
+
+def _index(kept: np.ndarray, others: np.ndarray, latent: int, threshold: float) -> int:
+    """Number of negative Hessian eigenvalues, at threshold = beta gamma:
+
+        sum_{j in J} #{l not in J: lambda_l > lambda_j}
+            + (kappa - |J|) #{l not in J: lambda_l > threshold}
+
+    (Derived here, checked against dense Hessians.)
+    """
+    better = int(np.sum(others[None] > kept[:, None]))
+    return better + (latent - len(kept)) * int(np.sum(others > threshold))
+
+
+def _point(
+    X: np.ndarray, spectrum: _Spectrum, retained: Sequence[int], latent: int, threshold: float
+) -> VAEParams:
+    """The stationary point, gamma fixed, at threshold = beta gamma:
+
+    w_j = sqrt(lambda_j - threshold) u_j,  sigma_j^2 = threshold / lambda_j,
+    mu_ij = sigma_j^2 w_j.(x_i - xbar) / threshold
+    """
+    center, values, directions = spectrum
+    weight = np.zeros((X.shape[1], latent))
+    log_std = np.zeros((len(X), latent))
+    for column, j in enumerate(retained):
+        weight[:, column] = math.sqrt(values[j] - threshold) * directions[:, j]
+        log_std[:, column] = 0.5 * math.log(threshold / values[j])
+    mean = np.exp(2 * log_std) * ((X - center) @ weight) / threshold
+    return VAEParams(
+        weight=jnp.asarray(weight),
+        bias=jnp.asarray(center),
+        log_gamma=None,
+        mean=jnp.asarray(mean),
+        log_std=jnp.asarray(log_std),
+    )

@@ -11,24 +11,31 @@ say; an inequality does. X is (n, d); energies in the paper's units, mean per da
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import energy
 from vaesurface.energy import VAEParams
+from vaesurface.theory.bisection import bisect
 
 __all__ = ["CollapseRadius", "collapse_radius", "is_trivial"]
+
+# Where the edge is looked for, in standard deviations of a row's output: at the upper end the tails
+# allow every R below e^400.
+NEAREST, FARTHEST = 1e-6, 30.0
 
 
 class CollapseRadius(NamedTuple):
     """A region around the collapsed point in which no energy is lower, and only that point's is as
     low.
 
-    radius: every row norm of the weight; limit: what the radius tends to as the rest of the region
-    shrinks. The region: |log sigma| <= log_std, ||mu_i|| <= mean, ||b - xbar|| <= bias, gamma >=
-    gamma.
+    radius: bound on every row norm of the weight.
+    limit: what the radius tends to as the rest of the region shrinks.
+    log_std: bound on |log sigma|.
+    mean: bound on every ||mu_i||.
+    bias: bound on ||b - xbar||.
+    gamma: lower bound on gamma.
     """
 
     radius: Array
@@ -53,8 +60,9 @@ def collapse_radius(
     moment of the thresholded decoder plus the KL term if, for every standard deviation s = alpha /
     a that a row can have,
 
-        R e^(2 tau) [Q(a - delta) + Q(a + delta)]^2 <= 2 h2(a),     delta = e^tau r,  R = (max ||x_i
-        - xbar|| + c)^2 / (beta g)
+        R e^(2 tau) [Q(a - delta) + Q(a + delta)]^2 <= 2 h2(a)
+
+        delta = e^tau r,    R = (max ||x_i - xbar|| + c)^2 / (beta g)
 
     with tau, r, c, g the region's bounds and Q, h2 Gaussian tail integrals. `slack` sets those: tau
     = r = slack, c = slack sqrt(gammabar), g = gammabar e^-slack (or gamma, where that is fixed).
@@ -63,39 +71,23 @@ def collapse_radius(
     """
     X = jnp.asarray(X)
     alpha = jnp.asarray(alpha, X.dtype)
-    square = jnp.sum((X - X.mean(axis=0, keepdims=True)) ** 2, axis=1)
-    gammabar = square.mean() / X.shape[1]
+    farthest = jnp.max(jnp.linalg.norm(X - X.mean(axis=0)[None], axis=1))
+    gammabar = energy.gammabar(X)
     base = gammabar if gamma is None else jnp.asarray(gamma, X.dtype)
     lower = base * jnp.exp(-slack) if gamma is None else base
     bias = slack * jnp.sqrt(gammabar)
+    bound = jnp.asarray(slack, X.dtype)
+    zero = jnp.zeros_like(bound)
 
-    def threshold(ratio, tau, r):
-        """Largest a at which the inequality is an equation; it holds for every larger a."""
-        delta = jnp.exp(tau) * r
-
-        def holds(a):
-            q = energy.tail(jnp.abs(a - delta)).probability
-            q = jnp.where(a > delta, q, 1 - q) + energy.tail(a + delta).probability
-            return jnp.log(ratio) + 2 * tau + 2 * jnp.log(q) <= jnp.log(2 * energy.tail(a).second)
-
-        def halve(_, bracket):
-            low, high = bracket
-            middle = jnp.sqrt(low * high)
-            return jnp.where(holds(middle), low, middle), jnp.where(holds(middle), middle, high)
-
-        # At 30 standard deviations the tails allow every R below e^400. Where R < 1 (large gamma or
-        # beta) every a is allowed and the lower bound comes back. 100 halvings take log a to
-        # rounding.
-        bracket = jnp.asarray(1e-6, X.dtype), jnp.asarray(30.0, X.dtype)
-        root = jax.lax.fori_loop(0, 100, halve, bracket)[1]
-        return jnp.where(holds(bracket[1]), root, jnp.inf)  # then the certified radius is zero
-
-    zero = jnp.zeros((), X.dtype)
-    limit = alpha / threshold(square.max() / (beta * base), zero, zero)
-    ratio = (jnp.sqrt(square.max()) + bias) ** 2 / (beta * lower)
-    radius = alpha * jnp.exp(-slack) / threshold(ratio, slack, slack)
-    slack_ = jnp.asarray(slack, X.dtype)
-    return CollapseRadius(radius, limit, slack_, slack_, bias, lower)
+    ratio = (farthest + bias) ** 2 / (beta * lower)
+    return CollapseRadius(
+        radius=alpha * jnp.exp(-slack) / _edge(ratio, bound, bound),
+        limit=alpha / _edge(farthest**2 / (beta * base), zero, zero),
+        log_std=bound,
+        mean=bound,
+        bias=bias,
+        gamma=lower,
+    )
 
 
 def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: Array) -> Array:
@@ -108,3 +100,28 @@ def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: A
         & (jnp.max(jnp.linalg.norm(params.mean, axis=1)) <= region.mean)
         & (jnp.linalg.norm(params.bias - center) <= region.bias)
     )
+
+
+def _edge(ratio: Array, tau: Array, r: Array) -> Array:
+    """The a from which on the inequality of `collapse_radius` holds, R being ratio.
+
+    `NEAREST` where it holds for all (R < 1: large gamma or beta), infinite where it does not at
+    `FARTHEST`.
+    """
+
+    def fails(a: Array) -> Array:
+        return ~_holds(a, ratio, tau, r)
+
+    nearest, farthest = (jnp.asarray(a, ratio.dtype) for a in (NEAREST, FARTHEST))
+    _, edge = bisect(fails, nearest, farthest)
+    return jnp.where(fails(farthest), jnp.inf, edge)
+
+
+def _holds(a: Array, ratio: Array, tau: Array, r: Array) -> Array:
+    """R e^(2 tau) [Q(a - delta) + Q(a + delta)]^2 <= 2 h2(a), delta = e^tau r; compared in
+    logarithms.
+    """
+    delta = jnp.exp(tau) * r
+    q = energy.tail(jnp.abs(a - delta)).probability
+    q = jnp.where(a > delta, q, 1 - q) + energy.tail(a + delta).probability
+    return jnp.log(ratio) + 2 * tau + 2 * jnp.log(q) <= jnp.log(2 * energy.tail(a).second)

@@ -6,8 +6,13 @@ energy is a sum over rows and data. X is (n, d); energies in the paper's units, 
 
 >>> from vaesurface import data
 >>> X = data.gaussian(20, [1.0, 0.1], seed=0)
->>> mean, log_std = jnp.asarray(X[:, :1]), jnp.full((20, 1), -1.0).at[0].add(0.1)
->>> params = VAEParams(jnp.array([[1.0], [0.0]]), jnp.asarray(X.mean(axis=0)), jnp.log(0.1), mean, log_std)
+>>> params = VAEParams(
+...     weight=jnp.array([[1.0], [0.0]]),
+...     bias=jnp.asarray(X.mean(axis=0)),
+...     log_gamma=jnp.log(0.1),
+...     mean=jnp.asarray(X[:, :1]),
+...     log_std=jnp.full((20, 1), -1.0).at[0].add(0.1),
+... )
 >>> dead_rows(X, params, 0.2, 0.1).falling.tolist()
 [False, True]
 """
@@ -24,29 +29,99 @@ from jax.typing import ArrayLike
 from vaesurface import energy
 from vaesurface.energy import VAEParams
 
-ULPS = 16  # of the largest number of a feature: deviations from its mean below that are rounding
-# relative difference of posterior widths that the rounding of a refined point could turn round
-TIED = 1e-7
-ROUNDING = 1e-9  # in natural units: what a refined point's means and biases are uncertain by
-GENERIC = 8  # fixed random lines on which a falling row is looked for, next to the latents' axes
-# relative error of a Gaussian tail 35 standard deviations out, where rounding counts thousandfold
-FAITHFUL = 2e-12
-GRID = 64  # distances per line, 35 standard deviations below the threshold to well past it
+__all__ = ["Rows", "dead_rows", "energies"]
+
+# Deviations of a feature that is one number from its mean: up to so many units in its last place
+# they are rounding.
+CONSTANT_ULPS = 16
+# Relative difference of posterior widths that the rounding of a refined point could turn round.
+TIED_WIDTHS = 1e-7
+# In natural units: what a refined point's means and biases are uncertain by.
+REFINED = 1e-9
+# Relative error of a Gaussian tail `TAIL_START` standard deviations out, where rounding counts
+# thousandfold.
+TAIL_ERROR = 2e-12
+# Standard deviations below the threshold at which a line is first looked at; its energies are
+# still well above the smallest double.
+TAIL_START = 35.0
+# Distances per line, from there to well past the threshold.
+DISTANCES = 64
+# Fixed random lines on which a falling row is looked for, next to the latents' axes.
+GENERIC_LINES = 8
 
 
 class Rows(NamedTuple):
     """Rows of the weight at zero, where the energy is flat to all orders; what becomes of it there.
-    All (d,) but one.
 
-    dead: the row is zero. strict: zero is its strict minimum. falling: the energy falls along
-    direction, a unit vector (d, k), at all distances small enough: so no minimum. way (d, k): to
-    the lowest of `GRID` places on each of several rays before a rise that shows at one of them;
-    drop: by how much that is lower; both zero where nothing is to rounding. A dead row that is
-    neither strict nor falling is undecided. Zeros where not falling.
+    A dead row that is neither strict nor falling is undecided.
+
+    dead: (d,), the row is zero.
+    strict: (d,), zero is its strict minimum.
+    falling: (d,), the energy falls along `direction` at all distances small enough: no minimum.
+    direction: (d, k), unit vectors; zero where not falling.
+    way: (d, k), the displacement to the lowest of `DISTANCES` places on each of several rays before
+        a rise that shows at one of them; zero where nothing is lower to rounding.
+    drop: (d,), by how much it is lower there; zero where nothing is.
     """
 
     dead: Array
     strict: Array
+    falling: Array
+    direction: Array
+    way: Array
+    drop: Array
+
+
+class _Setting(NamedTuple):
+    """Arguments of `dead_rows`, and what follows from them.
+
+    X: (n, d).
+    params: the point.
+    alpha: ().
+    gamma: ().
+    noise: (), by how much energy a way out may rise.
+    deviation: (n, d), X less the bias.
+    doubt: what decides nothing.
+    """
+
+    X: Array
+    params: VAEParams
+    alpha: Array
+    gamma: ArrayLike
+    noise: ArrayLike
+    deviation: Array
+    doubt: "_Doubt"
+
+
+class _Doubt(NamedTuple):
+    """Sizes up to which the point's own uncertainty could turn round what is compared.
+
+    width: (), relative, of two posterior widths.
+    mean: (), of a posterior mean along a line.
+    deviation: (d,), of a datum from the bias.
+    """
+
+    width: Array
+    mean: Array
+    deviation: Array
+
+
+class _Line(NamedTuple):
+    """What becomes of every row along u and along -u.
+
+    falls: (2, d), the row falls at first.
+    distance: (2, d), of the lowest place before a rise.
+    drop: (2, d), by how much it is lower there; zero where that is no more than rounding.
+    """
+
+    falls: Array
+    distance: Array
+    drop: Array
+
+
+class _Fall(NamedTuple):
+    """The lines along which rows fall: fields as of `Rows`."""
+
     falling: Array
     direction: Array
     way: Array
@@ -64,10 +139,12 @@ def energies(
     """By how much each row of the weight, moved from zero, changes the mean energy, (2, m, d), and
     a bound (m, d) on rounding.
 
-    Row r at t u and, second, at -t u, u = direction (k,) and t = distance (m,), changes it by 1/(n
-    gamma) sum_i -2 (x_ir - b_r) E pi + E pi^2, with means +-t u.mu_i and variances t^2 sum_j u_j^2
-    sigma_ij^2; the other rows do not matter. Terms keep their relative accuracy down to the
-    smallest floats. X (n, d).
+    Row r at t u and, second, at -t u, u = direction (k,) and t = distance (m,), changes it by
+
+        1/(n gamma) sum_i -2 (x_ir - b_r) E pi + E pi^2
+
+    with means +-t u.mu_i and variances t^2 sum_j u_j^2 sigma_ij^2; the other rows do not matter.
+    Terms keep their relative accuracy down to the smallest floats. X (n, d).
     """
     X = jnp.asarray(X, float)
     center, spread = _projected(params, jnp.asarray(direction, X.dtype))
@@ -76,22 +153,13 @@ def energies(
     y = energy.soft_threshold(m, v, alpha)
     absolute = energy.relu(m - alpha, v).mean + energy.relu(-m - alpha, v).mean  # E |pi|
     deviation = X - params.bias[None]
+    largest = jnp.max(jnp.abs(deviation), axis=0, keepdims=True)
     unit = len(X) * jnp.asarray(gamma, X.dtype)
     odd = 2.0 * (y.mean @ deviation) / unit
     even = jnp.sum(y.variance + y.mean**2, axis=1, keepdims=True) / unit
-    terms = (
-        2.0
-        * jnp.sum(absolute, axis=1, keepdims=True)
-        * jnp.max(jnp.abs(deviation), axis=0, keepdims=True)
-        / unit
-        + even
-    )
-    return jnp.stack([even - odd, even + odd]), (len(X) * jnp.finfo(X.dtype).eps + FAITHFUL) * terms
-
-
-def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
-    """Mean and standard deviation (n,) of u . z."""
-    return params.mean @ direction, jnp.sqrt(jnp.exp(2.0 * params.log_std) @ direction**2)
+    terms = 2.0 * jnp.sum(absolute, axis=1, keepdims=True) * largest / unit + even
+    rounding = (len(X) * jnp.finfo(X.dtype).eps + TAIL_ERROR) * terms
+    return jnp.stack([even - odd, even + odd]), rounding
 
 
 @jax.jit
@@ -107,15 +175,11 @@ def dead_rows(
     row on its own.
 
     The row of a feature that is the same number for every datum can only add error: zero is its
-    strict minimum. Otherwise let w = t u. As t -> 0 the datum of largest s_i = (sum_j u_j^2
-    sigma_ij^2)^(1/2) outweighs all others by a factor without bound, for E pi ~ sign(u.mu_i) t s_i
-    h1((alpha - t |u.mu_i|) / (t s_i)), and its term -2 (x_ik - b_k) E pi outweighs its E pi^2. So
-    the energy falls along u where (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied
-    with it. u runs over the latents' axes and a few fixed lines, both ways. The ray that falls
-    first may soon end its fall while another goes far down after a rise that no float64 energy
-    shows: so the way out is looked for on all of them. A feature so faint that (x_ik - b_k) < alpha
-    / 35^2 may have no drop that float64 holds: it begins at energies like exp(-alpha / (2 (x_ik -
-    b_k))). (Derived here.)
+    strict minimum. Of the others those fall that do so along one of several lines (`_falls`). The
+    ray that falls first may soon end its fall while another goes far down after a rise that no
+    float64 energy shows: so the way out is looked for on all lines, both ways. A feature so faint
+    that (x_ik - b_k) < alpha / 35^2 may have no drop that float64 holds: it begins at energies like
+    exp(-alpha / (2 (x_ik - b_k))).
 
     uncertainty: how far the stationary point that is meant may be, as the largest change of a
     parameter in units of its size (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs
@@ -125,80 +189,122 @@ def dead_rows(
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
-    latent = params.weight.shape[1]
-    center = X.mean(axis=0)
-    unit = jnp.sqrt(jnp.mean((X - center[None]) ** 2))
-    deviation = X - params.bias[None]
-    largest = jnp.max(jnp.abs(deviation), axis=0)
-    far = jnp.where(jnp.isfinite(uncertainty), uncertainty, jnp.inf)
-    wide, away = (jnp.maximum(1.0, jnp.max(jnp.abs(x))) for x in (params.log_std, params.mean))
-    tied = jnp.maximum(TIED, 4.0 * far * wide)
-    unsigned = jnp.maximum(ROUNDING, 2.0 * math.sqrt(latent) * far * away)
-    doubt = jnp.maximum(
-        ROUNDING * unit, 2.0 * far * jnp.maximum(unit, jnp.abs(params.bias - center))
-    )
-    same = (X.min(axis=0) == X.max(axis=0)) & (
-        largest <= doubt + ULPS * jnp.finfo(X.dtype).eps * jnp.abs(center)
-    )
+    doubt = _doubt(X, params, uncertainty)
+    setting = _Setting(X, params, alpha, gamma, noise, X - params.bias[None], doubt)
     dead = jnp.all(params.weight == 0, axis=1)
     varying = dead & (X.min(axis=0) < X.max(axis=0)) & (alpha > 0)
-    generic = np.random.default_rng(0).normal(size=(GENERIC if latent > 1 else 0, latent))
-    lines = jnp.asarray(
-        np.concatenate([np.eye(latent), generic / np.linalg.norm(generic, axis=1, keepdims=True)])
-    )
 
-    def along(u: Array) -> tuple[Array, Array, Array]:
-        """For u and -u, (2, d): whether the row falls at first; how far the lowest place before a
-        rise is, and the drop.
-        """
-        center, spread = _projected(params, u)
-        first = (spread >= (1.0 - tied) * jnp.max(spread))[:, None]
-        side = jnp.where(jnp.abs(center) > unsigned, jnp.sign(center), 0.0)[:, None] * deviation
-        least, most = (
-            jnp.min(side, axis=0, initial=jnp.inf, where=first),
-            jnp.max(side, axis=0, initial=-jnp.inf, where=first),
-        )
-        proved = jnp.stack([least, -most]) > doubt[None]
+    def search() -> _Fall:
+        return _fall(setting)
 
-        safe = jnp.where(alpha > 0, alpha, 1.0)
-        start = safe / jnp.max(35.0 * spread + jnp.abs(center))
-        end = 8.0 * (safe + jnp.max(largest)) / jnp.sqrt(jnp.mean(spread**2 + center**2))
-        t = start * (end / start) ** jnp.linspace(0.0, 1.0, GRID)
-        energy, error = energies(X, params, safe, gamma, u, t)
-        lowest = jnp.minimum(jax.lax.cummin(energy, axis=1), 0.0)
-        before = jnp.cumprod(energy - lowest <= error[None] + noise, axis=1) > 0
-        last = jnp.argmin(jnp.where(before, energy, jnp.inf), axis=1)
-        drop, unsure = (
-            jnp.take_along_axis(x, last[:, None], axis=1)[:, 0]
-            for x in (-energy, jnp.stack([error, error]))
-        )
-        return proved, t[last], jnp.where(drop > unsure, drop, 0.0)
-
-    def search() -> tuple[Array, Array, Array, Array]:
-        proved, distances, drops = (x.reshape(-1, x.shape[-1]) for x in jax.lax.map(along, lines))
-        both = jnp.stack([lines, -lines], axis=1).reshape(-1, latent)
-        # Of the lines that fall at first the one that falls farthest.
-        direction = both[jnp.argmax(jnp.where(proved, drops, -1.0), axis=0)]
-        best = jnp.argmax(drops, axis=0)
-
-        def pick(x):
-            return jnp.take_along_axis(x, best[None], axis=0)[0]
-
-        drop = pick(drops)
-        return (
-            jnp.any(proved, axis=0),
-            direction,
-            jnp.where(drop > 0, pick(distances), 0.0)[:, None] * both[best],
-            drop,
-        )
-
-    def skip() -> tuple[Array, Array, Array, Array]:
+    def skip() -> _Fall:
         none = jnp.zeros_like(params.weight)
-        return jnp.zeros_like(dead), none, none, jnp.zeros_like(params.bias)
+        return _Fall(jnp.zeros_like(dead), none, none, jnp.zeros_like(params.bias))
 
-    falls, *rest = jax.lax.cond(jnp.any(varying), search, skip)
-    falling = varying & falls
-    direction, way, drop = (
-        jnp.where(falling.reshape(-1, *[1] * (x.ndim - 1)), x, 0.0) for x in rest
+    fall = jax.lax.cond(jnp.any(varying), search, skip)
+    falling = varying & fall.falling
+    return Rows(
+        dead=dead,
+        strict=dead & _constant(setting) & (alpha > 0),
+        falling=falling,
+        direction=jnp.where(falling[:, None], fall.direction, 0.0),
+        way=jnp.where(falling[:, None], fall.way, 0.0),
+        drop=jnp.where(falling, fall.drop, 0.0),
     )
-    return Rows(dead, dead & same & (alpha > 0), falling, direction, way, drop)
+
+
+def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
+    """Means u.mu_i (n,) of u.z and standard deviations s_i (n,), s_i^2 = sum_j (u_j sigma_ij)^2."""
+    return params.mean @ direction, jnp.sqrt(jnp.exp(2.0 * params.log_std) @ direction**2)
+
+
+def _doubt(X: Array, params: VAEParams, uncertainty: ArrayLike) -> _Doubt:
+    """Twice what parameters uncertain by so much may be off by, and at least what a refined point's
+    are.
+    """
+    off = jnp.where(jnp.isfinite(uncertainty), uncertainty, jnp.inf)
+    unit = jnp.sqrt(energy.gammabar(X))
+    wide, away = (jnp.maximum(1.0, jnp.max(jnp.abs(x))) for x in (params.log_std, params.mean))
+    shifted = jnp.maximum(unit, jnp.abs(params.bias - X.mean(axis=0)))
+    return _Doubt(
+        width=jnp.maximum(TIED_WIDTHS, 4.0 * off * wide),
+        mean=jnp.maximum(REFINED, 2.0 * math.sqrt(params.mean.shape[1]) * off * away),
+        deviation=jnp.maximum(REFINED * unit, 2.0 * off * shifted),
+    )
+
+
+def _constant(setting: _Setting) -> Array:
+    """Whether a feature (d,) is one number, and the bias that number to rounding."""
+    X = setting.X
+    rounding = CONSTANT_ULPS * jnp.finfo(X.dtype).eps * jnp.abs(X.mean(axis=0))
+    met = jnp.max(jnp.abs(setting.deviation), axis=0) <= setting.doubt.deviation + rounding
+    return (X.min(axis=0) == X.max(axis=0)) & met
+
+
+def _lines(latent: int) -> Array:
+    """Unit vectors (m, k): the latents' axes and, of several latents, a few fixed others."""
+    generic = np.random.default_rng(0).normal(size=(GENERIC_LINES if latent > 1 else 0, latent))
+    generic = generic / np.linalg.norm(generic, axis=1, keepdims=True)
+    return jnp.asarray(np.concatenate([np.eye(latent), generic]))
+
+
+def _fall(setting: _Setting) -> _Fall:
+    """Of every row: whether it falls along one of the lines, the direction of those that falls
+    farthest, and the way to the lowest place on all of them.
+    """
+    latent = setting.params.weight.shape[1]
+    lines = _lines(latent)
+    along = jax.lax.map(lambda u: _along(setting, u), lines)
+    falls, distances, drops = (x.reshape(-1, x.shape[-1]) for x in along)
+    both = jnp.stack([lines, -lines], axis=1).reshape(-1, latent)
+    best = jnp.argmax(drops, axis=0)[None]
+    drop = jnp.take_along_axis(drops, best, axis=0)[0]
+    distance = jnp.where(drop > 0, jnp.take_along_axis(distances, best, axis=0)[0], 0.0)
+    return _Fall(
+        falling=jnp.any(falls, axis=0),
+        direction=both[jnp.argmax(jnp.where(falls, drops, -1.0), axis=0)],
+        way=distance[:, None] * both[best[0]],
+        drop=drop,
+    )
+
+
+def _along(setting: _Setting, u: Array) -> _Line:
+    """Every row along u and -u: energies at distances from where the thresholded decoder's tails
+    begin to where it has left the data behind.
+    """
+    center, spread = _projected(setting.params, u)
+    alpha = jnp.where(setting.alpha > 0, setting.alpha, 1.0)
+    start = alpha / jnp.max(TAIL_START * spread + jnp.abs(center))
+    reach = alpha + jnp.max(jnp.abs(setting.deviation))
+    end = 8.0 * reach / jnp.sqrt(jnp.mean(spread**2 + center**2))
+    t = start * (end / start) ** jnp.linspace(0.0, 1.0, DISTANCES)
+    heights, error = energies(setting.X, setting.params, alpha, setting.gamma, u, t)
+    lowest = jnp.minimum(jax.lax.cummin(heights, axis=1), 0.0)
+    before = jnp.cumprod(heights - lowest <= error[None] + setting.noise, axis=1) > 0
+    last = jnp.argmin(jnp.where(before, heights, jnp.inf), axis=1)[:, None]
+    drop = -jnp.take_along_axis(heights, last, axis=1)[:, 0]
+    unsure = jnp.take_along_axis(jnp.stack([error, error]), last, axis=1)[:, 0]
+    return _Line(
+        falls=_falls(setting, center, spread),
+        distance=t[last[:, 0]],
+        drop=jnp.where(drop > unsure, drop, 0.0),
+    )
+
+
+def _falls(setting: _Setting, center: Array, spread: Array) -> Array:
+    """Whether every row falls at first along u and along -u (2, d); center and spread (n,) of u.z.
+
+    As t -> 0 the datum of largest s_i outweighs all others by a factor without bound, for
+
+        E pi ~ sign(u.mu_i) t s_i h1((alpha - t |u.mu_i|) / (t s_i))
+
+    and its term -2 (x_ik - b_k) E pi outweighs its E pi^2. So the energy falls along u where
+    (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. (Derived here.)
+    """
+    doubt = setting.doubt
+    first = (spread >= (1.0 - doubt.width) * jnp.max(spread))[:, None]
+    sign = jnp.where(jnp.abs(center) > doubt.mean, jnp.sign(center), 0.0)
+    side = sign[:, None] * setting.deviation
+    least = jnp.min(side, axis=0, initial=jnp.inf, where=first)
+    most = jnp.max(side, axis=0, initial=-jnp.inf, where=first)
+    return jnp.stack([least, -most]) > doubt.deviation[None]

@@ -14,58 +14,59 @@ marginal likelihood, at variance beta gamma, is down to that of N(mean, beta gam
 for every decoder, Lipschitz or not: as gamma grows that least value tends to the error at q = p,
 which exceeds D0 unless f is the mean almost everywhere, and then nothing wins at any gamma.
 
+Inside this module gamma stands for beta gamma until results are made.
+
 >>> from vaesurface import data, theory, vae
 >>> X = data.gaussian(20, [4.0, 1.0, 0.2], seed=0)
-# columns for 4 and 1
->>> *_, best = (e.params for e in theory.stationary_points(X, 2, gamma=0.5) if e.negative == 0)
+>>> minima = (e for e in theory.stationary_points(X, 2, gamma=0.5) if e.negative == 0)
+>>> *_, best = minima  # columns for 4 and 1
 >>> problem = vae.threshold_vae(X, 2, alpha=0.0, gamma=0.5)
->>> print(f"{collapse_threshold(problem, best).gamma:.4f}", latent_thresholds(problem, best).gamma.round(4))
-2.3154 [2.7216 0.7905]
+>>> print(f"{collapse_threshold(problem, best.params).gamma:.4f}")
+2.3154
+>>> print(latent_thresholds(problem, best.params).gamma.round(4))
+[2.7216 0.7905]
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.scipy.special import logsumexp
 
 from vaesurface import energy
 from vaesurface.problem import Autoencoder, Params, Problem, compiled, require_float64
-
-Error = Callable[[Array, Array, Array], Array]
-
-# per datum, in every search: the model's posterior, near the prior, two from a scan of the decoder,
-# a random one
-STARTS = 5
-SCANNED = 256  # latents at which the decoder is looked at for those
-SPREAD = 1.5  # their standard deviation, the prior's being 1
-WIDTHS = (0.5, 0.1)  # posterior standard deviations that the scan's two starts begin with
-STEPS = 60  # of Newton's method, per start
-FRACTIONS = (
-    0.0,
-    1.0,
-    0.5,
-    0.25,
-    0.1,
-    1e-2,
-    1e-3,
-)  # of a step that are tried; where none is lower than the first, it ends
-TURNS = (
-    80  # at most, of Dinkelbach's iteration (it takes five to ten) and in the search for gamma''
+from vaesurface.theory.bisection import bisect
+from vaesurface.theory.encoders import (
+    Error,
+    Search,
+    best_encoders,
+    costs,
+    error_of,
+    parted,
+    posteriors,
+    prepared,
 )
-FLOOR = 1e-8  # of gammabar: a decoder that does not win there is said never to win
-ROUNDINGS = 64  # relative units of rounding, of D0, below which a gain is none
-AGREE = 1e-9  # of the larger of a datum's cost and gamma: closer values are the same minimum
-MOST, LEAST, STRIDE = (
-    2.0,
-    1e-3,
-    0.7,
-)  # where a latent's worth is looked at: gamma from MOST D0 down to LEAST gammabar
-SAMPLES = 128  # for the search, where the model knows no expectations
-DRAWS = 1024  # per datum, for what is said of what it found
-# one draw in so many comes from the prior: importance weights stay below 4 / 3 where the encoder is
-# right
+
+__all__ = ["LatentThresholds", "Threshold", "collapse_threshold", "latent_thresholds"]
+
+# Relative units of rounding, of D0, below which a gain is none.
+GAIN_ROUNDINGS = 64
+# At most, of Dinkelbach's iteration (it takes five to ten) and in the search for gamma''.
+MOST_TURNS = 80
+# Of gammabar: a decoder that does not win there is said never to win.
+NEVER_BELOW = 1e-8
+# Of D0: beyond that nothing wins.
+NEVER_ABOVE = 1e4
+# Where a latent's worth is looked at: gamma from the first (of D0) down to the second (of gammabar)
+# in strides of the third.
+WORTH_FROM, WORTH_DOWN_TO, WORTH_STRIDE = 2.0, 1e-3, 0.7
+# Per datum, for what is said of the encoder that was found.
+DRAWS = 1024
+# One draw in so many comes from the prior: importance weights stay below 4 / 3 where the encoder is
+# right.
 DEFENSIVE = 4
 
 
@@ -73,13 +74,18 @@ class Threshold(NamedTuple):
     """gamma' of a decoder, at the model's beta, and the encoder that attains it; 0: the decoder
     never wins.
 
-    gamma: the ratio of the best encoder found, a lower bound on gamma'; by the model's own `error`
-    or, where that is sampled, by fresh draws. fresh and error_bar: that ratio by fresh draws
-    through the decoder, and its standard error: if gamma is many error bars away, `error` is not
-    what it claims. upper and upper_error: the gamma above which no distribution q at all wins, by
-    importance sampling, and its standard error. mean and log_std (n, k): the encoder; per_latent
-    (k,): twice its KL divergence; agreed (n,): how many of STARTS starts, made anew at the last
-    gamma, reached the datum's best; converged: gamma stopped changing.
+    gamma: (), the ratio of the best encoder found, a lower bound on gamma'; by the model's own
+        `error` or, where that is sampled, by fresh draws.
+    fresh: (), that ratio by fresh draws through the decoder.
+    error_bar: (), its standard error: if gamma is many of them away, `error` is not what it claims.
+    upper: (), the gamma above which no distribution q at all wins, by importance sampling.
+    upper_error: (), its standard error.
+    mean: (n, k), the encoder's means.
+    log_std: (n, k), logarithms of its standard deviations.
+    per_latent: (k,), twice its KL divergence.
+    agreed: (n,), how many of `encoders.STARTS` starts, made anew at the last gamma, reached the
+        datum's best.
+    converged: (), gamma stopped changing.
     """
 
     gamma: Array
@@ -95,11 +101,12 @@ class Threshold(NamedTuple):
 
 
 class LatentThresholds(NamedTuple):
-    """gamma'' of every latent (k,): the largest gamma at which the decoder is better with it than
+    """gamma'' of every latent: the largest gamma at which the decoder is better with it than
     without.
 
-    0: never better; inf: better up to the largest gamma looked at. low and high: where it was found
-    better and worse.
+    gamma: (k,); 0: never better; inf: better up to the largest gamma looked at.
+    low: (k,), where it was found better.
+    high: (k,), where it was found worse.
     """
 
     gamma: Array
@@ -119,15 +126,17 @@ def collapse_threshold(
 
     By Dinkelbach's iteration (Management Science 13, 1967): at a given gamma the best encoder
     separates over data, 2 k numbers each; its ratio is the next gamma. Those problems are not
-    convex, so several starts are made for each. samples: the expected error is a mean over as many
-    draws, an even number, the same for all encoders (None: the model's own `error`, or SAMPLES
-    where it has none). draws: per datum for `fresh` and `upper`, independent of those. One program
-    per make and shape; runs under `vmap`. Raises ValueError for a problem without `autoencoder`,
-    RuntimeError without float64.
+    convex, so several starts are made for each.
+
+    samples: the expected error is a mean over as many draws, an even number, the same for all
+    encoders (None: the model's own `error`, or `encoders.SEARCH_SAMPLES` where it has none). draws:
+    per datum for `fresh` and `upper`, independent of those. One program per make and shape; runs
+    under `vmap`. Raises ValueError for a problem without `autoencoder`, RuntimeError without
+    float64.
     """
     _require(problem, params, samples, draws)
     key = jax.random.key(0) if key is None else key
-    return compiled(_threshold, problem, params, key, samples=samples, draws=draws)
+    return compiled(_collapse_threshold, problem, params, key, samples=samples, draws=draws)
 
 
 def latent_thresholds(
@@ -162,68 +171,31 @@ def _require(problem: Problem, params: Params, samples: int | None, draws: int) 
         )
 
 
-def _threshold(
+def _collapse_threshold(
     problem: Any, params: Params, key: Array, samples: int | None, draws: int
 ) -> Threshold:
     model = problem.autoencoder(params)
     searching, noise, evaluating, bounding = jax.random.split(key, 4)
-    sampled = samples is not None or model.error is None
-    error = _error(model, noise, samples or SAMPLES) if sampled else model.error
-    encode = _encoder(model, error, searching)
     level = _level(model.data)
-    floor, rounding = (
-        FLOOR * level / model.data.shape[1],
-        ROUNDINGS * jnp.finfo(level.dtype).eps * level,
-    )
-
-    def open_(state):
-        g, ratio, excess, *_, turns = state
-        settled = (ratio > 0) & (jnp.abs(excess) <= rounding)
-        return ~settled & (g > floor) & (turns < TURNS)
-
-    def turn(state):
-        g, ratio, _, best, _, turns = state
-        # Where nothing wins at a gamma the sign of the ratio is that of the gain: look at smaller
-        # ones.
-        g = jnp.where(turns == 0, g, jnp.where(ratio > 0, ratio, 0.1 * g))
-        values, best, agreed = encode(g, best)
-        excess, cost = level - jnp.mean(values), jnp.mean(_costs(best))
-        gain = excess + g * cost
-        wins = (gain > rounding) & (cost > 0)
-        return (
-            g,
-            jnp.where(wins, gain / jnp.where(wins, cost, 1.0), -1.0),
-            excess,
-            best,
-            agreed,
-            turns + 1,
-        )
-
-    own = jnp.concatenate([model.mean, model.log_std], axis=1)
-    agreed = jnp.zeros(len(own), int)
-    state = (level / model.data.shape[1], -jnp.ones_like(level), level, own, agreed, 0)
-    _, ratio, _, best, agreed, turns = jax.lax.while_loop(open_, turn, state)
-    wins = ratio > 0
-    ratio = jnp.where(wins, ratio, 0.0)
-    errors, variances = _drawn(model, best, evaluating, draws)
-    costs = _costs(best)
-    cost = jnp.where(wins, jnp.mean(costs), 1.0)
-    fresh = jnp.where(wins, (level - jnp.mean(errors)) / cost, 0.0)
-    error_bar = jnp.where(wins, jnp.sqrt(jnp.mean(variances) / len(own)) / cost, 0.0)
-    upper, upper_error = _upper(model, best, level, bounding, draws)
-    mean, log_std = jnp.split(best, 2, axis=1)
-    beta = jnp.asarray(model.beta, ratio.dtype)
+    error = error_of(model, noise, samples)
+    last = _dinkelbach(error, prepared(model, searching), level)
+    wins = last.ratio > 0
+    fresh, error_bar = _ratio_of_draws(model, last.posterior, level, evaluating, draws)
+    upper, upper_error = _upper(model, last.posterior, level, bounding, draws)
+    mean, log_std = parted(last.posterior)
+    ratio = last.ratio if error is model.error else fresh
+    beta = jnp.asarray(model.beta, level.dtype)
     return Threshold(
-        gamma=(fresh if sampled else ratio) / beta,
-        fresh=fresh / beta,
-        error_bar=error_bar / beta,
+        gamma=jnp.where(wins, ratio, 0.0) / beta,
+        fresh=jnp.where(wins, fresh, 0.0) / beta,
+        error_bar=jnp.where(wins, error_bar, 0.0) / beta,
         upper=upper / beta,
         upper_error=upper_error / beta,
         mean=mean,
         log_std=log_std,
-        per_latent=jnp.mean(energy.divergence(mean, log_std), axis=0) - 1.0,
-        agreed=agreed,
-        converged=jnp.asarray(turns < TURNS),
+        per_latent=energy.information(mean, log_std),
+        agreed=last.agreed,
+        converged=jnp.asarray(last.turns < MOST_TURNS),
     )
 
 
@@ -232,238 +204,266 @@ def _latent_thresholds(
 ) -> LatentThresholds:
     model = problem.autoencoder(params)
     searching, noise = jax.random.split(key)
-    level = _level(model.data)
-    top, least = MOST * level, LEAST * level / model.data.shape[1]
-    k, closed = model.mean.shape[1], ROUNDINGS * jnp.finfo(level.dtype).eps
+    k = model.mean.shape[1]
 
-    def least_energy(one: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        """At gamma, of the decoder with some latents kept, and the encoders; the search begins from
-        others.
-        """
-        keep, g, encoders = one
-        part = problem.autoencoder(problem.restrict(params, keep))
-        error = (
-            _error(part, noise, samples or SAMPLES)
-            if samples is not None or part.error is None
-            else part.error
-        )
-        values, encoders, _ = _encoder(part, error, searching)(g, encoders)
-        return jnp.mean(values), encoders
+    def least(part: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        """At gamma the value of the decoder with the latents kept, and its best posteriors."""
+        keep, g, posterior = part
+        kept = problem.autoencoder(problem.restrict(params, keep))
+        error = error_of(kept, noise, samples)
+        best = best_encoders(error, prepared(kept, searching), g, posterior)
+        return jnp.mean(best.value), best.posterior
 
-    def one(without: Array) -> tuple[Array, Array, Array]:
-        keeps = jnp.stack([jnp.ones(k, bool), without])
+    def worth(others: Array, g: Array, posterior: Array) -> _Worth:
+        keeps = jnp.stack([jnp.ones(k, bool), others])
+        values, best = jax.lax.map(least, (keeps, jnp.stack([g, g]), posterior))
+        cost, cost_without = jnp.mean(costs(best), axis=1)
+        return _Worth(value=values[1] - values[0], slope=cost_without - cost, posterior=best)
 
-        # Down from the top to where the latent first pays, then closer; low is 0 until it has.
-        def open_(state):
-            low, high, g, _, turns = state
-            return (
-                jnp.where(low > 0, high > low * (1.0 + closed), g >= least)
-                & jnp.isfinite(g)
-                & (turns < TURNS)
-            )
+    def bracket(others: Array) -> tuple[Array, Array]:
+        own = posteriors(model)
+        return _bracket(partial(worth, others), model.data, jnp.stack([own, own]))
 
-        def turn(state):
-            low, high, g, encoders, turns = state
-            values, encoders = jax.lax.map(least_energy, (keeps, jnp.stack([g, g]), encoders))
-            worth = values[1] - values[0]
-            pays = worth > closed * level  # rather than by rounding alone
-            low, high = jnp.where(pays, g, low), jnp.where(pays, high, g)
-            cost, other = (jnp.mean(_costs(e)) for e in encoders)
-            slope = other - cost  # of the worth in gamma, for encoders are at their best
-            # Newton's step, and a hair more, so that the bracket closes from both sides.
-            root = g - worth / jnp.where(slope < 0, slope, -1.0)
-            root = root * (1.0 + jnp.where(worth > 0, closed, -closed) / 4)
-            inside = (slope < 0) & (root > low) & (root < high)
-            closer = jnp.where(inside, root, jnp.sqrt(low * high))
-            return low, high, jnp.where(low > 0, closer, g * STRIDE), encoders, turns + 1
-
-        own = jnp.concatenate([model.mean, model.log_std], axis=1)
-        zero = jnp.zeros_like(level)
-        state = (zero, jnp.full_like(level, jnp.inf), top, jnp.stack([own, own]), 0)
-        low, high, *_ = jax.lax.while_loop(open_, turn, state)
-        return (
-            jnp.where(
-                (low > 0) & (high < jnp.inf), jnp.sqrt(low * high), jnp.where(low > 0, jnp.inf, 0.0)
-            ),
-            low,
-            high,
-        )
-
-    found = jax.lax.map(one, ~jnp.eye(k, dtype=bool))
-    return LatentThresholds(*(x / jnp.asarray(model.beta, level.dtype) for x in found))
+    low, high = jax.lax.map(bracket, ~jnp.eye(k, dtype=bool))
+    gamma = jnp.where(high < jnp.inf, jnp.sqrt(low * high), jnp.inf)
+    beta = jnp.asarray(model.beta, low.dtype)
+    return LatentThresholds(
+        gamma=jnp.where(low > 0, gamma, 0.0) / beta, low=low / beta, high=high / beta
+    )
 
 
 def _level(X: Array) -> Array:
-    """D0: the error of the best constant."""
-    return jnp.mean(jnp.sum((X - X.mean(axis=0, keepdims=True)) ** 2, axis=1))
+    """D0 = d gammabar: the error of the best constant."""
+    return X.shape[1] * energy.gammabar(X)
 
 
-def _error(model: Autoencoder, key: Array, samples: int) -> Error:
-    """The expected squared error by draws that are the same for every encoder and datum.
+class _Turn(NamedTuple):
+    """Of Dinkelbach's iteration.
 
-    Pairs of opposite sign, of unit mean square in each latent: first and second moments are right,
-    as a linear decoder asks.
+    gamma: (), at which encoders were searched for.
+    ratio: (), (D0 - F) / KL2 of the best, -1 where nothing wins.
+    excess: (), D0 less the least F + gamma KL2: zero at the end.
+    posterior: (n, 2 k), the best encoder.
+    agreed: (n,), of `STARTS` starts.
+    turns: (), made.
     """
-    half = jax.random.normal(key, ((samples + 1) // 2, model.mean.shape[1]), model.data.dtype)
-    half = half / jnp.sqrt(jnp.mean(half**2, axis=0, keepdims=True))
-    noise = jnp.concatenate([half, -half])
 
-    def error(mean: Array, log_std: Array, x: Array) -> Array:
-        y = model.decode(mean[None] + jnp.exp(log_std)[None] * noise)
-        return jnp.mean(jnp.sum((x[None] - y) ** 2, axis=1))
-
-    return error
+    gamma: Array
+    ratio: Array
+    excess: Array
+    posterior: Array
+    agreed: Array
+    turns: Array | int
 
 
-def _costs(encoders: Array) -> Array:
-    """Twice the KL divergence (n,)."""
-    mean, log_std = jnp.split(encoders, 2, axis=1)
-    return jnp.sum(energy.divergence(mean, log_std) - 1.0, axis=1)
-
-
-def _encoder(
-    model: Autoencoder, error: Error, key: Array
-) -> Callable[[Array, Array], tuple[Array, Array, Array]]:
-    """encode(gamma, best (n, 2 k)): for each datum the lowest error + gamma 2 KL found, where, how
-    many starts agree.
+def _dinkelbach(error: Error, search: Search, level: Array) -> _Turn:
+    """The last turn of gamma <- (D0 - F) / KL2, F and KL2 of the encoder with the least F + gamma
+    KL2.
     """
-    X = model.data
-    n, k = model.mean.shape
-    nudge, scan, random = jax.random.split(key, 3)
-    latents = SPREAD * jax.random.normal(scan, (SCANNED, k), X.dtype)
-    seen = model.decode(latents)
-    off = jnp.sum((X**2), axis=1)[:, None] - 2.0 * X @ seen.T + jnp.sum(seen**2, axis=1)[None]
-    weighed = jnp.sum(latents**2, axis=1)[None]
+    n, d = search.data.shape
+    rounding = GAIN_ROUNDINGS * jnp.finfo(level.dtype).eps * level
 
-    def posterior(mean: Array, width: float) -> Array:
-        return jnp.concatenate([mean, jnp.full_like(mean, jnp.log(width))], axis=1)
+    def is_open(last: _Turn) -> Array:
+        settled = (last.ratio > 0) & (jnp.abs(last.excess) <= rounding)
+        return ~settled & (last.gamma > NEVER_BELOW * level / d) & (last.turns < MOST_TURNS)
 
-    near = posterior(0.1 * jax.random.normal(nudge, (n, k), X.dtype), 1.0)
-    anywhere = posterior(SPREAD * jax.random.normal(random, (n, k), X.dtype), WIDTHS[0])
-    own = jnp.concatenate([model.mean, model.log_std], axis=1)
-
-    def encode(g: Array, best: Array) -> tuple[Array, Array, Array]:
-        good = latents[jnp.argmin(off + g * weighed, axis=1)]
-        starts = jnp.stack(
-            [best, own, near, *(posterior(good, width) for width in WIDTHS), anywhere], axis=1
+    def turn(last: _Turn) -> _Turn:
+        # Where nothing wins at a gamma the sign of the ratio is that of the gain: look at smaller
+        # ones.
+        g = jnp.where(last.ratio > 0, last.ratio, 0.1 * last.gamma)
+        g = jnp.where(last.turns == 0, last.gamma, g)
+        best = best_encoders(error, search, g, last.posterior)
+        excess, cost = level - jnp.mean(best.value), jnp.mean(costs(best.posterior))
+        gain = excess + g * cost
+        wins = (gain > rounding) & (cost > 0)
+        return _Turn(
+            gamma=g,
+            ratio=jnp.where(wins, gain / jnp.where(wins, cost, 1.0), -1.0),
+            excess=excess,
+            posterior=best.posterior,
+            agreed=best.agreed,
+            turns=last.turns + 1,
         )
 
-        def datum(one):
-            x, begin = one
-
-            def objective(v):
-                mean, log_std = jnp.split(v, 2)
-                return error(mean, log_std, x) + g * jnp.sum(energy.divergence(mean, log_std) - 1.0)
-
-            values, ends = jax.vmap(lambda v: _descend(objective, v))(begin)
-            lowest = jnp.argmin(values)
-            same = values[1:] - values[lowest] <= AGREE * jnp.maximum(g, values[lowest])
-            return values[lowest], ends[lowest], jnp.sum(same)
-
-        return jax.lax.map(datum, (X, starts))
-
-    return encode
-
-
-def _descend(objective: Callable[[Array], Array], start: Array) -> tuple[Array, Array]:
-    """Lowest value, and where, by Newton's method with |eigenvalues|; it ends where no part of a
-    step leads lower.
-    """
-
-    def open_(state):
-        *_, fell, steps = state
-        return fell & (steps < STEPS)
-
-    def twice(v):
-        gradient = jax.grad(objective)(v)
-        return gradient, gradient
-
-    def step(state):
-        v, _, _, steps = state
-        hessian, gradient = jax.jacfwd(twice, has_aux=True)(v)
-        values, vectors = jnp.linalg.eigh(hessian)
-        size = jnp.abs(values)
-        size = jnp.maximum(
-            size, jnp.finfo(v.dtype).eps * jnp.maximum(jnp.max(size), jnp.finfo(v.dtype).tiny)
-        )
-        move = -vectors @ ((vectors.T @ gradient) / size)
-        move = move / jnp.maximum(
-            1.0, jnp.max(jnp.abs(move))
-        )  # one prior's standard deviation, a factor of e in a width
-        tried = v[None] + jnp.asarray(FRACTIONS, v.dtype)[:, None] * move[None]
-        heights = jax.vmap(objective)(tried)
-        best = jnp.argmin(jnp.where(jnp.isfinite(heights), heights, jnp.inf))
-        return tried[best], heights[best], best > 0, steps + 1
-
-    v, height, _, _ = jax.lax.while_loop(
-        open_, step, (start, jnp.asarray(jnp.inf, start.dtype), jnp.asarray(True), 0)
+    start = _Turn(
+        gamma=level / d,
+        ratio=-jnp.ones_like(level),
+        excess=level,
+        posterior=search.own,
+        agreed=jnp.zeros(n, int),
+        turns=0,
     )
-    return height, v
+    return jax.lax.while_loop(is_open, turn, start)
 
 
-def _drawn(model: Autoencoder, encoders: Array, key: Array, draws: int) -> tuple[Array, Array]:
-    """Expected squared error (n,) by draws of their own for each datum, and the squared standard
-    errors (n,).
+class _Worth(NamedTuple):
+    """Of a latent, at some gamma.
+
+    value: (), the least F + gamma KL2 without it less that with it.
+    slope: (), its derivative by gamma.
+    posterior: (2, n, 2 k), the best encoders with and without.
     """
 
-    def datum(one):
-        key, v, x = one
-        mean, log_std = jnp.split(v, 2)
-        z = mean[None] + jnp.exp(log_std)[None] * jax.random.normal(
-            key, (draws, mean.size), v.dtype
+    value: Array
+    slope: Array
+    posterior: Array
+
+
+class _Bracket(NamedTuple):
+    """Of the search for gamma''.
+
+    low: (), the largest gamma at which the latent is worth it, 0 before there is one.
+    high: (), the least one above at which it is not, inf before there is one.
+    gamma: (), to look at next.
+    posterior: (2, n, 2 k), the last best encoders.
+    turns: (), made.
+    """
+
+    low: Array
+    high: Array
+    gamma: Array
+    posterior: Array
+    turns: Array | int
+
+
+def _bracket(
+    worth: Callable[[Array, Array], _Worth], X: Array, posterior: Array
+) -> tuple[Array, Array]:
+    """low and high around the largest root of a latent's worth(gamma, posterior), or as they are
+    where it has none.
+    """
+    level = _level(X)
+    least = WORTH_DOWN_TO * level / X.shape[1]
+    closed = GAIN_ROUNDINGS * jnp.finfo(level.dtype).eps
+
+    def is_open(last: _Bracket) -> Array:
+        wide = jnp.where(last.low > 0, last.high > last.low * (1.0 + closed), last.gamma >= least)
+        return wide & jnp.isfinite(last.gamma) & (last.turns < MOST_TURNS)
+
+    def turn(last: _Bracket) -> _Bracket:
+        """Down from the top to where the latent first pays, then closer."""
+        g = last.gamma
+        at = worth(g, last.posterior)
+        pays = at.value > closed * level  # rather than by rounding alone
+        low, high = jnp.where(pays, g, last.low), jnp.where(pays, last.high, g)
+        falls = at.slope < 0
+        root = g - at.value / jnp.where(falls, at.slope, -1.0)
+        # A hair more than Newton's step, so that the bracket closes from both sides.
+        root = root * (1.0 + jnp.where(at.value > 0, closed, -closed) / 4)
+        closer = jnp.where(falls & (root > low) & (root < high), root, jnp.sqrt(low * high))
+        return _Bracket(
+            low=low,
+            high=high,
+            gamma=jnp.where(low > 0, closer, g * WORTH_STRIDE),
+            posterior=at.posterior,
+            turns=last.turns + 1,
         )
-        squares = jnp.sum((x[None] - model.decode(z)) ** 2, axis=1)
+
+    start = _Bracket(
+        low=jnp.zeros_like(level),
+        high=jnp.full_like(level, jnp.inf),
+        gamma=WORTH_FROM * level,
+        posterior=posterior,
+        turns=0,
+    )
+    last = jax.lax.while_loop(is_open, turn, start)
+    return last.low, last.high
+
+
+def _ratio_of_draws(
+    model: Autoencoder, posterior: Array, level: Array, key: Array, draws: int
+) -> tuple[Array, Array]:
+    """(D0 - F) / KL2 of an encoder, F by draws of their own for each datum, and its standard
+    error.
+    """
+
+    def datum(one: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        key, v, x = one
+        mean, log_std = parted(v)
+        eps = jax.random.normal(key, (draws, mean.size), v.dtype)
+        y = model.decode(mean[None] + jnp.exp(log_std)[None] * eps)
+        squares = jnp.sum((x[None] - y) ** 2, axis=1)
         return jnp.mean(squares), jnp.var(squares) / draws
 
-    return jax.lax.map(datum, (jax.random.split(key, len(encoders)), encoders, model.data))
+    keys = jax.random.split(key, len(posterior))
+    errors, variances = jax.lax.map(datum, (keys, posterior, model.data))
+    cost = jnp.mean(costs(posterior))
+    cost = jnp.where(cost > 0, cost, 1.0)
+    error_bar = jnp.sqrt(jnp.mean(variances) / len(posterior))
+    return (level - jnp.mean(errors)) / cost, error_bar / cost
 
 
 def _upper(
-    model: Autoencoder, encoders: Array, level: Array, key: Array, draws: int
+    model: Autoencoder, posterior: Array, level: Array, key: Array, draws: int
 ) -> tuple[Array, Array]:
     """The gamma at which D0 + 2 gamma mean_i log Z_i = 0, Z_i = E_p exp(-||x_i - f(z)||^2 / (2
-    gamma)), and its standard error.
+    gamma)), and its standard error; 0 where no gamma wins.
 
-    Z by importance sampling, one draw in DEFENSIVE from the prior and the rest from the encoder.
     The left side is convex and decreases in gamma: from all distributions q it is the largest of D0
     - F - gamma KL2.
     """
+    keys = jax.random.split(key, len(posterior))
 
-    def datum(one):
+    def datum(one: tuple[Array, Array, Array]) -> tuple[Array, Array]:
         key, v, x = one
-        mean, log_std = jnp.split(v, 2)
-        eps = jax.random.normal(key, (draws, mean.size), v.dtype)
-        prior = (jnp.arange(draws) % DEFENSIVE == 0)[:, None]
-        z = jnp.where(prior, eps, mean[None] + jnp.exp(log_std)[None] * eps)
-        scaled = (z - mean[None]) / jnp.exp(log_std)[None]
-        excess = jnp.sum(0.5 * z**2 - 0.5 * scaled**2 - log_std[None], axis=1)  # log q - log p
-        weight = -jnp.logaddexp(jnp.log(1.0 / DEFENSIVE), excess + jnp.log1p(-1.0 / DEFENSIVE))
-        return weight, jnp.sum((x[None] - model.decode(z)) ** 2, axis=1)
+        return _weighed(model, key, v, x, draws)
 
-    weights, squares = jax.lax.map(
-        datum, (jax.random.split(key, len(encoders)), encoders, model.data)
+    weights, squares = jax.lax.map(datum, (keys, posterior, model.data))
+
+    def wins(g: Array) -> Array:
+        return _margin(weights, squares, level, g).value > 0
+
+    low = NEVER_BELOW * level / model.data.shape[1]
+    rounding = GAIN_ROUNDINGS * jnp.finfo(level.dtype).eps * level
+    some = _margin(weights, squares, level, low).value > rounding
+    g, _ = bisect(wins, low, NEVER_ABOVE * level)
+    at = _margin(weights, squares, level, g)
+    error = jnp.sqrt(at.variance) / jnp.abs(at.slope)
+    return jnp.where(some, g, 0.0), jnp.where(some, error, 0.0)
+
+
+def _weighed(model: Autoencoder, key: Array, v: Array, x: Array, draws: int) -> tuple[Array, Array]:
+    """Draws for E_p of one datum: logarithms of importance weights p / q, and squared errors, (m,)
+    each.
+
+    One draw in `DEFENSIVE` is from the prior p and the rest from the posterior v, so that q is
+    their mixture.
+    """
+    mean, log_std = parted(v)
+    eps = jax.random.normal(key, (draws, mean.size), v.dtype)
+    prior = (jnp.arange(draws) % DEFENSIVE == 0)[:, None]
+    z = jnp.where(prior, eps, mean[None] + jnp.exp(log_std)[None] * eps)
+    scaled = (z - mean[None]) / jnp.exp(log_std)[None]
+    log_ratio = jnp.sum(0.5 * z**2 - 0.5 * scaled**2 - log_std[None], axis=1)  # posterior / prior
+    log_ratio = log_ratio + jnp.log1p(-1.0 / DEFENSIVE)
+    weights = -jnp.logaddexp(jnp.log(1.0 / DEFENSIVE), log_ratio)
+    return weights, jnp.sum((x[None] - model.decode(z)) ** 2, axis=1)
+
+
+class _Margin(NamedTuple):
+    """D0 + 2 gamma mean_i log Z_i, as estimated.
+
+    value: ().
+    slope: (), its derivative by gamma.
+    variance: (), of the estimate.
+    """
+
+    value: Array
+    slope: Array
+    variance: Array
+
+
+def _margin(weights: Array, squares: Array, level: Array, g: Array) -> _Margin:
+    """By weights and squares (n, m) of draws, Z_i = mean_m exp(weight - square / (2 gamma)); the
+    mean of its logarithm is corrected for half its relative variance.
+    """
+    n, draws = weights.shape
+    terms = weights - squares / (2.0 * g)
+    log_z = logsumexp(terms, axis=1) - jnp.log(1.0 * draws)
+    share = jax.nn.softmax(terms, axis=1)
+    doubt = jnp.sum(share**2, axis=1) - 1.0 / draws  # relative variance of Z
+    return _Margin(
+        value=level + 2.0 * g * jnp.mean(log_z + 0.5 * doubt),
+        slope=2.0 * jnp.mean(log_z) + jnp.mean(jnp.sum(share * squares, axis=1)) / g,
+        variance=(2.0 * g) ** 2 * jnp.mean(doubt) / n,
     )
-
-    def excess(g: Array) -> tuple[Array, Array, Array]:
-        """The left side, its slope and its variance."""
-        terms = weights - squares / (2.0 * g)
-        log_z = jax.nn.logsumexp(terms, axis=1) - jnp.log(1.0 * draws)
-        share = jax.nn.softmax(terms, axis=1)
-        doubt = (
-            jnp.sum(share**2, axis=1) - 1.0 / draws
-        )  # relative variance of Z; the mean of its log is half that too low
-        slope = 2.0 * jnp.mean(log_z) + jnp.mean(jnp.sum(share * squares, axis=1)) / g
-        value = level + 2.0 * g * jnp.mean(log_z + 0.5 * doubt)
-        return value, slope, (2.0 * g) ** 2 * jnp.mean(doubt) / len(encoders)
-
-    def halve(_, bracket):
-        low, high = bracket
-        middle = jnp.sqrt(low * high)
-        wins = excess(middle)[0] > 0
-        return jnp.where(wins, middle, low), jnp.where(wins, high, middle)
-
-    low = FLOOR * level / model.data.shape[1]
-    some = excess(low)[0] > ROUNDINGS * jnp.finfo(level.dtype).eps * level
-    g, _ = jax.lax.fori_loop(0, 60, halve, (low, 1e4 * level))
-    _, slope, variance = excess(g)
-    return jnp.where(some, g, 0.0), jnp.where(some, jnp.sqrt(variance) / jnp.abs(slope), 0.0)

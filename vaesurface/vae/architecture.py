@@ -14,7 +14,9 @@ He's scale (He et al. 2015), biases at zero.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -27,38 +29,117 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface.problem import Symmetry
 
+__all__ = ["Architecture", "Weights", "conv", "mlp", "resnet"]
+
 Weights = dict[Any, Any]  # of a network: nested dicts of arrays
+Path = tuple[Any, ...]  # to a layer in them
+Options = dict[str, Any]  # of flax's modules: param_dtype and rngs
+Initial = Callable[..., Array]  # standard deviations of weights, as an initializer
 
 # Bias at which no hidden unit fires: twenty times what a unit with He's weights gets from a latent
 # of size sqrt(k).
 DEAD = -20.0
 
 
-class Architecture(NamedTuple):
-    """An encoder and a decoder. Arguments alike make one and the same object, so that compiled
+@dataclass(frozen=True)
+class Architecture(ABC):
+    """An encoder and a decoder. Those made by the same arguments are equal, so that compiled
     functions are remembered.
 
-    features d; latent k. init(key, dtype) -> (encoder, decoder), nested dicts of arrays in that
-    dtype, which decides what is computed in. encode(encoder, x (n, d)) -> mean, log_std (n, k);
-    decode(decoder, z (..., k)) -> (..., d). silence(encoder, decoder, center (d,), dead=False): the
-    same with the decoder constant at center and the posterior the prior, by zeros in the last
-    layers; dead: no hidden unit of the decoder fires, either. restrict(encoder, decoder, keep (k,)
-    bool): latents outside keep are ignored by the decoder, and their posterior is the prior.
-    symmetry: of the pair (encoder, decoder): what a ReLU unit or channel lets in may grow as what
-    it hands on shrinks; None without hidden layers. units: numbers that the decoder computes for
-    one latent, its memory.
+    features: d, of the data.
+    latent: k.
     """
 
-    name: str
     features: int
     latent: int
-    init: Callable[..., tuple[Weights, Weights]]
-    encode: Callable[[Weights, Array], tuple[Array, Array]]
-    decode: Callable[[Weights, Array], Array]
-    silence: Callable[..., tuple[Weights, Weights]]
-    restrict: Callable[[Weights, Weights, Array], tuple[Weights, Weights]]
-    symmetry: Symmetry | None
-    units: int
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is, in words."""
+
+    @property
+    @abstractmethod
+    def units(self) -> int:
+        """Numbers that the decoder computes for one latent: its memory."""
+
+    @abstractmethod
+    def encoder(self, options: Options) -> nnx.Module:
+        """x (n, d) to mean and log_std (n, k)."""
+
+    @abstractmethod
+    def decoder(self, options: Options) -> nnx.Module:
+        """z (..., k) to (..., d)."""
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """Of the pair (encoder, decoder): what a ReLU unit or channel lets in may grow as what it
+        hands on shrinks. None without hidden layers.
+        """
+        size = sum(stream.size for stream in _modules(self).streams)
+        return Symmetry(size, self._rescaled) if size else None
+
+    @partial(jax.jit, static_argnames=("self", "dtype"))
+    def init(self, key: Array, dtype: Any = jnp.float32) -> tuple[Weights, Weights]:
+        """Random weights of the encoder and the decoder in that dtype, which decides what is
+        computed in.
+        """
+        deviations, unravel = ravel_pytree(
+            tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in _made(self, dtype))
+        )
+        return unravel(deviations * jax.random.normal(key, deviations.shape, dtype))
+
+    def encode(self, encoder: Weights, x: Array) -> tuple[Array, Array]:
+        """mean and log_std (n, k) of the posteriors of x (n, d)."""
+        x = jnp.asarray(x, encoder["mean"]["bias"].dtype)
+        return nnx.merge(_modules(self).encoder, nnx.State(encoder))(x)
+
+    def decode(self, decoder: Weights, z: Array) -> Array:
+        """Means (..., d) of the decoder at z (..., k)."""
+        return nnx.merge(_modules(self).decoder, nnx.State(decoder))(z)
+
+    def silence(
+        self, encoder: Weights, decoder: Weights, center: Array, dead: bool = False
+    ) -> tuple[Weights, Weights]:
+        """The same with the decoder constant at center (d,) and the posterior the prior, by zeros
+        in the last layers; dead: no hidden unit of the decoder fires, either.
+        """
+        heads = {head: jax.tree.map(jnp.zeros_like, encoder[head]) for head in ("mean", "log_std")}
+        bias = jnp.asarray(center, decoder["bias"].dtype)
+        last = {"out": jax.tree.map(jnp.zeros_like, decoder["out"]), "bias": bias}
+        if dead and "hidden" in decoder:
+            last["hidden"] = jax.tree.map(_deadened, decoder["hidden"])
+        return encoder | heads, decoder | last
+
+    def restrict(self, encoder: Weights, decoder: Weights, keep: Array) -> tuple[Weights, Weights]:
+        """The same where latents outside keep (k,) bool are ignored by the decoder, and their
+        posterior is the prior.
+        """
+
+        def of_kept(a: Array) -> Array:
+            return jnp.where(keep.reshape((1,) * (a.ndim - 1) + (-1,)), a, 0.0)
+
+        def ignoring(layer: Weights) -> Weights:
+            return layer | {"kernel": jnp.where(keep[:, None], layer["kernel"], 0.0)}
+
+        heads = {head: jax.tree.map(of_kept, encoder[head]) for head in ("mean", "log_std")}
+        first = ("hidden", 0) if "hidden" in decoder else ("out",)
+        return encoder | heads, _edited(decoder, first, ignoring)
+
+    def _rescaled(self, pair: tuple[Weights, Weights], t: Array) -> tuple[Weights, Weights]:
+        """Every unit's input exp(t) times as large, t (size,), and its output taken as much
+        smaller.
+        """
+        weights: Weights = dict(enumerate(pair))
+        start = 0
+        for stream in _modules(self).streams:
+            factor = jnp.exp(t[start : start + stream.size])
+            start += stream.size
+            for path in stream.writers:
+                weights = _edited(weights, path, partial(_louder, factor))
+            for path in stream.readers:
+                weights = _edited(weights, path, partial(_softer, factor))
+        return weights[0], weights[1]
 
 
 def mlp(features: int, latent: int, *, depth: int = 2, width: int = 512) -> Architecture:
@@ -68,7 +149,7 @@ def mlp(features: int, latent: int, *, depth: int = 2, width: int = 512) -> Arch
     Raises ValueError for sizes below one (depth: zero).
     """
     _require(features=features, latent=latent, width=width, depth=depth + 1)
-    return _mlp(features, latent, depth, width)
+    return _FullyConnected(features, latent, depth, width)
 
 
 def conv(
@@ -90,7 +171,8 @@ def conv(
     sizes below one and unless height and width are divisible by 2^scales.
     """
     _require(latent=latent, convs=convs, scales=scales, channels=channels, growth=growth)
-    return _image(_divisible(shape, scales), latent, 0, convs, scales, channels, growth)
+    image = _divisible(shape, scales)
+    return _Images(math.prod(image), latent, image, 0, convs, scales, channels, growth)
 
 
 def resnet(
@@ -114,81 +196,109 @@ def resnet(
     _require(
         latent=latent, blocks=blocks, convs=convs, scales=scales, channels=channels, growth=growth
     )
-    return _image(_divisible(shape, scales), latent, blocks, convs, scales, channels, growth)
+    image = _divisible(shape, scales)
+    return _Images(math.prod(image), latent, image, blocks, convs, scales, channels, growth)
 
 
-@cache
-def _mlp(features: int, latent: int, depth: int, width: int) -> Architecture:
-    def encoder(make: dict[str, Any]) -> nnx.Module:
-        sizes = [features, *[width] * depth]
-        return _Encoder([_dense(a, b, make) for a, b in pairwise(sizes)], sizes[-1], latent, make)
+@dataclass(frozen=True)
+class _FullyConnected(Architecture):
+    """`depth` hidden layers of `width` units in each network."""
 
-    def decoder(make: dict[str, Any]) -> nnx.Module:
-        sizes = [latent, *[width] * depth]
-        hidden = [_dense(a, b, make) for a, b in pairwise(sizes)]
-        return _Decoder(
-            hidden,
-            nnx.Linear(sizes[-1], features, use_bias=False, kernel_init=HE, **make),
-            features,
-            make,
+    depth: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        return f"mlp, {self.depth} hidden layers of {self.width}"
+
+    @property
+    def units(self) -> int:
+        return self.features + self.depth * self.width
+
+    def encoder(self, options: Options) -> nnx.Module:
+        sizes, hidden = self._hidden(self.features, options)
+        return _Encoder(hidden, sizes[-1], self.latent, options)
+
+    def decoder(self, options: Options) -> nnx.Module:
+        sizes, hidden = self._hidden(self.latent, options)
+        out = nnx.Linear(sizes[-1], self.features, use_bias=False, kernel_init=HE, **options)
+        return _Decoder(hidden, out, self.features, options)
+
+    def _hidden(self, inputs: int, options: Options) -> tuple[list[int], list[nnx.Module]]:
+        sizes = [inputs, *[self.width] * self.depth]
+        return sizes, [_dense(before, after, options) for before, after in pairwise(sizes)]
+
+
+@dataclass(frozen=True)
+class _Images(Architecture):
+    """Layers of 3 x 3 on images.
+
+    shape: (channels, height, width).
+    blocks: residual ones, at each scale; 0 for plain layers.
+    convs: layers of a block, or of a scale without blocks.
+    scales: sizes of maps.
+    channels: of the first scale.
+    growth: of channels from scale to scale.
+    """
+
+    shape: tuple[int, int, int]
+    blocks: int
+    convs: int
+    scales: int
+    channels: int
+    growth: int
+
+    @property
+    def name(self) -> str:
+        layers = f"{self.convs} layers"
+        what = f"{self.blocks} blocks of {layers}" if self.blocks else layers
+        return (
+            f"{'resnet' if self.blocks else 'conv'}, {self.scales} scales with {what}, "
+            f"{self.channels} channels, growth {self.growth}"
         )
 
-    return _architecture(
-        f"mlp, {depth} hidden layers of {width}",
-        features,
-        latent,
-        encoder,
-        decoder,
-        features + depth * width,
-    )
+    @property
+    def units(self) -> int:
+        layers = 1 + self.blocks * self.convs if self.blocks else self.convs
+        pixels = self.shape[1] * self.shape[2]
+        maps = sum(pixels // 4**scale * size for scale, size in enumerate(self._sizes))
+        return self.features + layers * maps
 
+    @property
+    def _sizes(self) -> list[int]:
+        """Channels of every scale."""
+        return [self.channels * self.growth**scale for scale in range(self.scales)]
 
-@cache
-def _image(
-    shape: tuple[int, int, int],
-    latent: int,
-    blocks: int,
-    convs: int,
-    scales: int,
-    channels: int,
-    growth: int,
-) -> Architecture:
-    """blocks: 0 for plain layers."""
-    features = math.prod(shape)
-    sizes = [channels * growth**s for s in range(scales)]
-    bottom = (shape[1] // 2**scales, shape[2] // 2**scales, sizes[-1])
+    @property
+    def _bottom(self) -> tuple[int, int, int]:
+        """The last maps: height, width, channels."""
+        _, height, width = self.shape
+        return height // 2**self.scales, width // 2**self.scales, self._sizes[-1]
 
-    def stage(first: nnx.Module, size: int, make: dict[str, Any]) -> list[nnx.Module]:
-        if blocks:
-            return [first, *(_Block(size, convs, blocks * scales, make) for _ in range(blocks))]
-        return [first, *(_conv(size, size, HE, make) for _ in range(convs - 1))]
-
-    def encoder(make: dict[str, Any]) -> nnx.Module:
+    def encoder(self, options: Options) -> nnx.Module:
         hidden = []
-        for before, size in zip([shape[0], *sizes], sizes, strict=False):
-            hidden += stage(_conv(before, size, HE, make), size, make)
-        return _Encoder(hidden, math.prod(bottom), latent, make, shape, len(hidden) // scales)
+        for before, size in pairwise([self.shape[0], *self._sizes]):
+            hidden += self._scale(_conv(before, size, HE, options), size, options)
+        inputs, pool = math.prod(self._bottom), len(hidden) // self.scales
+        return _Encoder(hidden, inputs, self.latent, options, self.shape, pool)
 
-    def decoder(make: dict[str, Any]) -> nnx.Module:
-        hidden: list[nnx.Module] = [_Lift(latent, bottom, make)]
-        for before, size in zip([sizes[-1], *sizes[::-1]], sizes[::-1], strict=False):
-            hidden += stage(_Up(before, size, make), size, make)
-        out = _conv(sizes[0], shape[0], HE, make, use_bias=False)
-        return _Decoder(hidden, out, features, make)
+    def decoder(self, options: Options) -> nnx.Module:
+        sizes = self._sizes[::-1]
+        hidden: list[nnx.Module] = [_Lift(self.latent, self._bottom, options)]
+        for before, size in pairwise([sizes[0], *sizes]):
+            hidden += self._scale(_Up(before, size, options), size, options)
+        out = _conv(sizes[-1], self.shape[0], HE, options, use_bias=False)
+        return _Decoder(hidden, out, self.features, options)
 
-    what = f"{blocks} blocks of {convs} layers" if blocks else f"{convs} layers"
-    name = (
-        f"{'resnet' if blocks else 'conv'}, {scales} scales with {what}, {channels} channels, "
-        f"growth {growth}"
-    )
-    layers = 1 + blocks * convs if blocks else convs
-    units = features + layers * sum(
-        shape[1] * shape[2] // 4**s * size for s, size in enumerate(sizes)
-    )
-    return _architecture(name, features, latent, encoder, decoder, units)
+    def _scale(self, first: nnx.Module, size: int, options: Options) -> list[nnx.Module]:
+        """All layers of one scale."""
+        if self.blocks:
+            total = self.blocks * self.scales
+            return [first, *(_Block(size, self.convs, total, options) for _ in range(self.blocks))]
+        return [first, *(_conv(size, size, HE, options) for _ in range(self.convs - 1))]
 
 
-def _scaled(factor: float) -> Callable[..., Array]:
+def _scaled(factor: float) -> Initial:
     """Standard deviations of weights, the variance being He's times factor: modules are made of
     these, and `init` draws all weights at once, for each draw takes as long to compile as a layer.
     """
@@ -202,16 +312,12 @@ def _scaled(factor: float) -> Callable[..., Array]:
 HE = _scaled(1.0)
 
 
-def _dense(before: int, after: int, make: dict[str, Any]) -> nnx.Linear:
-    return nnx.Linear(before, after, kernel_init=HE, **make)
+def _dense(before: int, after: int, options: Options) -> nnx.Linear:
+    return nnx.Linear(before, after, kernel_init=HE, **options)
 
 
 def _conv(
-    before: int,
-    after: int,
-    initial: Callable[..., Array],
-    make: dict[str, Any],
-    use_bias: bool = True,
+    before: int, after: int, initial: Initial, options: Options, use_bias: bool = True
 ) -> nnx.Conv:
     return nnx.Conv(
         before,
@@ -220,7 +326,7 @@ def _conv(
         use_bias=use_bias,
         kernel_init=initial,
         conv_general_dilated=_correlate,
-        **make,
+        **options,
     )
 
 
@@ -243,9 +349,9 @@ def _correlate(maps: Array, kernel: Array, *_: Any, **__: Any) -> Array:
 class _Block(nnx.Module):
     """h + f(h), for the ReLU that follows every hidden layer."""
 
-    def __init__(self, size: int, convs: int, total: int, make: dict[str, Any]):
-        layers = [_conv(size, size, HE, make) for _ in range(convs - 1)]
-        self.convs = nnx.List([*layers, _conv(size, size, _scaled(1.0 / total), make)])
+    def __init__(self, size: int, convs: int, total: int, options: Options):
+        layers = [_conv(size, size, HE, options) for _ in range(convs - 1)]
+        self.convs = nnx.List([*layers, _conv(size, size, _scaled(1.0 / total), options)])
 
     def __call__(self, h: Array) -> Array:
         f = self.convs[0](h)
@@ -257,9 +363,9 @@ class _Block(nnx.Module):
 class _Up(nnx.Module):
     """Transposed convolution, 2 x 2 with stride 2: every pixel becomes four."""
 
-    def __init__(self, before: int, size: int, make: dict[str, Any]):
-        self.kernel = nnx.Param(HE(None, (before, 4 * size), make["param_dtype"]))
-        self.bias = nnx.Param(jnp.zeros(size, make["param_dtype"]))
+    def __init__(self, before: int, size: int, options: Options):
+        self.kernel = nnx.Param(HE(None, (before, 4 * size), options["param_dtype"]))
+        self.bias = nnx.Param(jnp.zeros(size, options["param_dtype"]))
         self.out_features = size
 
     def __call__(self, h: Array) -> Array:
@@ -272,8 +378,8 @@ class _Up(nnx.Module):
 class _Lift(nnx.Linear):
     """Latents to maps (height, width, channels)."""
 
-    def __init__(self, latent: int, maps: tuple[int, int, int], make: dict[str, Any]):
-        super().__init__(latent, math.prod(maps), kernel_init=HE, **make)
+    def __init__(self, latent: int, maps: tuple[int, int, int], options: Options):
+        super().__init__(latent, math.prod(maps), kernel_init=HE, **options)
         self.maps = maps
 
     def __call__(self, z: Array, out_sharding: Any = None) -> Array:
@@ -281,15 +387,25 @@ class _Lift(nnx.Linear):
 
 
 class _Encoder(nnx.Module):
-    """Hidden layers and the two moments. shape: of an image, for maps; pool: halve them after so
-    many layers.
+    """Hidden layers and the two moments.
+
+    shape: (channels, height, width) of images, None where data go in as they are.
+    pool: hidden layers after which maps are halved, 0: never.
     """
 
-    def __init__(self, hidden, inputs, latent, make, shape=None, pool=0):
+    def __init__(
+        self,
+        hidden: Sequence[nnx.Module],
+        inputs: int,
+        latent: int,
+        options: Options,
+        shape: tuple[int, int, int] | None = None,
+        pool: int = 0,
+    ):
         self.hidden = nnx.List(hidden)
-        self.mean = _dense(inputs, latent, make)
+        self.mean = _dense(inputs, latent, options)
         # The posterior starts with standard deviation 1 for all data.
-        self.log_std = nnx.Linear(inputs, latent, kernel_init=nnx.initializers.zeros, **make)
+        self.log_std = nnx.Linear(inputs, latent, kernel_init=nnx.initializers.zeros, **options)
         self.shape, self.pool = shape, pool
 
     def __call__(self, x: Array) -> tuple[Array, Array]:
@@ -309,9 +425,11 @@ class _Decoder(nnx.Module):
     constant at the data's mean.
     """
 
-    def __init__(self, hidden, out, features, make):
+    def __init__(
+        self, hidden: Sequence[nnx.Module], out: nnx.Module, features: int, options: Options
+    ):
         self.hidden, self.out = nnx.List(hidden), out
-        self.bias = nnx.Param(jnp.zeros(features, make["param_dtype"]))
+        self.bias = nnx.Param(jnp.zeros(features, options["param_dtype"]))
 
     def __call__(self, z: Array) -> Array:
         h = z
@@ -323,99 +441,46 @@ class _Decoder(nnx.Module):
         return y + jnp.broadcast_to(self.bias[...], y.shape)
 
 
-def _architecture(
-    name: str,
-    features: int,
-    latent: int,
-    make_encoder: Callable[..., nnx.Module],
-    make_decoder: Callable[..., nnx.Module],
-    units: int,
-) -> Architecture:
-    def make(dtype: Any) -> tuple[nnx.Module, nnx.Module]:
-        options = {"param_dtype": dtype, "rngs": nnx.Rngs(0)}
-        return make_encoder(options), make_decoder(options)
-
-    abstract = nnx.eval_shape(lambda: make(jnp.float32))
-    (encoder_graph, _), (decoder_graph, _) = map(nnx.split, abstract)
-    streams = [*_streams(abstract[0], 0, "mean", "log_std"), *_streams(abstract[1], 1, "out")]
-
-    @partial(jax.jit, static_argnums=1)
-    def init(key: Array, dtype: Any = jnp.float32) -> tuple[Weights, Weights]:
-        deviations, unravel = ravel_pytree(
-            tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in make(dtype))
-        )
-        return unravel(deviations * jax.random.normal(key, deviations.shape, dtype))
-
-    def encode(encoder: Weights, x: Array) -> tuple[Array, Array]:
-        x = jnp.asarray(x, encoder["mean"]["bias"].dtype)
-        return nnx.merge(encoder_graph, nnx.State(encoder))(x)
-
-    def decode(decoder: Weights, z: Array) -> Array:
-        return nnx.merge(decoder_graph, nnx.State(decoder))(z)
-
-    def silence(
-        encoder: Weights, decoder: Weights, center: Array, dead: bool = False
-    ) -> tuple[Weights, Weights]:
-        encoder = encoder | {
-            head: jax.tree.map(jnp.zeros_like, encoder[head]) for head in ("mean", "log_std")
-        }
-        bias = jnp.asarray(center, decoder["bias"].dtype)
-        decoder = decoder | {"out": jax.tree.map(jnp.zeros_like, decoder["out"]), "bias": bias}
-        if dead and "hidden" in decoder:
-            # A kernel has more axes than a bias.
-            def deaden(a):
-                return jnp.full_like(a, DEAD) if a.ndim == 1 else a
-
-            decoder = decoder | {"hidden": jax.tree.map(deaden, decoder["hidden"])}
-        return encoder, decoder
-
-    def restrict(encoder: Weights, decoder: Weights, keep: Array) -> tuple[Weights, Weights]:
-        def off(a):
-            return jnp.where(keep.reshape((1,) * (a.ndim - 1) + (-1,)), a, 0.0)
-
-        encoder = encoder | {head: jax.tree.map(off, encoder[head]) for head in ("mean", "log_std")}
-        first = ("hidden", 0) if "hidden" in decoder else ("out",)
-
-        def ignore(layer):
-            return layer | {"kernel": jnp.where(keep[:, None], layer["kernel"], 0.0)}
-
-        return encoder, _edited(decoder, first, ignore)
-
-    def move(params: tuple[Weights, Weights], t: Array) -> tuple[Weights, Weights]:
-        pair: Weights = dict(enumerate(params))
-        start = 0
-        for stream in streams:
-            factor = jnp.exp(t[start : start + stream.size])
-            start += stream.size
-            for path in stream.writers:
-                pair = _edited(
-                    pair,
-                    path,
-                    lambda layer: {name: _times(a, factor, -1) for name, a in layer.items()},
-                )
-            for path in stream.readers:
-                pair = _edited(
-                    pair,
-                    path,
-                    lambda layer: layer | {"kernel": _times(layer["kernel"], 1 / factor, -2)},
-                )
-        return pair[0], pair[1]
-
-    size = sum(stream.size for stream in streams)
-    symmetry = Symmetry(size, move) if size else None
-    return Architecture(
-        name, features, latent, init, encode, decode, silence, restrict, symmetry, units
-    )
-
-
 class _Stream(NamedTuple):
-    """Units or channels that some layers write and others read, each through a ReLU of its own:
-    paths to those layers.
+    """Units or channels that some layers write and others read, each through a ReLU of its own.
+
+    size: how many.
+    writers: paths to the layers that write them.
+    readers: paths to those that read them.
     """
 
     size: int
-    writers: list[tuple]
-    readers: list[tuple]
+    writers: list[Path]
+    readers: list[Path]
+
+
+class _Modules(NamedTuple):
+    """What there is of an architecture before it has weights.
+
+    encoder: flax's graph of it.
+    decoder: flax's graph of it.
+    streams: of both, in the order of the symmetry's numbers.
+    """
+
+    encoder: Any
+    decoder: Any
+    streams: tuple[_Stream, ...]
+
+
+def _made(architecture: Architecture, dtype: Any) -> tuple[nnx.Module, nnx.Module]:
+    """Modules whose weights are their own standard deviations."""
+    options = {"param_dtype": dtype, "rngs": nnx.Rngs(0)}
+    return architecture.encoder(options), architecture.decoder(options)
+
+
+@cache
+def _modules(architecture: Architecture) -> _Modules:
+    encoder, decoder = nnx.eval_shape(lambda: _made(architecture, jnp.float32))
+    return _Modules(
+        encoder=nnx.split(encoder)[0],
+        decoder=nnx.split(decoder)[0],
+        streams=(*_streams(encoder, 0, "mean", "log_std"), *_streams(decoder, 1, "out")),
+    )
 
 
 def _streams(network: Any, side: int, *last: str) -> Iterator[_Stream]:
@@ -424,9 +489,9 @@ def _streams(network: Any, side: int, *last: str) -> Iterator[_Stream]:
     """
     stream = None
     for i, layer in enumerate(network.hidden):
-        here = (side, "hidden", i)
+        path = (side, "hidden", i)
         if isinstance(layer, _Block):
-            inner = [(*here, "convs", j) for j in range(len(layer.convs))]
+            inner = [(*path, "convs", j) for j in range(len(layer.convs))]
             for writer, reader in pairwise(inner):
                 yield _Stream(layer.convs[0].out_features, [writer], [reader])
             assert stream is not None  # a scale begins with a layer of its own
@@ -434,10 +499,10 @@ def _streams(network: Any, side: int, *last: str) -> Iterator[_Stream]:
             stream.writers.append(inner[-1])
             continue
         if stream is not None:
-            stream.readers.append(here)
+            stream.readers.append(path)
             yield stream
         size = layer.maps[-1] if isinstance(layer, _Lift) else layer.out_features
-        stream = _Stream(size, [here], [])
+        stream = _Stream(size, [path], [])
     if stream is not None:
         stream.readers.extend((side, name) for name in last)
         yield stream
@@ -449,26 +514,40 @@ def _edited(tree: Weights, path: Sequence[Any], change: Callable[[Any], Any]) ->
     return tree | {head: _edited(tree[head], rest, change) if rest else change(tree[head])}
 
 
+def _louder(factor: Array, layer: Weights) -> Weights:
+    """The layer with what it hands on times factor, a number per channel."""
+    return {name: _times(a, factor, -1) for name, a in layer.items()}
+
+
+def _softer(factor: Array, layer: Weights) -> Weights:
+    """The layer with what it lets in divided by factor, a number per channel."""
+    return layer | {"kernel": _times(layer["kernel"], 1 / factor, -2)}
+
+
 def _times(a: Array, factor: Array, axis: int) -> Array:
     """a times a factor per channel along an axis on which channels come last, after pixels."""
     tiled = jnp.tile(factor, a.shape[axis] // factor.size)
     return a * tiled.reshape((1,) * (a.ndim + axis) + (-1,) + (1,) * (-axis - 1))
 
 
+def _deadened(a: Array) -> Array:
+    """A hidden layer's array such that nothing fires: a kernel, which has more axes, as it is."""
+    return jnp.full_like(a, DEAD) if a.ndim == 1 else a
+
+
 def _divisible(shape: Sequence[int], scales: int) -> tuple[int, int, int]:
     sizes = tuple(shape)
     if len(sizes) != 3 or min(sizes) < 1 or any(side % 2**scales for side in sizes[1:]):
         raise ValueError(
-            f"expected images (channels, height, width) with sides divisible by {2**scales}, got "
-            f"{sizes}; use fewer scales"
+            f"expected images (channels, height, width) with sides divisible by {2**scales}, "
+            f"got {sizes}; use fewer scales"
         )
     return sizes[0], sizes[1], sizes[2]
 
 
 def _require(**sizes: int) -> None:
+    """All of one or more; of depth one more is given than is meant."""
     for name, size in sizes.items():
         if size < 1:
-            low = 0 if name == "depth" else 1
-            raise ValueError(
-                f"expected {name} >= {low}, got {size - (name == 'depth')}; choose a larger one"
-            )
+            off = name == "depth"
+            raise ValueError(f"expected {name} >= {1 - off}, got {size - off}; choose a larger one")

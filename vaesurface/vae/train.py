@@ -4,12 +4,15 @@ and what to know of them.
 `train` and `train_autoencoder` are functions of a key that `sweep.grid` maps over seeds, resumable
 with a store:
 
-    run = lambda seed: train.train(X, network, jax.random.key(seed),
-    steps=2000)._replace(params=None) runs = sweep.grid(run, store="runs", seed=range(3))
+    def run(seed):
+        return train.train(X, network, jax.random.key(seed), steps=2000)._replace(params=None)
+
+    runs = sweep.grid(run, store="runs", seed=range(3))
 
 >>> from vaesurface import data
 >>> from vaesurface.vae import architecture
->>> trained = train(data.antipodal(d=2), architecture.mlp(2, 1, depth=1, width=8), jax.random.key(0), steps=50, batch=2)
+>>> X, network = data.antipodal(d=2), architecture.mlp(2, 1, depth=1, width=8)
+>>> trained = train(X, network, jax.random.key(0), steps=50, batch=2)
 >>> bool(trained.finite), trained.kl.shape
 (True, (1,))
 """
@@ -27,41 +30,49 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from vaesurface import data
-from vaesurface.energy import divergence, gaussian
+from vaesurface.energy import gammabar, gaussian, information
 from vaesurface.problem import BATCH
 from vaesurface.vae import network
 from vaesurface.vae.architecture import Architecture
 from vaesurface.vae.network import NetworkParams
 
-Schedule = Callable[[Array], ArrayLike]
+__all__ = ["SIGMA", "Schedule", "Trained", "train", "train_autoencoder", "warm_start"]
+
+Schedule = Callable[[Array], ArrayLike]  # of the step
+Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]  # of the learning rate
 
 # A learned gamma is kept above this fraction of the mean squared deviation: float32 resolves errors
 # to some 1e-7 of it.
-FLOOR = 1e-6
+GAMMA_FLOOR = 1e-6
 # Log gamma moves by this part of a Newton step: its second derivative is d where gamma is optimal.
 # So gamma is the squared error averaged over some hundred steps, to the end: at the weights'
 # falling learning rate it would stay behind.
-FOLLOW = 0.01
-# relative excess of the error over gamma that counts: log gamma moves by at most 0.1 in a step
-FARTHEST = 10.0
-DRAWS = 16  # of a latent, per datum, to measure errors with
-SIGMA = np.linspace(
-    0.0, 1.25, 51
-)  # edges of the bins in which posterior standard deviations are counted, the last one open
+GAMMA_RATE = 0.01
+# Relative excess of the error over gamma that counts: log gamma moves by at most 0.1 in a step.
+GAMMA_EXCESS = 10.0
+# Of a latent, per datum, to measure errors with.
+ERROR_DRAWS = 16
+# Edges of the bins in which posterior standard deviations are counted, the last one open.
+SIGMA = np.linspace(0.0, 1.25, 51)
 
 
 class Trained(NamedTuple):
     """The end of training, over all data; energies in twice nats per datum, errors squared, per
-    coordinate.
+    coordinate. Of an autoencoder, what it has none of is None.
 
-    params: `deep.NetworkParams` (None: not kept). error: E ||x - decode(z)||^2 / d from fresh
-    noise, error_std its standard error; at a stationary point of gamma, gamma is that error (eq.
-    10). autoencoder_error: the same with z at the posterior's mean, no noise: eq. 8 asks whether an
-    autoencoder gets as low. gamma: as trained, at the floor where it equals `floor`. energy: from
-    that error. kl (k,): nats per datum and latent. sigma (k, 50): how many data have a posterior
-    standard deviation between those `SIGMA`. history (record,): the sampled loss, each averaged
-    over that part of the steps. finite: whether all of it is; a run that diverged says so here. Of
-    an autoencoder, what it has none of is None.
+    params: `network.NetworkParams` (None: not kept).
+    error: (), E ||x - decode(z)||^2 / d from fresh noise; at a stationary point of gamma, gamma is
+        that error (eq. 10).
+    error_std: (), its standard error.
+    autoencoder_error: (), the same with z at the posterior's mean, no noise: eq. 8 asks whether an
+        autoencoder gets as low.
+    gamma: (), as trained, at the floor where it equals `floor`.
+    floor: (), below which it was not let; None where it was not learned.
+    energy: (), from that error.
+    kl: (k,), nats per datum and latent.
+    sigma: (k, 50), how many data have a posterior standard deviation between those `SIGMA`.
+    history: (record,), the sampled loss, each averaged over that part of the steps.
+    finite: (), whether all of it is; a run that diverged says so here.
     """
 
     params: NetworkParams | None
@@ -97,7 +108,7 @@ def train(
     gamma_schedule: Schedule | None = None,
     beta: ArrayLike | Schedule = 1.0,
     scale: ArrayLike = 1.0,
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation] = optax.adam,
+    optimizer: Optimizer = optax.adam,
     record: int = 50,
     dtype: Any = jnp.float32,
 ) -> Trained:
@@ -119,15 +130,8 @@ def train(
         architecture, steps, min(batch, n), samples, optimizer, record, jnp.dtype(dtype)
     )
     held = gamma if gamma_schedule is None else gamma_schedule
-    return _train(
-        options,
-        X,
-        key,
-        learning_rate,
-        None if held is None else _schedule(held),
-        _schedule(beta),
-        scale,
-    )
+    gammas = None if held is None else _schedule(held)
+    return _train(options, X, key, learning_rate, gammas, _schedule(beta), scale)
 
 
 def train_autoencoder(
@@ -139,7 +143,7 @@ def train_autoencoder(
     batch: int = 128,
     learning_rate: ArrayLike = 1e-3,
     scale: ArrayLike = 1.0,
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation] = optax.adam,
+    optimizer: Optimizer = optax.adam,
     record: int = 50,
     dtype: Any = jnp.float32,
 ) -> Trained:
@@ -155,15 +159,30 @@ def train_autoencoder(
 
 
 class _Options(NamedTuple):
-    """What a compiled program of training depends on. samples: 0 for an autoencoder."""
+    """What a compiled program of training depends on: arguments of `train`. samples: 0 for an
+    autoencoder.
+    """
 
     architecture: Architecture
     steps: int
     batch: int
     samples: int
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation]
+    optimizer: Optimizer
     record: int
     dtype: Any
+
+
+class _State(NamedTuple):
+    """Of training, between steps.
+
+    params: the networks, and log gamma where it is learned.
+    optimizer: state of the weights' optimizer.
+    rows: (n,), the order of the data in this epoch.
+    """
+
+    params: NetworkParams
+    optimizer: Any
+    rows: Array
 
 
 @partial(jax.jit, static_argnums=0)
@@ -176,106 +195,184 @@ def _train(
     beta: Partial,
     scale: Any,
 ) -> Trained:
-    architecture, steps, dtype = options.architecture, options.steps, options.dtype
-    X = jnp.asarray(X, dtype)
+    """gamma: None where it is learned, and of an autoencoder."""
+    architecture, steps = options.architecture, options.steps
+    X = jnp.asarray(X, options.dtype)
     begin, order, noise, fresh = jax.random.split(key, 4)
-    held = gamma is not None  # where the decoder variance is not learned
-    params = network.network_vae(X, architecture, gamma=1.0 if held else None).init(begin, scale)  # type: ignore[misc]
-    if options.samples == 0:
-        params = params._replace(log_gamma=None)
-    floor = FLOOR * jnp.mean((X - X.mean(axis=0)[None]) ** 2)
+    learned = options.samples > 0 and gamma is None
+    params = _start(architecture, X, begin, scale, learned)
+    floor = GAMMA_FLOOR * gammabar(X)
+    transformation = options.optimizer(optax.cosine_decay_schedule(learning_rate, steps))
 
-    def at(schedule, step):
-        return jnp.asarray(schedule(step), dtype)
-
-    def loss(params, x, step):
+    def loss(params: NetworkParams, x: Array, i: Array) -> Array:
         if options.samples == 0:
-            return jnp.mean(
-                (x - architecture.decode(params.decoder, architecture.encode(params.encoder, x)[0]))
-                ** 2
-            )
-        log_gamma = params.log_gamma if gamma is None else jnp.log(at(gamma, step))
-        drawn = jax.random.fold_in(noise, step)
-        return network.estimate(
-            architecture, params, x, drawn, options.samples, log_gamma, at(beta, step)
-        )
+            mean, _ = architecture.encode(params.encoder, x)
+            return jnp.mean((x - architecture.decode(params.decoder, mean)) ** 2)
+        log_gamma = params.log_gamma if gamma is None else jnp.log(_at(gamma, i, X.dtype))
+        weight, drawn = _at(beta, i, X.dtype), jax.random.fold_in(noise, i)
+        return network.estimate(architecture, params, x, drawn, options.samples, log_gamma, weight)
 
-    rate = optax.cosine_decay_schedule(learning_rate, steps)
-    transformation = options.optimizer(rate)
-    epoch = len(X) // options.batch
+    def step(state: _State, i: Array) -> tuple[_State, Array]:
+        x, rows = _batch(X, state.rows, order, i, options.batch)
+        value, gradient = jax.value_and_grad(loss)(state.params, x, i)
+        moved, inner = _moved(transformation, state, gradient, X.shape[1], floor)
+        return _State(params=moved, optimizer=inner, rows=rows), value
 
-    def step(state, i):
-        params, inner, rows = state
+    inner = transformation.init(params._replace(log_gamma=None))
+    first = _State(params=params, optimizer=inner, rows=jnp.arange(len(X)))
+    last, values = jax.lax.scan(step, first, jnp.arange(steps))
+    history = _averaged(values, options.record, X.dtype)
+    if options.samples == 0:
+        return _measured_autoencoder(architecture, last.params, X, history)
+    end = jnp.exp(last.params.log_gamma) if gamma is None else _at(gamma, steps, X.dtype)
+    weight = _at(beta, steps, X.dtype)
+    trained = _measured(architecture, last.params, X, fresh, end, weight, history)
+    return trained._replace(floor=floor if learned else None)
 
-        def shuffled():
-            return jax.random.permutation(jax.random.fold_in(order, i), len(X))
 
-        rows = jax.lax.cond(i % epoch == 0, shuffled, lambda: rows)
-        x = X[jax.lax.dynamic_slice_in_dim(rows, i % epoch * options.batch, options.batch)]
-        value, gradient = jax.value_and_grad(loss)(params, x, i)
-        change, inner = transformation.update(
-            gradient._replace(log_gamma=None), inner, params._replace(log_gamma=None)
-        )
-        moved = optax.apply_updates(params._replace(log_gamma=None), change)
-        if params.log_gamma is not None:
-            move = FOLLOW * jnp.clip(gradient.log_gamma / X.shape[1], -FARTHEST, FARTHEST)
-            moved = moved._replace(log_gamma=jnp.maximum(params.log_gamma - move, jnp.log(floor)))
-        return (moved, inner, rows), value
+def _start(
+    architecture: Architecture, X: Array, key: Array, scale: Any, learned: bool
+) -> NetworkParams:
+    """`network_vae`'s start at that scale; log_gamma is None where gamma is not learned."""
+    problem = network.network_vae(X, architecture, gamma=None if learned else 1.0)
+    return problem.init(key, scale)  # type: ignore[misc]
 
-    start = (params, transformation.init(params._replace(log_gamma=None)), jnp.arange(len(X)))
-    (params, _, _), values = jax.lax.scan(step, start, jnp.arange(steps))
-    part = jnp.arange(steps) * options.record // steps
-    history = jnp.zeros(options.record, dtype).at[part].add(values) / jnp.bincount(
-        part, length=options.record
+
+def _batch(X: Array, rows: Array, key: Array, i: Array, size: int) -> tuple[Array, Array]:
+    """Data (size, d) of step i, and the epoch's order (n,) of all: a new one at its first step,
+    else rows.
+    """
+    epoch = len(X) // size
+
+    def shuffled() -> Array:
+        return jax.random.permutation(jax.random.fold_in(key, i), len(X))
+
+    rows = jax.lax.cond(i % epoch == 0, shuffled, lambda: rows)
+    return X[jax.lax.dynamic_slice_in_dim(rows, i % epoch * size, size)], rows
+
+
+def _moved(
+    transformation: optax.GradientTransformation,
+    state: _State,
+    gradient: NetworkParams,
+    features: int,
+    floor: Array,
+) -> tuple[NetworkParams, Any]:
+    """Parameters and the optimizer's state after a step: of the weights by the optimizer, of log
+    gamma by a part of Newton's, 1/d times its derivative.
+    """
+    weights = state.params._replace(log_gamma=None)
+    change, inner = transformation.update(
+        gradient._replace(log_gamma=None), state.optimizer, weights
     )
-    final = None
-    if options.samples:
-        final = jnp.exp(params.log_gamma) if gamma is None else at(gamma, steps)
-    trained = _measure(
-        architecture, params, X, fresh, final, at(beta, steps), history.astype(dtype)
-    )
-    return trained if final is None else trained._replace(floor=None if held else floor)
+    moved = optax.apply_updates(weights, change)
+    if state.params.log_gamma is not None:
+        excess = jnp.clip(gradient.log_gamma / features, -GAMMA_EXCESS, GAMMA_EXCESS)
+        log_gamma = state.params.log_gamma - GAMMA_RATE * excess
+        moved = moved._replace(log_gamma=jnp.maximum(log_gamma, jnp.log(floor)))
+    return moved, inner
 
 
-def _measure(architecture, params, X, key, gamma, beta, history):
-    """All of `Trained`, the data in batches; gamma None: of an autoencoder."""
+def _averaged(values: Array, record: int, dtype: Any) -> Array:
+    """Means (record,) of values (steps,), each over one of `record` parts of the steps."""
+    part = jnp.arange(len(values)) * record // len(values)
+    sums = jnp.zeros(record, dtype).at[part].add(values)
+    return (sums / jnp.bincount(part, length=record)).astype(dtype)
 
-    def datum(item):
-        x, key = item
+
+def _measured(
+    architecture: Architecture,
+    params: NetworkParams,
+    X: Array,
+    key: Array,
+    gamma: Array,
+    beta: Array,
+    history: Array,
+) -> Trained:
+    """All of `Trained` of a VAE but `floor`, the data in batches."""
+
+    def datum(one: tuple[Array, Array]) -> tuple[Array, ...]:
+        x, key = one
         mean, log_std = (a[0] for a in architecture.encode(params.encoder, x[None]))
-
-        def error(z):
-            return jnp.mean((x[None] - architecture.decode(params.decoder, z)) ** 2, axis=1)
-
-        if gamma is None:
-            return error(mean[None])[0], mean, log_std
-        noise = jax.random.normal(key, (DRAWS, architecture.latent), mean.dtype)
-        drawn = error(mean[None] + jnp.exp(log_std)[None] * noise)
-        return error(mean[None])[0], mean, log_std, jnp.mean(drawn), jnp.var(drawn, ddof=1) / DRAWS
+        noise = jax.random.normal(key, (ERROR_DRAWS, architecture.latent), mean.dtype)
+        z = mean[None] + jnp.exp(log_std)[None] * noise
+        drawn = _squared_errors(architecture, params, x, z)
+        (exact,) = _squared_errors(architecture, params, x, mean[None])
+        return exact, jnp.mean(drawn), jnp.var(drawn, ddof=1) / ERROR_DRAWS, mean, log_std
 
     n, d = X.shape
-    size = max(1, BATCH // (DRAWS * architecture.units))
-    exact, mean, log_std, *drawn = jax.lax.map(
-        datum, (X, jax.random.split(key, n)), batch_size=size
+    exact, drawn, variance, mean, log_std = jax.lax.map(
+        datum, (X, jax.random.split(key, n)), batch_size=_together(architecture)
     )
-    error, error_std = jnp.mean(exact), jnp.zeros((), X.dtype)
-    energy = kl = sigma = None
-    if gamma is not None:
-        error, error_std = jnp.mean(drawn[0]), jnp.sqrt(jnp.sum(drawn[1])) / n
-        divergences = jnp.mean(divergence(mean, log_std), axis=0)
-        kl = (divergences - 1.0) / 2.0
-        energy = d * gaussian(error, jnp.log(gamma)) + beta * jnp.sum(divergences)
-        where = jnp.clip(
-            jnp.searchsorted(jnp.asarray(SIGMA[1:-1], X.dtype), jnp.exp(log_std), side="right"),
-            0,
-            len(SIGMA) - 2,
-        )
-        sigma = jnp.sum(where[..., None] == jnp.arange(len(SIGMA) - 1)[None, None], axis=0)
-    numbers = (params, error, error_std, energy, history)
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(numbers)]))
+    error, error_std = jnp.mean(drawn), jnp.sqrt(jnp.sum(variance)) / n
+    carried = information(mean, log_std)
+    energy = d * gaussian(error, jnp.log(gamma)) + beta * jnp.sum(carried + 1.0)
     return Trained(
-        params, error, error_std, jnp.mean(exact), gamma, None, energy, kl, sigma, history, finite
+        params=params,
+        error=error,
+        error_std=error_std,
+        autoencoder_error=jnp.mean(exact),
+        gamma=gamma,
+        floor=None,
+        energy=energy,
+        kl=carried / 2.0,
+        sigma=_counts(log_std),
+        history=history,
+        finite=_finite(params, error, error_std, energy, history),
     )
+
+
+def _measured_autoencoder(
+    architecture: Architecture, params: NetworkParams, X: Array, history: Array
+) -> Trained:
+    """What of `Trained` an autoencoder has, the data in batches."""
+
+    def datum(x: Array) -> Array:
+        mean, _ = architecture.encode(params.encoder, x[None])
+        return _squared_errors(architecture, params, x, mean)[0]
+
+    error = jnp.mean(jax.lax.map(datum, X, batch_size=_together(architecture)))
+    return Trained(
+        params=params,
+        error=error,
+        error_std=jnp.zeros_like(error),
+        autoencoder_error=error,
+        gamma=None,
+        floor=None,
+        energy=None,
+        kl=None,
+        sigma=None,
+        history=history,
+        finite=_finite(params, error, history),
+    )
+
+
+def _squared_errors(architecture: Architecture, params: NetworkParams, x: Array, z: Array) -> Array:
+    """Mean squared errors (m,), per coordinate, of a datum (d,) by latents (m, k)."""
+    return jnp.mean((x[None] - architecture.decode(params.decoder, z)) ** 2, axis=1)
+
+
+def _together(architecture: Architecture) -> int:
+    """Number of data that are measured at a time."""
+    return max(1, BATCH // (ERROR_DRAWS * architecture.units))
+
+
+def _counts(log_std: Array) -> Array:
+    """How many (k, bins) of log_std (n, k) are in each of the bins between `SIGMA`."""
+    bins = len(SIGMA) - 1
+    inner = jnp.asarray(SIGMA[1:-1], log_std.dtype)
+    number = jnp.clip(jnp.searchsorted(inner, jnp.exp(log_std), side="right"), 0, bins - 1)
+    return jnp.sum(number[..., None] == jnp.arange(bins)[None, None], axis=0)
+
+
+def _finite(*numbers: Any) -> Array:
+    """Whether all are, of pytrees."""
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(numbers)]))
+
+
+def _at(schedule: Partial, step: ArrayLike, dtype: Any) -> Array:
+    """A schedule's value, an array."""
+    return jnp.asarray(schedule(step), dtype)
 
 
 def _schedule(value: ArrayLike | Schedule) -> Partial:
