@@ -11,8 +11,7 @@ from matplotlib import pyplot as plt
 from vaesurface import plot
 
 draw: Any = plot  # matplotlib declares types too wide to read a figure back
-# Three minima: 0 and 2 join at 3, the pair and 1 at 5 over the lower of two saddles; 3 joins
-# nothing.
+# 0 and 2 join at 3, the pair and 1 at 5 over the lower of two saddles; 3 joins nothing.
 MINIMA = [0.0, 2.0, 1.0, 4.0]
 EDGES = [(0, 1, 6.0), (2, 1, 5.0), (0, 2, 3.0), (2, 0, 8.0)]
 ALPHA = np.array([0.1, 0.01, 1.0])
@@ -32,21 +31,19 @@ BRANCHES = [
     branch([1] * 6 + [2] * 5, V**2, [("fold", 0.5, 0.25), ("branch point", 0.9, 0.8)]),
     branch([4] * 11, 1 - V, [("jump", 1.0, 0.0)]),
 ]
+SHARES = np.tile([0.5, 0.4, 0.6], (3, 1))
+WIDTH = np.ones((3, 4)) * ALPHA[:, None]
+KL = np.ones((3, 2))
 DRAW = {
     "index_scatter": lambda ax: draw.index_scatter([0.0, 1.0], [0, 2], [2, 1], ax),
     "disconnectivity": lambda ax: draw.disconnectivity(MINIMA, EDGES, ax, active=[2, 1, 0, 0]),
     "sigma_histogram": lambda ax: draw.sigma_histogram(np.linspace(0, 1, 50), ax),
     "bifurcation": lambda ax: draw.bifurcation(BRANCHES, ax, theory={"theory": 0.3}),
-    "active_units": lambda ax: draw.active_units(
-        ALPHA, np.ones((3, 2)), [2, 2, 2], ax, eigenvalues=[0.5]
-    ),
-    "basin_width": lambda ax: draw.basin_width(
-        ALPHA, ax, certified=ALPHA / 2, width=np.ones((3, 4)) * ALPHA[:, None]
-    ),
-    "basin_volume": lambda ax: draw.basin_volume(
-        ALPHA, {"Adam": np.tile([0.5, 0.4, 0.6], (3, 1))}, ax, scale=1.0
-    ),
+    "active_units": lambda ax: draw.active_units(ALPHA, KL, [2, 2, 2], ax, eigenvalues=[0.5]),
+    "basin_width": lambda ax: draw.basin_width(ALPHA, ax, certified=ALPHA / 2, width=WIDTH),
+    "basin_volume": lambda ax: draw.basin_volume(ALPHA, {"Adam": SHARES}, ax, scale=1.0),
     "barrier_scaling": lambda ax: draw.barrier_scaling(ALPHA, ALPHA**2, ax),
+    "divergences": lambda ax: draw.divergences([0.0, 2.0], ax),
 }
 
 
@@ -56,7 +53,7 @@ def close():
     plt.close("all")
 
 
-def said(ax):
+def legend_texts(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
 
 
@@ -72,18 +69,10 @@ def test_axes_are_those_given_or_new_settings_stay_and_nothing_is_cut(name):
     with plot.style():
         new.figure.canvas.draw()
     page = new.figure.bbox
-    for shown in [
-        new.xaxis.label,
-        new.yaxis.label,
-        *([new.get_legend()] if new.get_legend() else []),
-    ]:
-        box = shown.get_window_extent()
-        assert (
-            box.x0 >= page.x0
-            and box.y0 >= page.y0
-            and box.x1 <= page.x1 + 1
-            and box.y1 <= page.y1 + 1
-        )
+    for artist in filter(None, [new.xaxis.label, new.yaxis.label, new.get_legend()]):
+        box = artist.get_window_extent()
+        assert box.x0 >= page.x0 and box.x1 <= page.x1 + 1
+        assert box.y0 >= page.y0 and box.y1 <= page.y1 + 1
 
 
 def test_an_index_scatter_places_points_above_the_best_and_colors_them_by_count():
@@ -102,8 +91,7 @@ def test_a_tree_joins_minima_at_the_lowest_saddle_between_them():
     flat = {line[0, 1]: np.ptp(line[:, 0]) for line in lines if line[0, 1] == line[1, 1]}
     assert sorted(flat) == [3.0, 5.0]  # the joins, above the lowest minimum
     stems = {(line[0, 0], line[0, 1]): line[1, 1] for line in lines if line[0, 0] == line[1, 0]}
-    # Leaves from the left: 0, 2, 1, then 3, which stays apart; feet at their energy, tops at the
-    # join.
+    # Leaves from the left: 0, 2, 1, then 3, which stays apart; feet at energies, tops at joins.
     top = ax.get_ylim()[1]
     expected = {(0, 0): 3, (1, 1): 3, (2, 2): 5, (3, 4): top, (0.5, 3): 5, (1.25, 5): top}
     assert stems == expected
@@ -149,7 +137,7 @@ def test_a_tree_refuses_what_is_none():
 def test_a_histogram_of_sigma_counts_everything_and_shows_the_mass_at_one(log):
     sets = {"few": np.array([0.1, 0.2, 1.0, 0.999]), "many": np.array([[1.001, 1.0], [7.0, 0.5]])}
     ax = draw.sigma_histogram(sets, log=log)
-    assert said(ax) == ["few, 50 % within 0.025 of 1", "many, 50 % within 0.025 of 1"]
+    assert legend_texts(ax) == ["few, 50 % within 0.025 of 1", "many, 50 % within 0.025 of 1"]
     for patch in ax.patches:
         values, edges, foot = patch.get_data()
         at_one = values[np.searchsorted(edges, 1.0) - 1]
@@ -168,9 +156,8 @@ def test_a_bifurcation_diagram_is_solid_at_minima_only_and_marks_events():
     ]
     solid, dashed, other = curves
     assert solid.get_linestyle() == "-" and dashed.is_dashed() and other.is_dashed()
-    np.testing.assert_allclose(
-        solid.get_xydata(), np.stack([V, V**2], axis=1)[:7]
-    )  # to the first that is none: no gap
+    # To the first that is none: no gap.
+    np.testing.assert_allclose(solid.get_xydata(), np.stack([V, V**2], axis=1)[:7])
     np.testing.assert_allclose(dashed.get_xydata(), np.stack([V, V**2], axis=1)[6:])
     assert solid.get_color() == dashed.get_color() != other.get_color()
     events = {
@@ -179,15 +166,8 @@ def test_a_bifurcation_diagram_is_solid_at_minima_only_and_marks_events():
         if len(line.get_xydata()) == 1
     }
     assert events == {">": (0.5, 0.25), "o": (0.9, 0.8), "v": (1.0, 0.0)}
-    assert said(ax) == [
-        "first",
-        "second",
-        "minimum",
-        "not a minimum",
-        "fold",
-        "branch point",
-        "jump",
-    ]
+    lines = ["first", "second", "minimum", "not a minimum"]
+    assert legend_texts(ax) == [*lines, "fold", "branch point", "jump"]
     ax.figure.canvas.draw()
     (text,) = ax.texts
     assert text.get_text() == "limit"
@@ -207,14 +187,13 @@ def test_active_units_are_sorted_by_gamma_and_by_divergence():
     kl = np.array([[0.0, 1.0], [3.0, 2.0], [0.0, 0.0]])
     ax = draw.active_units(ALPHA, kl, [1, 2, 0], eigenvalues=[0.2, 0.5])
     dotted, curves = ax.lines[:2], ax.lines[2:]
-    assert [line.get_xdata()[0] for line in dotted] == [0.2, 0.5] and dotted[
-        0
-    ].get_linestyle() == ":"
+    assert [line.get_xdata()[0] for line in dotted] == [0.2, 0.5]
+    assert dotted[0].get_linestyle() == ":"
     np.testing.assert_array_equal([line.get_ydata() for line in curves], [[3, 1, 0], [2, 0, 0]])
     np.testing.assert_array_equal(curves[0].get_xdata(), [0.01, 0.1, 1])
     (right,) = [other for other in ax.figure.axes if other is not ax]
     np.testing.assert_array_equal(right.lines[0].get_ydata(), [2, 1, 0])
-    assert said(ax) == ["KL of each latent", "active latents", "eigenvalues of the data"]
+    assert legend_texts(ax) == ["KL of each latent", "active latents", "eigenvalues of the data"]
 
 
 def test_widths_of_a_basin_are_a_median_a_band_and_two_curves():
@@ -224,19 +203,17 @@ def test_widths_of_a_basin_are_a_median_a_band_and_two_curves():
     np.testing.assert_allclose(median.get_xydata(), [[0.01, 0.15], [0.1, 2.0], [1.0, np.nan]])
     np.testing.assert_allclose(saddle.get_ydata(), [0.02, 0.2, 2.0])
     np.testing.assert_allclose(certified.get_ydata(), [0.005, 0.05, 0.5])
-    assert (
-        certified.is_dashed()
-        and certified.get_color() == "k"
-        and ax.get_xscale() == ax.get_yscale() == "log"
-    )
+    assert certified.is_dashed() and certified.get_color() == "k"
+    assert ax.get_xscale() == ax.get_yscale() == "log"
     corners = np.concatenate([path.vertices for path in ax.collections[0].get_paths()])
-    assert {tuple(row) for row in np.round(corners, 12)} == {
-        (0.01, 0.1),
-        (0.01, 0.2),
-        (0.1, 1.0),
-        (0.1, 9.0),
-    }
-    assert said(ax) == ["measured width", "least to largest", "nearest saddle", "certified radius"]
+    expected = {(0.01, 0.1), (0.01, 0.2), (0.1, 1.0), (0.1, 9.0)}
+    assert {tuple(row) for row in np.round(corners, 12)} == expected
+    assert legend_texts(ax) == [
+        "measured width",
+        "least to largest",
+        "nearest saddle",
+        "certified radius",
+    ]
 
 
 def test_volumes_are_shares_with_intervals_side_by_side():
@@ -246,14 +223,13 @@ def test_volumes_are_shares_with_intervals_side_by_side():
     }
     ax = draw.basin_volume([1.0, 0.1, 0.01], shares, scale=0.3)
     flow, adam = (container.lines[0].get_xydata() for container in ax.containers)
-    np.testing.assert_allclose(
-        flow, [[-0.15, 1.0], [0.85, 0.5], [1.85, 0.2]]
-    )  # in ascending order of alpha
+    # In ascending order of alpha.
+    np.testing.assert_allclose(flow, [[-0.15, 1.0], [0.85, 0.5], [1.85, 0.2]])
     np.testing.assert_allclose(adam[:, 1], 0.0)
     segments = np.array(ax.containers[0].lines[2][0].get_segments())[:, :, 1]
     np.testing.assert_allclose(segments, [[0.9, 1.0], [0.4, 0.7], [0.1, 0.3]])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0.01", "0.1", "1"]
-    assert said(ax) == ["flow", "Adam"]
+    assert legend_texts(ax) == ["flow", "Adam"]
 
 
 def test_barriers_are_divided_by_alpha_squared_with_their_errors():
@@ -263,4 +239,4 @@ def test_barriers_are_divided_by_alpha_squared_with_their_errors():
     segments = np.array(ax.containers[0].lines[2][0].get_segments())
     np.testing.assert_allclose(segments[:, :, 1], np.tile([0.009, 0.011], (3, 1)))
     (limit,) = [line for line in ax.lines if line.is_dashed()]
-    assert limit.get_ydata()[0] == 0.01133 and said(ax)[-1] == "limit for α → 0: 0.01133"
+    assert limit.get_ydata()[0] == 0.01133 and legend_texts(ax)[-1] == "limit for α → 0: 0.01133"

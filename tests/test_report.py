@@ -9,6 +9,10 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from plotly.offline import get_plotlyjs
+from selenium import webdriver
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from vaesurface import report
 from vaesurface.report import Figure, Study
@@ -35,27 +39,22 @@ SPECTRUM = {
 
 def run(seed, collapsed):
     label = "collapsed local minimum" if collapsed else "local minimum"
-    return {
-        "seed": seed,
-        "label": label,
-        "energy": 3.0 - 0.5 * (not collapsed),
-        "collapsed": collapsed,
-    }
+    energy = 3.0 if collapsed else 2.5
+    return {"seed": seed, "label": label, "energy": energy, "collapsed": collapsed}
 
 
+FIRST = [
+    [run(0, False), run(1, False)],
+    [run(0, True), run(1, False)],
+    [run(0, True), run(1, True)],
+]
+SECOND = [[run(0, False)], [run(0, False)], []]
 PHASE = {
     "kind": "phase",
     "title": "which starts collapse",
     "alpha": [0.0, 0.25, 0.5],
     "scale": [0.1, 1.0],
-    "runs": [
-        [
-            [run(0, False), run(1, False)],
-            [run(0, True), run(1, False)],
-            [run(0, True), run(1, True)],
-        ],
-        [[run(0, False)], [run(0, False)], []],
-    ],
+    "runs": [FIRST, SECOND],
 }
 NASTY = "</script><script>document.title = 'broken'</script> & \"quoted\""
 VERDICT = {
@@ -65,19 +64,17 @@ VERDICT = {
     "evidence": {"inertia": "exact in float64: 1 negative"},
 }
 
-
 FIGURES = [Figure("flat.png", "Nothing, drawn flat.")]
-SETTINGS = {"alpha": 0.5, "data": NASTY}
 STUDIES = (
     Study(
-        "a",
-        "Which?",
-        ["Three of five collapse."],
-        [VERDICT],
-        FIGURES,
-        [PHASE, SURFACE],
-        SETTINGS,
-        "vaesurface sweep",
+        name="a",
+        title="Which?",
+        said=["Three of five collapse."],
+        verdicts=[VERDICT],
+        figures=FIGURES,
+        interactive=[PHASE, SURFACE],
+        settings={"alpha": 0.5, "data": NASTY},
+        command="vaesurface sweep",
     ),
     Study("b", "The saddle", [], [], [], [SPECTRUM], {}),
 )
@@ -92,7 +89,7 @@ def made(tmp_path):
         report.save(study, tmp_path)
 
 
-def shown_from(directory):
+def page_of(directory):
     """The page of all studies there."""
     return report.page([(study, directory) for study in report.studies(directory)], "A report")
 
@@ -109,129 +106,126 @@ def test_a_study_comes_back_from_its_file_as_it_was(tmp_path):
 
 def test_the_page_is_one_file_that_names_no_other(tmp_path):
     made(tmp_path)
-    shown = shown_from(tmp_path)
-    own = shown.replace(
-        get_plotlyjs(), ""
-    )  # which names addresses in its texts, and is kept from them by the page's policy
-    assert len(own) < 0.1 * len(shown)
-    assert not any(fetched in own for fetched in ("http:", "https:", "@import", "<link", 'src="//'))
+    page = page_of(tmp_path)
+    # Plotly names addresses in its texts, and is kept from them by the page's policy.
+    own = page.replace(get_plotlyjs(), "")
+    assert len(own) < 0.1 * len(page)
+    assert not any(fetch in own for fetch in ("http:", "https:", "@import", "<link", 'src="//'))
     assert "default-src 'none'" in own
-    assert NASTY not in shown
-    assert 'src="data:image/png;base64,' in shown
-    assert "exact in float64: 1 negative" in shown
+    assert NASTY not in page
+    assert 'src="data:image/png;base64,' in page
+    assert "exact in float64: 1 negative" in page
 
 
 def test_what_cannot_be_shown_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected the figure .*gone\.png .* got none"):
         report.page([(Study("a", "A", figures=[Figure("gone.png", "")]), tmp_path)])
-    with pytest.raises(
-        ValueError, match="expected a kind out of surface, spectrum, phase, got 'pie'"
-    ):
-        report.page([(Study("a", "A", interactive=[{"kind": "pie", "title": ""}]), tmp_path)])
+    pie = Study("a", "A", interactive=[{"kind": "pie", "title": ""}])
+    with pytest.raises(ValueError, match="a kind out of surface, spectrum, phase, got 'pie'"):
+        report.page([(pie, tmp_path)])
     (tmp_path / "a.json").write_text('{"format": 9, "verdicts": []}')
-    with pytest.raises(
-        ValueError, match=r"expected a study of vaesurface, got .*a\.json: it is of another format"
-    ):
+    with pytest.raises(ValueError, match=r"expected a study .*a\.json: it is of another format"):
         report.studies(tmp_path)
 
 
-def test_the_report_imports_no_jax():
-    probe = (
-        "import sys; from vaesurface import report; report.page([(report.Study('a', 'A'), "
-        "'.')]); print('jax' in sys.modules)"
-    )
-    assert (
-        subprocess.run(
-            [sys.executable, "-c", probe], capture_output=True, text=True, check=True
-        ).stdout
-        == "False\n"
-    )
+def test_what_json_has_no_word_for_becomes_null(tmp_path):
+    settings = {"gap": np.float64("nan"), "ends": np.array([1.0, np.inf]), "n": np.int64(3)}
+    path = report.save(Study("a", "A", settings=settings), tmp_path)
+    assert report.load(path).settings == {"gap": None, "ends": [1.0, None], "n": 3}
+
+
+def test_the_report_imports_neither_jax_nor_what_draws():
+    code = """
+import sys
+from vaesurface import report
+report.page([(report.Study("a", "A"), ".")])
+assert not {"jax", "matplotlib", "plotly"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+FLAGS = (
+    "headless",
+    "no-sandbox",
+    "disable-dev-shm-usage",
+    "enable-unsafe-swiftshader",
+    "window-size=1100,900",
+    # It asks nothing of its maker.
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-quic",
+)
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """Headless Chromium that logs its console and has no network to go to."""
-    from selenium import webdriver
-
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         assert not os.environ.get("CI"), "scripts/browser should have installed Chromium"
         pytest.skip("no Chromium: scripts/browser says how to get it")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    flags = (
-        "headless",
-        "no-sandbox",
-        "disable-dev-shm-usage",
-        "enable-unsafe-swiftshader",
-        "window-size=1100,900",
-    )
-    quiet = (
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "disable-quic",
-    )
-    for flag in (*flags, *quiet, f"user-data-dir={profile}"):
+    for flag in (*FLAGS, f"user-data-dir={tmp_path_factory.mktemp('profile')}"):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    opened.set_network_conditions(offline=True, latency=0, throughput=0)
-    yield opened
-    opened.quit()
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    chrome.set_network_conditions(offline=True, latency=0, throughput=0)
+    yield chrome
+    chrome.quit()
+
+
+def opened(browser, page):
+    """Opens a page; returns a wait on the browser, where its three figures are drawn."""
+    browser.get(page.as_uri())
+    wait = WebDriverWait(browser, 30)
+    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) == 3)
+    return wait
+
+
+def drag(browser, wait, surface):
+    """Turns a surface with the mouse, and waits until its camera stands elsewhere."""
+    drawn = "return !!arguments[0]._fullLayout.scene._scene.glplot"
+    wait.until(lambda b: b.execute_script(drawn, surface))
+    eye = "const e = arguments[0]._fullLayout.scene._scene.getCamera().eye; return [e.x, e.y, e.z]"
+    before = browser.execute_script(eye, surface)
+    canvas = surface.find_element(By.TAG_NAME, "canvas")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", surface)
+    mouse = ActionChains(browser).move_to_element(canvas).click_and_hold()
+    mouse.move_by_offset(150, 40).release().perform()
+    wait.until(lambda b: np.linalg.norm(np.subtract(b.execute_script(eye, surface), before)) > 0.1)
+
+
+def click_lower_left_cell(browser, diagram):
+    """Of three by two cells."""
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", diagram)
+    area = diagram.find_element(By.CSS_SELECTOR, ".nsewdrag")
+    left, down = -area.size["width"] // 3, area.size["height"] // 4  # from the middle
+    ActionChains(browser).move_to_element_with_offset(area, left, down).click().perform()
 
 
 def test_in_a_browser_the_surface_turns_and_a_cell_opens(tmp_path, browser):
-    from selenium.webdriver import ActionChains
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.support.ui import Select, WebDriverWait
-
     made(tmp_path)
-    report.write(shown_from(tmp_path), tmp_path / "report.html")
-    browser.get((tmp_path / "report.html").as_uri())
-    wait = WebDriverWait(browser, 30)
-    wait.until(lambda b: len(b.find_elements(By.CSS_SELECTOR, ".js-plotly-plot")) == 3)
+    report.write(page_of(tmp_path), tmp_path / "report.html")
+    wait = opened(browser, tmp_path / "report.html")
     assert browser.title == "A report"
-
-    place = browser.find_element(By.ID, "figure-1")
-    wait.until(
-        lambda b: b.execute_script("return !!arguments[0]._fullLayout.scene._scene.glplot", place)
-    )
-    eye = "const e = arguments[0]._fullLayout.scene._scene.getCamera().eye; return [e.x, e.y, e.z]"
-    before = browser.execute_script(eye, place)
-    canvas = place.find_element(By.TAG_NAME, "canvas")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
-    ActionChains(browser).move_to_element(canvas).click_and_hold().move_by_offset(
-        150, 40
-    ).release().perform()
-    wait.until(lambda b: np.linalg.norm(np.subtract(b.execute_script(eye, place), before)) > 0.1)
-
-    diagram = browser.find_element(By.ID, "figure-0")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", diagram)
-    middle = diagram.find_element(
-        By.CSS_SELECTOR, ".nsewdrag"
-    )  # of the plot area: the left cell of three is a third away
-    ActionChains(browser).move_to_element_with_offset(
-        middle, -middle.size["width"] // 3, middle.size["height"] // 4
-    ).click().perform()
+    drag(browser, wait, browser.find_element(By.ID, "figure-1"))
 
     def rows():
         return browser.find_element(By.ID, "runs-0").text.splitlines()
 
+    click_lower_left_cell(browser, browser.find_element(By.ID, "figure-0"))
     wait.until(lambda b: rows())
     assert rows()[0].split() == ["seed", "label", "energy", "collapsed"]
     assert rows()[1:] == ["0 local minimum 2.5 false", "1 local minimum 2.5 false"]
     Select(browser.find_element(By.ID, "cells-0")).select_by_visible_text("α = 0.5, scale 0.1")
-    wait.until(
-        lambda b: (
-            rows()[1:] == ["0 collapsed local minimum 3 true", "1 collapsed local minimum 3 true"]
-        )
-    )
+    collapsed = ["0 collapsed local minimum 3 true", "1 collapsed local minimum 3 true"]
+    wait.until(lambda b: rows()[1:] == collapsed)
 
-    if kept := os.environ.get("VAESURFACE_SCREENSHOTS"):
-        browser.save_screenshot(f"{kept}/report.png")
+    if directory := os.environ.get("VAESURFACE_SCREENSHOTS"):
+        browser.save_screenshot(f"{directory}/report.png")
     console = browser.get_log("browser")
     print(*(entry["message"] for entry in console), sep="\n")
     assert [entry["message"] for entry in console if entry["level"] == "SEVERE"] == []

@@ -42,8 +42,9 @@ MAY_IMPORT = {
     # store inside a function: only a sweep that keeps its results needs it
     "sweep": "problem store",
     "store": "curvature data probe problem stationary sweep",
-    "plot": "",
-    "report": "",
+    "marks": "",
+    "plot": "marks",
+    "report": "marks",
 }
 
 

@@ -5,35 +5,36 @@ Energies are drawn above the best one, in the paper's units (twice nats per datu
 Euclidean, over all parameters. Axes that a function makes have the look of `style`; axes of yours
 keep theirs.
 
-`slices`: lines, planes and paths through parameter space. `points`: what stationary points there
-are. `sweeps`: how they change with a hyper-parameter. `depth`: what depth does to trained networks.
-`latents`: what the latents of one carry. `thresholds`: where latents switch off. All are reached
-from here:
+`lines` and `planes`: slices and paths through parameter space. `points` and `tree`: what stationary
+points there are, and which minima join. `shares`: how often runs collapse. `sweeps`: what else
+changes with a hyper-parameter. `latents`: what the latents of one model carry. `thresholds`: where
+they switch off. All are reached from here:
 
 >>> ax = spectrum([-2.0, 0.0, 1.0, 3.0], inertia=(1, 1, 2))
 >>> ax.get_title()
 'index 1, 1 flat, 2 positive'
 """
 
-from vaesurface.plot.canvas import COLORS, COLUMN, KINDS, Mark, Track, style
-from vaesurface.plot.depth import collapse_shares, depth_errors
-from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum
-from vaesurface.plot.points import disconnectivity, index_scatter, sigma_histogram, spectrum
-from vaesurface.plot.slices import eigenvalue_map, field, path_profile, plane, segment
+from vaesurface.plot.canvas import COLORS, COLUMN, style
+from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum, sigma_histogram
+from vaesurface.plot.lines import path_profile, segment
+from vaesurface.plot.overlay import Mark, Track
+from vaesurface.plot.planes import eigenvalue_map, field, plane
+from vaesurface.plot.points import index_scatter, spectrum
+from vaesurface.plot.shares import basin_volume, collapse_shares, phase_diagram, trap
 from vaesurface.plot.sweeps import (
     active_units,
     barrier_scaling,
-    basin_volume,
     basin_width,
     bifurcation,
-    phase_diagram,
+    depth_errors,
 )
-from vaesurface.plot.thresholds import decoder_thresholds, rays, thresholding, trap
+from vaesurface.plot.thresholds import decoder_thresholds, rays, thresholding
+from vaesurface.plot.tree import disconnectivity
 
 __all__ = [
     "COLORS",
     "COLUMN",
-    "KINDS",
     "Mark",
     "Track",
     "active_units",

@@ -1,10 +1,13 @@
-"""What does a collapsed VAE look like: which latents carry something, how sharp are they, what is
-left in the residual?
+"""What do latents carry: how much, how sharply, and what do they leave in the residual?
+
+>>> ax = sigma_histogram([0.1, 0.2, 1.0, 0.999])
+>>> ax.get_legend().get_texts()[0].get_text()
+'50 % within 0.025 of 1'
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,65 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from vaesurface.plot.canvas import COLUMN, PALETTE, drawn_on, legend, style
-from vaesurface.plot.points import sigma_histogram
+
+__all__ = ["diagnosis", "divergences", "residual_spectrum", "sigma_histogram"]
 
 FAINT = 1e-4  # nats: what carries less is drawn as a bar to the foot of the axis
+BIN = 0.05  # of deviations; the bins' centers are its multiples, so that 1 is in the middle of one
+WIDEST = 2.0  # deviations beyond are in the last bin
+FOOT = 0.7  # of bars on a logarithmic axis of counts
+THRESHOLD: Any = {"color": "k", "linestyle": "--", "linewidth": 0.8}
+
+
+def sigma_histogram(
+    sigma: npt.ArrayLike | Mapping[str, npt.ArrayLike],
+    ax: Axes | None = None,
+    *,
+    log: bool = False,
+    title: str = "",
+) -> Axes:
+    """Posterior standard deviations, any shape, or several sets of them by name: shares in bins of
+    0.05 (the paper's figure 2).
+
+    The bin around 1, the prior's, holds the latents that are switched off; the legend says how many
+    percent. What exceeds 2 is in the last bin. log: counts on a logarithmic axis. Raises ValueError
+    where nothing is finite.
+    """
+    sets = sigma if isinstance(sigma, Mapping) else {"": sigma}
+    foot = FOOT if log else 0.0
+    with drawn_on(ax, 2.3 + 0.1 * len(sets)) as axes:
+        handles = []
+        for (name, deviations), color in zip(sets.items(), cycle(PALETTE)):
+            count, bins = _histogram(deviations, name)
+            percent = 100 * count / count.sum()
+            heights = np.maximum(count if log else percent, foot)
+            look: Any = {"baseline": foot, "color": color, "zorder": 3}
+            axes.stairs(heights, bins, fill=True, alpha=0.25, linewidth=0, **look)
+            axes.stairs(heights, bins, linewidth=1.0, **look)
+            off = percent[round(1 / BIN)]
+            label = f"{name}, " * bool(name) + f"{off:.3g} % within {BIN / 2:g} of 1"
+            handles.append(Line2D([], [], color=color, label=label))
+        if log:
+            axes.set_yscale("log")
+            axes.set_ylim(bottom=foot)
+        axes.set_xlim(left=-0.03)
+        axes.set_xlabel("posterior standard deviation σ")
+        axes.set_ylabel("number of latents × data" if log else "share (%)")
+        legend(axes, handles, title)
+    return axes
+
+
+def _histogram(sigma: npt.ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Counts of the finite deviations, and the bins from 0 to the largest of them and beyond 1."""
+    values = np.asarray(sigma, dtype=float)
+    values = values[np.isfinite(values)]
+    if not values.size:
+        named = f" of {name}" * bool(name)
+        raise ValueError(f"expected finite standard deviations{named}, got none; draw others")
+    number = math.ceil((min(values.max(), WIDEST) + BIN / 2) / BIN)
+    number = np.clip(number, round(1 / BIN) + 1, round(WIDEST / BIN) + 1)
+    bins = BIN * np.arange(number + 1) - BIN / 2
+    return np.histogram(np.minimum(values, WIDEST), bins)[0], bins
 
 
 def divergences(
@@ -40,35 +99,26 @@ def divergences(
             f"expected {values.size} kinds, one per latent, got {len(words)}; give all or none"
         )
     order = np.argsort(-values, kind="stable")
-    colors = {
-        word: PALETTE[i % len(PALETTE)]
-        for i, word in enumerate(dict.fromkeys(words[i] for i in order))
-    }
+    height = np.maximum(values[order], FAINT)
+    words = [words[i] for i in order]
+    colors = dict(zip(dict.fromkeys(words), cycle(PALETTE)))
+    square: Any = {"linestyle": "", "marker": "s", "markersize": 5}
     with drawn_on(ax, 2.0) as axes:
         axes.set_yscale("log")
-        height = np.maximum(values[order], FAINT)
-        axes.bar(
-            np.arange(1, values.size + 1),
-            height,
-            color=[colors[words[i]] for i in order],
-            width=0.8,
-            zorder=3,
-        )
-        if active is not None:
-            axes.axhline(active, color="k", linestyle="--", linewidth=0.8, zorder=4)
-        axes.set_ylim(bottom=0.7 * FAINT, top=3.0 * max(height.max(), active or FAINT))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="latent, by what it carries", ylabel="KL (nats / datum)")
-        look: Any = {"linestyle": "", "marker": "s", "markersize": 5}
+        rank = np.arange(1, values.size + 1)
+        axes.bar(rank, height, color=[colors[word] for word in words], width=0.8, zorder=3)
         handles = [
-            Line2D([], [], color=color, label=word, **look)
+            Line2D([], [], color=color, label=word, **square)
             for word, color in colors.items()
             if word
         ]
-        dashed = Line2D(
-            [], [], color="k", linestyle="--", linewidth=0.8, label=f"active from {active:g} on"
-        )
-        legend(axes, [*handles, *([] if active is None else [dashed])], title)
+        if active is not None:
+            axes.axhline(active, zorder=4, **THRESHOLD)
+            handles.append(Line2D([], [], label=f"active from {active:g} on", **THRESHOLD))
+        axes.set_ylim(bottom=0.7 * FAINT, top=3.0 * max(height.max(), active or FAINT))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="latent, by what it carries", ylabel="KL (nats / datum)")
+        legend(axes, handles, title)
     return axes
 
 
@@ -88,24 +138,20 @@ def residual_spectrum(
         )
     rank = np.arange(1, shown.size + 1)
     above = shown > level
+    dot: Any = {"linestyle": "", "marker": "o", "markersize": 3, "zorder": 3}
     with drawn_on(ax, 2.0) as axes:
         axes.set_yscale("log")
         axes.plot(rank, shown, color="0.6", linewidth=0.8, zorder=2)
-        look: Any = {"linestyle": "", "marker": "o", "markersize": 3, "zorder": 3}
-        axes.plot(rank[above], shown[above], color=PALETTE[1], **look)
-        axes.plot(rank[~above], shown[~above], color=PALETTE[0], **look)
-        axes.axhline(level, color="k", linestyle="--", linewidth=0.8)
+        axes.plot(rank[above], shown[above], color=PALETTE[1], **dot)
+        axes.plot(rank[~above], shown[~above], color=PALETTE[0], **dot)
+        axes.axhline(level, **THRESHOLD)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="principal direction of the residual", ylabel="variance (data units²)")
-        dashed = Line2D([], [], color="k", linestyle="--", linewidth=0.8, label="beta gamma")
-        pays = Line2D(
-            [],
-            [],
-            color=PALETTE[1],
-            label=f"an affine latent would pay: {int(above.sum())}",
-            **look,
-        )
-        legend(axes, [dashed, *([pays] if above.any() else [])], title)
+        handles = [Line2D([], [], label="beta gamma", **THRESHOLD)]
+        if above.any():
+            label = f"an affine latent would pay: {above.sum()}"
+            handles.append(Line2D([], [], color=PALETTE[1], label=label, **dot))
+        legend(axes, handles, title)
     return axes
 
 
@@ -119,8 +165,10 @@ def diagnosis(
     active: float | None = None,
     title: str = "",
 ) -> np.ndarray:
-    """All three, one below the other, in the look of `style`: axes (3,). sigma: posterior
-    deviations, any shape.
+    """Divergences, deviations and residual, one below the other, in the look of `style`: axes (3,).
+
+    kl, kinds, active: as `divergences` takes them; sigma: posterior deviations, any shape;
+    eigenvalues, level: as `residual_spectrum` takes them. Raises ValueError where these do.
     """
     with style():
         _, axes = plt.subplots(3, 1, figsize=(COLUMN, 6.4))

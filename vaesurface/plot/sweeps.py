@@ -1,10 +1,13 @@
-"""How do verdicts, energies, barriers and basins change with a hyper-parameter?"""
+"""How do energies, latents, barriers, basins and errors change with a hyper-parameter?
 
-from __future__ import annotations
+>>> ax = barrier_scaling([0.1, 0.01], [1e-4, 1e-6], limit=0.01)
+>>> [text.get_text() for text in ax.get_legend().get_texts()]
+['measured', 'limit for α → 0: 0.01']
+"""
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,133 +16,27 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from vaesurface.marks import KINDS, MINIMUM, SADDLE, UNIT
 from vaesurface.plot.canvas import (
+    ALPHA,
     COLORS,
-    EMPTY,
+    DASHED,
+    DOTTED,
+    GAMMA,
     HALO,
-    KINDS,
+    MARKERS,
     PALETTE,
-    UNIT,
-    colorbar,
+    decimals,
     drawn_on,
     legend,
-    readable,
 )
 
-if TYPE_CHECKING:
-    import xarray as xr
+__all__ = ["active_units", "barrier_scaling", "basin_width", "bifurcation", "depth_errors"]
 
-# A `continuation.EventKind`, its marker.
+SOLID, BROKEN = "-", (0, (3, 1.5))
+# What a legend of branches may hold, in its order. Markers are of `paths.branch.EventKind`s.
+CURVES: dict[str, Any] = {"minimum": SOLID, "not a minimum": BROKEN}
 EVENTS = {"fold": ">", "branch point": "o", "jump": "v"}
-STABLE: dict[bool, Any] = {True: "-", False: (0, (3, 1.5))}
-NAMES = {True: "minimum", False: "not a minimum"}
-DASHED: Any = {"color": "k", "linestyle": (0, (4, 2))}  # theory
-DOTTED: Any = {"color": "0.35", "linestyle": ":", "linewidth": 0.8}
-
-
-def phase_diagram(
-    ds: xr.Dataset,
-    ax: Axes | None = None,
-    *,
-    note: str = "",
-    theory: npt.ArrayLike | None = None,
-    theory_label: str = "theory",
-) -> Axes:
-    """Share of runs that ended collapsed, one cell per decoder perturbation and initialization
-    scale.
-
-    ds: dims alpha, scale and seed with numeric coordinates; variables theory_collapsed, kind (codes
-    of `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data make
-    the title, note ends the caption. theory (m, 2): a line through points (alpha, scale) with its
-    label, dashed, on axes that are logarithmic from cell to cell (linear from 0), such as the scale
-    below which collapse is certain. A run that is not stationary counts as computed and not as
-    collapsed. Raises ValueError for other dims, and for a line over one alpha or one scale.
-    """
-    dims = ("scale", "alpha", "seed")
-    names = ["kind", "theory_collapsed", *(["computed"] if "computed" in ds else [])]
-    for name in names:
-        if set(ds[name].dims) != set(dims):
-            raise ValueError(
-                f"expected {name} with dims {dims}, got {ds[name].dims}; select or rename dims"
-            )
-    ds = ds.sortby(["alpha", "scale"])
-    kind, collapsed, *rest = (ds[name].transpose(*dims).values.astype(float) for name in names)
-    computed = np.isfinite(kind) & np.isfinite(collapsed) & (rest[0] == 1 if rest else True)
-    runs, lost = computed.sum(axis=-1), (computed & (kind == 0)).sum(axis=-1)
-    ended = (computed & (collapsed == 1) & (kind != 0)).sum(axis=-1)
-    rows, columns = runs.shape
-    share = np.ma.masked_where(runs == 0, ended / np.maximum(runs, 1))
-    said = ["c/m: c of m runs ended collapsed", "ns: did not end stationary" * bool(lost.any())]
-    said += ["hatched: not computed" * bool((runs == 0).any()), note]
-
-    with drawn_on(ax, 1.75 + 0.26 * rows) as axes:
-        x, y = np.arange(columns), np.arange(rows)
-        mesh = axes.pcolormesh(
-            x, y, share, cmap=COLORS, vmin=0, vmax=1, edgecolors="w", linewidth=0.5
-        )
-        axes.patch.set(**EMPTY)
-        bar = colorbar(axes, mesh, "probability of collapse", [0, 0.25, 0.5, 0.75, 1])
-        below: Any = {"xycoords": bar.ax.xaxis.label, "textcoords": "offset points", "va": "top"}
-        caption = textwrap.fill("; ".join(filter(None, said)), 64)
-        bar.ax.annotate(caption, (0.5, 0), (0, -3), ha="center", size="small", color="0.3", **below)
-
-        font = float(mpl.rcParams["font.size"])
-        width = 72 * axes.get_window_extent().width / axes.figure.dpi / columns
-        values = [f"{v:g}" for v in ds["alpha"].values]
-        axes.set_xticks(x, values, rotation=90 if 0.6 * font * max(map(len, values)) > width else 0)
-        axes.set_yticks(y, [f"{v:g}" for v in ds["scale"].values])
-        axes.tick_params(length=0)
-        axes.set(
-            xlabel="decoder perturbation strength α (data units)", ylabel="initialization scale"
-        )
-        title = [textwrap.fill(str(ds.attrs.get(name, "")), 50) for name in ("optimizer", "data")]
-        handles: list[Any] = []
-        if theory is not None:
-            line = _on_cells(
-                np.asarray(theory, dtype=float), ds["alpha"].values, ds["scale"].values
-            )
-            dashed: Any = {
-                "color": "k",
-                "linestyle": (0, (4, 2)),
-                "linewidth": 1.2,
-                "path_effects": HALO,
-            }
-            axes.plot(*line.T, zorder=2.5, **dashed)  # below the counts
-            axes.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
-            handles.append(Line2D([], [], label=theory_label, **dashed))
-        legend(axes, handles, "\n".join(filter(None, title)))
-        size = min(font - 1, width / (0.62 * len(f"{runs.max()}/{runs.max()}")))
-        for i, j in np.argwhere(runs):
-            text = f"{ended[i, j]}/{runs[i, j]}" + f"\n{lost[i, j]} ns" * bool(lost[i, j])
-            color = readable(mesh.cmap(mesh.norm(share[i, j])))
-            axes.text(j, i, text, ha="center", va="center", size=size, color=color, linespacing=1.0)
-    return axes
-
-
-def _on_cells(line: np.ndarray, alpha: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Points (alpha, scale), (m, 2), in units of cells."""
-    columns = [
-        _positions(values, grid) for values, grid in zip(line.T, (alpha, scale), strict=True)
-    ]
-    return np.stack(columns, axis=1)
-
-
-def _positions(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Index of values (m,) in an ascending grid, in between by logarithm or, from 0, linearly, and
-    so on beyond its ends.
-    """
-    if len(grid) == 1:
-        raise ValueError(
-            "expected at least two values a side to draw a line on the cells, got one; sweep "
-            "over more"
-        )
-    place = np.clip(np.searchsorted(grid, values, side="right") - 1, 0, len(grid) - 2)
-    low, high = grid[place], grid[place + 1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = np.where(
-            low > 0, np.log(values / low) / np.log(high / low), (values - low) / (high - low)
-        )
-    return np.where(np.isfinite(part), place + part, np.nan)
 
 
 def bifurcation(
@@ -148,7 +45,7 @@ def bifurcation(
     *,
     labels: Sequence[str] = (),
     quantity: Callable[[Any], npt.ArrayLike] | None = None,
-    xlabel: str = "decoder perturbation strength α (data units)",
+    xlabel: str = ALPHA,
     ylabel: str = f"energy ({UNIT})",
     theory: Mapping[str, float] | None = None,
     title: str = "",
@@ -156,55 +53,54 @@ def bifurcation(
     """Branches of stationary points over a hyper-parameter: minima solid, all else dashed, events
     marked.
 
-    branches: `continuation.Branch`es (value (m,), point with loss and kind (m,), events with kind,
+    branches: `paths.branch.Branch`es (value (m,), point with loss and kind (m,), events with kind,
     value and loss); quantity: the scalar (m,) of such a point to draw, by default its energy.
     theory: dotted vertical lines by name. Raises ValueError for no branch.
     """
     if not branches:
         raise ValueError("expected at least one branch, got none; follow a stationary point first")
-    scalar = quantity or (lambda point: point.loss)
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
-        seen: set[str] = set()
-        handles: list[Any] = []
-        for i, branch in enumerate(branches):
-            color = PALETTE[i % len(PALETTE)]
-            x, y = (
-                np.asarray(branch.value, dtype=float),
-                np.asarray(scalar(branch.point), dtype=float),
-            )
-            for run, stable in _runs(np.asarray(branch.point.kind) == 1):
-                axes.plot(x[run], y[run], color=color, linestyle=STABLE[stable], zorder=3)
-                seen.add(NAMES[stable])
-            for event in branch.events:
-                near = np.abs(x - event.value).argmin()
-                look: Any = {
-                    "marker": EVENTS[str(event.kind)],
-                    "markersize": 5,
-                    "mec": color,
-                    "mfc": "w",
-                    "linestyle": "",
-                }
-                axes.plot(
-                    event.value, event.loss if quantity is None else y[near], zorder=4, **look
-                )
-                seen.add(str(event.kind))
-            if labels:
-                handles.append(Line2D([], [], color=color, label=labels[i]))
-        for stable, name in NAMES.items():
-            if name in seen:
-                handles.append(Line2D([], [], color="0.2", linestyle=STABLE[stable], label=name))
+        names: set[str] = set()  # of all that is drawn
+        for branch, color in zip(branches, cycle(PALETTE)):
+            names |= _draw_branch(axes, branch, quantity, color)
+        handles = [
+            Line2D([], [], color=color, label=label) for label, color in zip(labels, cycle(PALETTE))
+        ]
+        for name, linestyle in CURVES.items():
+            if name in names:
+                handles.append(Line2D([], [], color="0.2", linestyle=linestyle, label=name))
         for name, marker in EVENTS.items():
-            if name in seen:
-                handles.append(
-                    Line2D([], [], marker=marker, mec="0.2", mfc="w", linestyle="", label=name)
-                )
+            if name in names:
+                look: Any = {"marker": marker, "mec": "0.2", "mfc": "w", "linestyle": ""}
+                handles.append(Line2D([], [], label=name, **look))
         axes.set(xlabel=xlabel, ylabel=ylabel)
         legend(axes, handles, title)
-        _verticals(axes, theory or {})
+        _draw_verticals(axes, theory or {})
     return axes
 
 
-def _runs(flags: np.ndarray) -> list[tuple[slice, bool]]:
+def _draw_branch(
+    axes: Axes, branch: Any, quantity: Callable[[Any], npt.ArrayLike] | None, color: str
+) -> set[str]:
+    """Draws a branch with its events; returns the names of what it shows."""
+    x = np.asarray(branch.value, dtype=float)
+    heights = branch.point.loss if quantity is None else quantity(branch.point)
+    y = np.asarray(heights, dtype=float)
+    names = set()
+    for part, is_minimum in _stretches(np.asarray(branch.point.kind) == MINIMUM):
+        name = "minimum" if is_minimum else "not a minimum"
+        axes.plot(x[part], y[part], color=color, linestyle=CURVES[name], zorder=3)
+        names.add(name)
+    look: Any = {"markersize": 5, "mec": color, "mfc": "w", "linestyle": "", "zorder": 4}
+    for event in branch.events:
+        nearest = np.abs(x - event.value).argmin()
+        height = event.loss if quantity is None else y[nearest]
+        axes.plot(event.value, height, marker=EVENTS[str(event.kind)], **look)
+        names.add(str(event.kind))
+    return names
+
+
+def _stretches(flags: np.ndarray) -> list[tuple[slice, bool]]:
     """Stretches of equal flags, each with the first point of the next, so that the curve has no
     gap.
     """
@@ -213,32 +109,22 @@ def _runs(flags: np.ndarray) -> list[tuple[slice, bool]]:
     return [(slice(a, b + 1), bool(flags[a])) for a, b in zip(starts, ends, strict=True)]
 
 
-def _verticals(axes: Axes, lines: Mapping[str, float]) -> None:
+def _draw_verticals(axes: Axes, lines: Mapping[str, float]) -> None:
     """Dotted lines with their names along them, in room made above the curves."""
     if not lines:
         return
     low, high = axes.get_ylim()
     figure: Any = axes.get_figure(root=True)
     figure.draw_without_rendering()
-    said = []
+    top = axes.get_xaxis_transform()
+    place: Any = {"xycoords": top, "textcoords": "offset points", "rotation": 90}
+    look: Any = {"ha": "right", "va": "top", "size": "small", "color": "0.25", "path_effects": HALO}
+    texts = []
     for name, at in lines.items():
         axes.axvline(at, zorder=1, **DOTTED)
-        look: Any = {
-            "rotation": 90,
-            "ha": "right",
-            "va": "top",
-            "size": "small",
-            "color": "0.25",
-            "path_effects": HALO,
-        }
-        said.append(
-            axes.annotate(
-                name, (at, 1), (-1, -3), axes.get_xaxis_transform(), "offset points", **look
-            )
-        )
-    share = min(
-        0.5, max(text.get_window_extent().height for text in said) / axes.bbox.height + 0.05
-    )
+        texts.append(axes.annotate(name, (at, 1), (-1, -3), **place, **look))
+    tallest = max(text.get_window_extent().height for text in texts)
+    share = min(0.5, tallest / axes.bbox.height + 0.05)
     axes.set_ylim(low, low + (high - low) / (1 - share))
 
 
@@ -249,7 +135,7 @@ def active_units(
     ax: Axes | None = None,
     *,
     eigenvalues: npt.ArrayLike = (),
-    xlabel: str = "decoder variance γ (data units²)",
+    xlabel: str = GAMMA,
     title: str = "",
 ) -> Axes:
     """KL divergence of every latent (m, k), largest first, and number of active ones (m,) against
@@ -261,29 +147,35 @@ def active_units(
     """
     x, divergence, count = (np.asarray(v, dtype=float) for v in (value, kl, active))
     order = np.argsort(x)
+    x, count = x[order], count[order]
     divergence = -np.sort(-divergence[order], axis=1)
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
-        for at in np.ravel(np.asarray(eigenvalues, dtype=float)):
+        for at in np.ravel(eigenvalues):
             axes.axvline(at, zorder=1, **DOTTED)
         colors = mpl.colormaps[COLORS](np.linspace(0, 0.85, divergence.shape[1]))
         for curve, color in zip(divergence.T, colors, strict=True):
-            axes.plot(x[order], curve, color=color, zorder=3)
-        axes.set_xscale("log")
-        axes.set(
-            xlabel=xlabel, ylabel=f"KL divergence per latent\n({UNIT})", xlim=(x.min(), x.max())
-        )
-        right = axes.twinx()
-        right.step(x[order], count[order], where="mid", color=PALETTE[1], linewidth=1.4, alpha=0.8)
-        right.set_ylabel("active latents", color=PALETTE[1])
-        right.set_ylim(-0.05 * max(1, count.max()), 1.08 * max(1, count.max()))
-        right.yaxis.set_major_locator(MaxNLocator(integer=True))
-        right.tick_params(axis="y", colors=PALETTE[1])
-        handles = [Line2D([], [], color=colors[0], label="KL of each latent")]
-        handles += [Line2D([], [], color=PALETTE[1], label="active latents")]
+            axes.plot(x, curve, color=color, zorder=3)
+        axes.set(xscale="log", xlabel=xlabel, xlim=(x.min(), x.max()))
+        axes.set_ylabel(f"KL divergence per latent\n({UNIT})")
+        _draw_count(axes.twinx(), x, count, PALETTE[1])
+        handles = [
+            Line2D([], [], color=colors[0], label="KL of each latent"),
+            Line2D([], [], color=PALETTE[1], label="active latents"),
+        ]
         if np.size(eigenvalues):
             handles.append(Line2D([], [], label="eigenvalues of the data", **DOTTED))
         legend(axes, handles, title)
     return axes
+
+
+def _draw_count(axes: Any, x: np.ndarray, count: np.ndarray, color: str) -> None:
+    """A number of active latents as steps, on axes in their color."""
+    axes.step(x, count, where="mid", color=color, linewidth=1.4, alpha=0.8)
+    axes.set_ylabel("active latents", color=color)
+    most = max(1, count.max())
+    axes.set_ylim(-0.05 * most, 1.08 * most)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.tick_params(axis="y", colors=color)
 
 
 def basin_width(
@@ -304,87 +196,32 @@ def basin_width(
     """
     a, proved, measured = (np.asarray(v, dtype=float) for v in (alpha, certified, width))
     order = np.argsort(a)
-    measured = np.where(np.isfinite(measured), measured, np.nan).reshape(a.size, -1)[order]
-    some = np.isfinite(measured).any(axis=1)
-    least, middle, most = np.full((3, a.size), np.nan)
-    least[some], middle[some], most[some] = np.nanquantile(measured[some], [0.0, 0.5, 1.0], axis=1)
+    a, proved = a[order], proved[order]
+    least, median, most = _quantiles(measured.reshape(order.size, -1)[order])
+    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 3, "zorder": 3}
     with drawn_on(ax, 2.5 + 0.2 * bool(title)) as axes:
-        band = axes.fill_between(
-            a[order], least, most, color=PALETTE[0], alpha=0.25, linewidth=0, zorder=2
-        )
-        band.set_label("least to largest")
-        (line,) = axes.plot(
-            a[order],
-            middle,
-            color=PALETTE[0],
-            marker="o",
-            markersize=3,
-            zorder=3,
-            label="measured width",
-        )
-        handles: list[Any] = [line, band]
+        shade: Any = {"color": PALETTE[0], "alpha": 0.25, "linewidth": 0, "zorder": 2}
+        band = axes.fill_between(a, least, most, label="least to largest", **shade)
+        handles: list[Any] = [*axes.plot(a, median, label="measured width", **dot), band]
         if saddle is not None:
-            look: Any = {"color": KINDS[2][2], "marker": KINDS[2][1], "markersize": 4}
-            handles += axes.plot(
-                a[order],
-                np.asarray(saddle, dtype=float)[order],
-                zorder=3,
-                label="nearest saddle",
-                **look,
-            )
-        handles += axes.plot(a[order], proved[order], label="certified radius", zorder=3, **DASHED)
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel="decoder perturbation strength α (data units)",
-            ylabel=ylabel,
-        )
+            look = KINDS[SADDLE]
+            cross: Any = {"color": look.color, "marker": look.marker, "markersize": 4, "zorder": 3}
+            distance = np.asarray(saddle, dtype=float)[order]
+            handles += axes.plot(a, distance, label="nearest saddle", **cross)
+        handles += axes.plot(a, proved, label="certified radius", zorder=3, **DASHED)
+        axes.set(xscale="log", yscale="log", xlabel=ALPHA, ylabel=ylabel)
         legend(axes, handles, title)
     return axes
 
 
-def basin_volume(
-    alpha: npt.ArrayLike,
-    shares: Mapping[str, npt.ArrayLike],
-    ax: Axes | None = None,
-    *,
-    scale: float,
-    title: str = "",
-) -> Axes:
-    """Share of random starts of a scale that collapse, at every alpha (m,), for several ways to
-    descend, side by side.
-
-    shares: name -> (m, 3), the share and both ends of its confidence interval.
-    """
-    a = np.asarray(alpha, dtype=float)
-    order = np.argsort(a)
-    with drawn_on(ax, 2.4 + 0.15 * len(shares)) as axes:
-        handles = []
-        for i, (name, drawn) in enumerate(shares.items()):
-            share, low, high = np.asarray(drawn, dtype=float)[order].T
-            aside = np.arange(a.size) + 0.6 * ((i + 0.5) / len(shares) - 0.5)
-            look: Any = {
-                "color": PALETTE[i % len(PALETTE)],
-                "fmt": "o",
-                "markersize": 3,
-                "elinewidth": 0.8,
-                "capsize": 1.5,
-            }
-            axes.errorbar(aside, share, [share - low, high - share], **look)
-            handles.append(
-                Line2D(
-                    [], [], color=look["color"], marker="o", markersize=3, linestyle="", label=name
-                )
-            )
-        axes.set_xticks(np.arange(a.size), [f"{v:g}" for v in a[order]])
-        axes.set(
-            xlim=(-0.5, a.size - 0.5),
-            ylim=(-0.04, 1.04),
-            xlabel="decoder perturbation strength α (data units)",
-        )
-        axes.set_ylabel(f"share of starts of scale {scale:g}\nthat collapse")
-        legend(axes, handles, title)
-    return axes
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    """Least, median and largest finite value of every row (m, r), NaN where none is: (3, m)."""
+    finite = np.isfinite(values)
+    values = np.where(finite, values, np.nan)
+    some = finite.any(axis=1)
+    quantiles = np.full((3, len(values)), np.nan)
+    quantiles[:, some] = np.nanquantile(values[some], [0.0, 0.5, 1.0], axis=1)
+    return quantiles
 
 
 def barrier_scaling(
@@ -402,24 +239,57 @@ def barrier_scaling(
     a, height = (np.asarray(v, dtype=float) for v in (alpha, barrier))
     order = np.argsort(a)
     bars = None if error is None else (np.asarray(error, dtype=float) / a**2)[order]
+    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 3.5, "label": "measured"}
     with drawn_on(ax, 2.4 + 0.2 * bool(title)) as axes:
-        look: Any = {
-            "color": PALETTE[0],
-            "marker": "o",
-            "markersize": 3.5,
-            "capsize": 2,
-            "elinewidth": 0.8,
-            "zorder": 3,
-        }
-        axes.errorbar(a[order], (height / a**2)[order], bars, label="measured", **look)
-        handles: list[Any] = [
-            Line2D([], [], color=PALETTE[0], marker="o", markersize=3.5, label="measured")
-        ]
+        scaled = (height / a**2)[order]
+        axes.errorbar(a[order], scaled, bars, capsize=2, elinewidth=0.8, zorder=3, **dot)
+        handles: list[Any] = [Line2D([], [], **dot)]
         if limit is not None:
-            handles.append(
-                axes.axhline(limit, label=f"limit for α → 0: {limit:.4g}", zorder=2, **DASHED)
-            )
-        axes.set(xscale="log", xlabel="decoder perturbation strength α (data units)")
-        axes.set_ylabel(f"barrier / α²\n({UNIT} / data units²)")
+            label = f"limit for α → 0: {limit:.4g}"
+            handles.append(axes.axhline(limit, label=label, zorder=2, **DASHED))
+        axes.set(xscale="log", xlabel=ALPHA, ylabel=f"barrier / α²\n({UNIT} / data units²)")
+        legend(axes, handles, title)
+    return axes
+
+
+def depth_errors(
+    depth: npt.ArrayLike,
+    errors: Mapping[str, npt.ArrayLike],
+    ax: Axes | None = None,
+    *,
+    xlabel: str = "hidden layers in encoder and in decoder",
+    ylabel: str = "squared error per feature (data units²)",
+    floor: Mapping[str, float] | None = None,
+    log: bool = True,
+    title: str = "",
+) -> Axes:
+    """Errors (m, seeds) of several kinds of model against depth (m,): seeds are faint dots, medians
+    lines.
+
+    floor: horizontal lines by name, dashed, such as the error of the best constant; log: errors on
+    a logarithmic axis. What is not finite is left out.
+    """
+    x = np.asarray(depth, dtype=float)
+    order = np.argsort(x)
+    x = x[order]
+    seed: Any = {"alpha": 0.35, "markersize": 3, "linestyle": "", "markeredgewidth": 0, "zorder": 2}
+    with drawn_on(ax, 2.4 + 0.2 * bool(title)) as axes:
+        handles: list[Any] = []
+        for (name, values), color, marker in zip(errors.items(), cycle(PALETTE), cycle(MARKERS)):
+            error = np.asarray(values, dtype=float)[order]
+            error = np.where(np.isfinite(error) & (error > 0), error, np.nan)
+            _, median, _ = _quantiles(error)
+            look: Any = {"color": color, "marker": marker}
+            axes.plot(x, error, **seed, **look)
+            some = np.isfinite(median)
+            axes.plot(x[some], median[some], markersize=4, zorder=3, **look)
+            handles.append(Line2D([], [], markersize=4, label=name, **look))
+        for name, level in (floor or {}).items():
+            handles.append(axes.axhline(level, label=name, linewidth=0.8, zorder=1, **DASHED))
+        if log:
+            axes.set_yscale("log")
+            decimals(axes.yaxis, subs=(1, 2, 3, 5), numticks=12)
+        axes.set_xticks(x, [f"{v:g}" for v in x])
+        axes.set(xlabel=xlabel, ylabel=ylabel)
         legend(axes, handles, title)
     return axes

@@ -1,23 +1,27 @@
-"""Where does a latent switch off, and what of the trap that starts fall into? Figures of
-Propositions 4.1 and 5.1.
+"""Where does a latent switch off, and what of rays without a lower bound? Figures of Propositions
+4.1 and 5.1.
+
+>>> ax = rays([0.1, 0.01], {"a ray": [-1.0, -5.0]}, {"a ray": [1e-3, 1e-4]}, level=0.0)
+>>> [text.get_text() for text in ax.get_legend().get_texts()]
+['a ray', 'collapsed point', 'error, right']
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vaesurface.plot.canvas import PALETTE, UNIT, drawn_on, legend
-from vaesurface.plot.sweeps import DASHED, DOTTED
+from vaesurface.marks import UNIT
+from vaesurface.plot.canvas import DASHED, DOTTED, GAMMA, PALETTE, decimals, drawn_on, legend
 
-GAMMA = "decoder variance γ (data units²)"
-ALPHA = "decoder perturbation strength α (data units)"
+__all__ = ["decoder_thresholds", "rays", "thresholding"]
+
+MODELS = "os^vD"  # markers of their curves
+SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
 
 
 def thresholding(
@@ -34,27 +38,20 @@ def thresholding(
     """KL divergence of every latent, largest first, against gamma (m,), of refined minima of
     several models.
 
-    curves: name -> (m, k); switches: name -> (k,) the gamma at which latents reach the prior,
-    triangles on the axis; theory (m, k): closed form, dashed; held (m, k): of a decoder that stays
-    what it is, gray; eigenvalues: dotted.
+    curves: name -> (m, k); switches: name -> (k,) the gamma at which latents reach the prior, ticks
+    on the axis; theory (m, k): closed form, dashed; held (m, k): of a decoder that stays what it
+    is, gray; eigenvalues: dotted.
     """
     x = np.asarray(gamma, dtype=float)
     with drawn_on(ax, 2.8 + 0.2 * bool(title)) as axes:
-        for at in np.ravel(np.asarray(eigenvalues, dtype=float)):
+        for at in np.ravel(eigenvalues):
             axes.axvline(at, zorder=1, **DOTTED)
         handles: list[Any] = []
-        for (name, kl), color, marker in zip(curves.items(), PALETTE, "os^vD", strict=False):
+        for (name, kl), color, marker in zip(curves.items(), cycle(PALETTE), cycle(MODELS)):
             look: Any = {"color": color, "marker": marker, "markersize": 2.5, "linewidth": 0.8}
             axes.plot(x, -np.sort(-np.asarray(kl, dtype=float), axis=1), zorder=3, **look)
-            axes.plot(
-                switches[name],
-                np.zeros(len(np.asarray(switches[name]))),
-                "|",
-                color=color,
-                markersize=9,
-                mew=1.4,
-                zorder=4,
-            )
+            at = np.asarray(switches[name], dtype=float)
+            axes.plot(at, 0 * at, "|", color=color, markersize=9, mew=1.4, zorder=4)
             handles.append(Line2D([], [], label=name, **look))
         if theory is not None:
             axes.plot(x, np.asarray(theory, dtype=float), zorder=4, linewidth=0.9, **DASHED)
@@ -62,14 +59,11 @@ def thresholding(
         if held is not None:
             axes.plot(x, np.asarray(held, dtype=float), zorder=2, color="0.6", linewidth=1.0)
             handles.append(Line2D([], [], color="0.6", label="decoder held: shrinks"))
-        handles += [Line2D([], [], label="eigenvalues", **DOTTED)] * bool(np.size(eigenvalues))
-        axes.set(
-            xscale="log",
-            xlabel=GAMMA,
-            ylabel=f"KL divergence per latent\n({UNIT})",
-            xlim=(x.min(), x.max()),
-        )
-        _decimals(axes.xaxis)
+        if np.size(eigenvalues):
+            handles.append(Line2D([], [], label="eigenvalues", **DOTTED))
+        axes.set(xscale="log", xlabel=GAMMA, xlim=(x.min(), x.max()))
+        axes.set_ylabel(f"KL divergence per latent\n({UNIT})")
+        decimals(axes.xaxis, SUBS)
         legend(axes, handles, title)
     return axes
 
@@ -89,80 +83,24 @@ def decoder_thresholds(
     upper (m,): the gamma' that no distribution at all exceeds, the end of a bar.
     """
     x, first, each = (np.asarray(v, dtype=float) for v in (gamma, whole, latents))
+    bars = None
+    if upper is not None:
+        bars = [0 * first, np.maximum(np.asarray(upper, dtype=float) - first, 0.0)]
+    each = -np.sort(-np.where(np.isfinite(each) & (each > 0), each, np.nan), axis=1)
+    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 4}
+    square: Any = {"color": PALETTE[1], "marker": "s", "markersize": 3}
     with drawn_on(ax, 2.7 + 0.2 * bool(title)) as axes:
-        bars = (
-            None
-            if upper is None
-            else [0 * first, np.maximum(np.asarray(upper, dtype=float) - first, 0.0)]
-        )
-        look: Any = {
-            "color": PALETTE[0],
-            "marker": "o",
-            "markersize": 4,
-            "capsize": 2,
-            "elinewidth": 0.8,
-            "zorder": 3,
-        }
-        axes.errorbar(x, first, bars, **look)
-        handles: list[Any] = [
-            Line2D([], [], color=PALETTE[0], marker="o", markersize=4, label="γ′ of the decoder")
+        axes.errorbar(x, first, bars, capsize=2, elinewidth=0.8, zorder=3, **dot)
+        axes.plot(x, each, linewidth=0.7, zorder=2, **square)
+        handles = [
+            Line2D([], [], label="γ′ of the decoder", **dot),
+            Line2D([], [], label="γ″ of its latents", **square),
+            *axes.plot(x, x, label="the γ it was found at", zorder=1, **DASHED),
         ]
-        ordered = -np.sort(-np.where(np.isfinite(each) & (each > 0), each, np.nan), axis=1)
-        axes.plot(x, ordered, color=PALETTE[1], marker="s", markersize=3, linewidth=0.7, zorder=2)
-        handles.append(
-            Line2D([], [], color=PALETTE[1], marker="s", markersize=3, label="γ″ of its latents")
-        )
-        handles += axes.plot(x, x, label="the γ it was found at", zorder=1, **DASHED)
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel=f"{GAMMA} of the fit",
-            ylabel="threshold (data units²)",
-        )
-        _decimals(axes.xaxis)
-        _decimals(axes.yaxis)
-        legend(axes, handles, title)
-    return axes
-
-
-def trap(
-    alpha: npt.ArrayLike,
-    shares: Mapping[str, npt.ArrayLike],
-    radius: npt.ArrayLike,
-    ax: Axes | None = None,
-    *,
-    title: str = "",
-) -> Axes:
-    """Share of random starts that collapse against alpha (m,), and the radius in which collapse is
-    provably lowest (m,).
-
-    shares: name -> (m, 3), the share and both ends of its confidence interval. The radius is on an
-    axis of its own, dashed; axes that are returned carry the shares.
-    """
-    a = np.asarray(alpha, dtype=float)
-    order = np.argsort(a)
-    with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
-        handles: list[Any] = []
-        for (name, drawn), color in zip(shares.items(), PALETTE, strict=False):
-            share, low, high = np.asarray(drawn, dtype=float)[order].T
-            look: Any = {
-                "color": color,
-                "marker": "o",
-                "markersize": 3,
-                "capsize": 1.5,
-                "elinewidth": 0.8,
-                "zorder": 3,
-            }
-            axes.errorbar(a[order], share, [share - low, high - share], **look)
-            handles.append(Line2D([], [], color=color, marker="o", markersize=3, label=name))
-        axes.set(
-            xscale="log", ylim=(-0.04, 1.04), xlabel=ALPHA, ylabel="share of starts that collapse"
-        )
-        right = axes.twinx()
-        handles += right.plot(
-            a[order], np.asarray(radius, dtype=float)[order], label="certified radius", **DASHED
-        )
-        right.set(yscale="log", ylabel="row norm of W (data units)")
+        axes.set(xscale="log", yscale="log")
+        axes.set(xlabel=f"{GAMMA} of the fit", ylabel="threshold (data units²)")
+        decimals(axes.xaxis, SUBS)
+        decimals(axes.yaxis, SUBS)
         legend(axes, handles, title)
     return axes
 
@@ -185,13 +123,10 @@ def rays(
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
         right = axes.twinx()
         handles: list[Any] = []
-        for (name, heights), color in zip(energy.items(), PALETTE, strict=False):
-            handles += axes.plot(
-                x, np.asarray(heights, dtype=float), color=color, label=name, zorder=3
-            )
-            right.plot(
-                x, np.asarray(error[name], dtype=float), color=color, linestyle=":", zorder=2
-            )
+        for name, color in zip(energy, cycle(PALETTE)):
+            look: Any = {"color": color, "label": name}
+            handles += axes.plot(x, np.asarray(energy[name], dtype=float), zorder=3, **look)
+            right.plot(x, np.asarray(error[name], dtype=float), linestyle=":", zorder=2, **look)
         if level is not None:
             handles.append(axes.axhline(level, label="collapsed point", zorder=2, **DASHED))
         handles.append(Line2D([], [], color="0.35", linestyle=":", label="error, right"))
@@ -199,10 +134,3 @@ def rays(
         right.set(yscale="log", ylabel="squared error per coordinate")
         legend(axes, handles, title)
     return axes
-
-
-def _decimals(axis: Any) -> None:
-    """Of a logarithmic axis that spans few decades."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())

@@ -5,40 +5,24 @@ figures, the settings to reproduce it; a JSON file beside its figures. `page` ma
 several, which needs nothing else, not even a network: a surface that turns, a spectrum, a phase
 diagram whose cells open. Imports no JAX and computes nothing.
 
->>> shown = page([(Study("path", "A way out", said=["The barrier is 0.01 high."]), ".")])
->>> "The barrier is 0.01 high." in shown
+`study`: what is kept. `interactive`: figures that one turns and opens. `page`: the file.
+
+>>> html = page([(Study("path", "A way out", said=["The barrier is 0.01 high."]), ".")])
+>>> "The barrier is 0.01 high." in html
 True
 """
 
-from vaesurface.report.page import (
-    FORMAT,
-    MARKERS,
-    SOFTWARE,
-    TYPES,
-    UNIT,
-    Figure,
-    Study,
-    load,
-    page,
-    phase,
-    save,
-    spectrum,
-    studies,
-    surface,
-    write,
-)
+from vaesurface.report.interactive import phase, spectrum, surface
+from vaesurface.report.page import page
+from vaesurface.report.study import Figure, Study, load, plain, save, studies, write
 
 __all__ = [
-    "FORMAT",
     "Figure",
-    "MARKERS",
-    "SOFTWARE",
     "Study",
-    "TYPES",
-    "UNIT",
     "load",
     "page",
     "phase",
+    "plain",
     "save",
     "spectrum",
     "studies",

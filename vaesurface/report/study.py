@@ -1,0 +1,121 @@
+"""What did one verb of the command line find, and how is that kept for a page?
+
+A study is a JSON file beside its figures.
+
+>>> plain({"energy": float("nan"), "alpha": [0.1, float("inf")]})
+{'energy': None, 'alpha': [0.1, None]}
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import vaesurface
+
+__all__ = ["Figure", "Study", "load", "plain", "save", "studies", "write"]
+
+FORMAT = 1  # of the file; raised by changes that older code would misread
+SOFTWARE = ("jax", "numpy", "scipy")  # whose versions a study names
+
+
+class Figure(NamedTuple):
+    """A picture.
+
+    file: its name in the study's directory (.png or .svg).
+    caption: what it shows.
+    """
+
+    file: str
+    caption: str
+
+
+class Study(NamedTuple):
+    """What one verb found; plain data, so that it is its JSON file.
+
+    name: of the verb.
+    title: the question.
+    said: the answer in sentences.
+    verdicts: dicts with name, label, energy and evidence (a dict of sentences).
+    figures: in the study's directory.
+    interactive: dicts with kind "surface", "spectrum" or "phase" and what `surface`, `spectrum` or
+        `phase` takes.
+    settings: name -> value.
+    command: that makes it again.
+    software: name -> version.
+    """
+
+    name: str
+    title: str
+    said: Sequence[str] = ()
+    verdicts: Sequence[dict[str, Any]] = ()
+    figures: Sequence[Figure] = ()
+    interactive: Sequence[dict[str, Any]] = ()
+    settings: Mapping[str, Any] = MappingProxyType({})
+    command: str = ""
+    software: Mapping[str, str] = MappingProxyType({})
+
+
+def save(study: Study, out: str | os.PathLike) -> Path:
+    """The path of a study that was written as `<name>.json` into a directory, with the versions of
+    the software; figures are there already.
+    """
+    software = {name: version(name) for name in SOFTWARE} | {"vaesurface": vaesurface.__version__}
+    figures = [figure._asdict() for figure in study.figures]
+    fields = study._replace(software=software)._asdict() | {"figures": figures}
+    path = Path(out) / f"{study.name}.json"
+    write(json.dumps({"format": FORMAT, **plain(fields)}, allow_nan=False), path)
+    return path
+
+
+def load(path: str | os.PathLike) -> Study:
+    """The study of a file. Raises ValueError for other files."""
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        if fields.pop("format") != FORMAT:
+            raise ValueError("it is of another format")
+        return Study(**fields | {"figures": [Figure(**figure) for figure in fields["figures"]]})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"expected a study of vaesurface, got {path}: {error}; make it again"
+        ) from error
+
+
+def studies(directory: str | os.PathLike) -> list[Study]:
+    """All studies of a directory, by name; other JSON files are passed over.
+
+    Raises ValueError for a study that cannot be read.
+    """
+    return [load(path) for path in sorted(Path(directory).glob("*.json")) if _has_verdicts(path)]
+
+
+def _has_verdicts(path: Path) -> bool:
+    """Whether a file is JSON that has verdicts, as studies have."""
+    try:
+        return "verdicts" in json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError):
+        return False
+
+
+def write(text: str, path: str | os.PathLike) -> None:
+    """Write a file all at once, or not at all; its directory is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: arrays are lists, names strings, and NaN and infinities None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
