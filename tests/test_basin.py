@@ -149,7 +149,7 @@ def test_the_collapsed_basin_ends_at_the_saddle_and_the_certificate_reaches_beyo
     assert sides.certified and sides.descent and not sides.returns and not sides.ordered
     assert sides.width[1] < sides.radius < sides.crossing
     with pytest.raises(
-        ValueError, match="expected a threshold VAE's problem, got one without recipe"
+        ValueError, match="expected a problem of vae.threshold_vae, got another one"
     ):
         basin.compare(WELLS, found, problem.collapsed())
 
@@ -292,7 +292,7 @@ def test_a_draw_of_all_data_without_noise_is_the_energy():
     for samples, batch in ((0, None), (1, 0), (1, 15)):
         with pytest.raises(ValueError, match="samples >= 1 and a batch of 1 to 14 data"):
             vae.sampled_loss(problem, params, jax.random.key(0), samples, batch)
-    with pytest.raises(ValueError, match="got one without recipe"):
+    with pytest.raises(ValueError, match="expected a problem with sampled, got one without"):
         vae.sampled_loss(WELLS, params, jax.random.key(0))
 
 

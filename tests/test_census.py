@@ -134,7 +134,7 @@ def judged(request):
     d, k = request.param
 
     def one(X, start):
-        problem = vae.threshold_vae(X, k, 0.0)._replace(init=lambda key, scale: start, recipe=None)
+        problem = vae.threshold_vae(X, k, 0.0).replace(init=lambda key, scale: start)
         point = stationary.find(problem, jax.random.key(0), optimizer=STAY)
         flat = jnp.concatenate(
             [point.params.weight.ravel(), point.params.bias, point.params.log_gamma[None]]

@@ -3,6 +3,8 @@ affine model.
 """
 
 import math
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -29,20 +31,24 @@ def dense(alpha, gamma, beta, params):
     return curvature.hessian(vae.threshold_vae(X, 2, alpha, gamma, beta).loss, params)
 
 
-def build(terms, rotation, value):
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["terms", "rotation", "value"], meta_fields=[]
+)
+@dataclass(frozen=True)
+class Valley:
     """Polynomial sum c_ij x^i v^j along a curved valley, one more stable and one more unstable
     direction, one flat one.
     """
 
-    def loss(w):
-        y = rotation @ w["w"]
-        x = y[0]
-        normal = jnp.polyval(terms[::-1] @ value ** jnp.arange(3), x)
-        return normal + 2.0 * (y[1] - x**2 - value) ** 2 - (y[2] + x * value) ** 2
+    terms: jax.Array
+    rotation: jax.Array
+    value: jax.Array
 
-    return Problem(
-        loss=loss, recipe=lambda: (build, {"terms": terms, "rotation": rotation, "value": value})
-    )
+    def loss(self, w):
+        y = self.rotation @ w["w"]
+        x = y[0]
+        normal = jnp.polyval(self.terms[::-1] @ self.value ** jnp.arange(3), x)
+        return normal + 2.0 * (y[1] - x**2 - self.value) ** 2 - (y[2] + x * self.value) ** 2
 
 
 def normal_form(terms):
@@ -50,7 +56,7 @@ def normal_form(terms):
     table = np.zeros((7, 3))
     for power, c in terms.items():
         table[power] = c
-    return lambda value: build(jnp.asarray(table), jnp.asarray(ROTATION), value)
+    return lambda value: Valley(jnp.asarray(table), jnp.asarray(ROTATION), value)
 
 
 def at(x, value, flat=0.3):
@@ -183,23 +189,27 @@ def test_a_jump_leaves_the_fold_downhill_and_goes_on():
 
 
 def build_stable(v):
-    """A cusp in a curved valley, without a recipe."""
+    """A cusp in a curved valley, of functions."""
     return Problem(
         loss=lambda w: w[0] ** 4 / 4 - w[0] ** 2 / 2 - v * w[0] + (w[1] - w[0] ** 2) ** 2
     )
 
 
-def build_washboard(v):
+@partial(jax.tree_util.register_dataclass, data_fields=["v"], meta_fields=[])
+@dataclass(frozen=True)
+class Washboard:
     """Many wells, which cease to be one after the other as it tilts."""
-    return Problem(
-        loss=lambda x: jnp.cos(x) + 0.005 * x**2 - v * x, recipe=lambda: (build_washboard, {"v": v})
-    )
+
+    v: jax.Array
+
+    def loss(self, x):
+        return jnp.cos(x) + 0.005 * x**2 - self.v * x
 
 
 @pytest.mark.parametrize("far", [1.2, 900.0])
 def test_a_jump_lands_just_beyond_its_fold_however_far_the_branch_is_to_go(far):
     edge = np.arccos(0.01)
-    branch = follow(build_washboard, jnp.array(4.3), v=[0.9, far], jump=True, max_points=30)
+    branch = follow(Washboard, jnp.array(4.3), v=[0.9, far], jump=True, max_points=30)
     fold, jump = branch.events[:2]
     assert fold.value == pytest.approx(np.sin(edge) + 0.01 * (2 * np.pi - edge), abs=1e-9)
     assert float(fold.params) == pytest.approx(2 * np.pi - edge, abs=1e-6)

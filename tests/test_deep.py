@@ -2,6 +2,7 @@
 unbiased.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -11,7 +12,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, data, energy, optimize, stationary, theory, vae
-from vaesurface.problem import recipe_of
 from vaesurface.stationary import Kind
 from vaesurface.vae import architecture, network
 from vaesurface.vae.network import NetworkParams
@@ -127,7 +127,7 @@ def test_the_affine_network_attains_the_closed_form():
     assert problem.loss(params) == pytest.approx(float(theory.global_minimum(X, 2)), rel=1e-13)
     assert norm(jax.grad(problem.loss)(params)) < 1e-12
     model = problem.autoencoder(params)
-    nodes = recipe_of(problem)[1]["nodes"]
+    nodes = problem.nodes
     error = expected_error(model, nodes)
     assert error / 4 == pytest.approx(float(model.gamma), rel=1e-12)  # eq. 10
     # Eq. 8 for an affine decoder: noise adds what it spreads.
@@ -145,8 +145,7 @@ def test_an_energy_is_what_its_autoencoder_says_and_only_gamma_changes_with_gamm
     params = jax.tree.map(
         lambda a: a + 0.1 * jnp.cos(jnp.arange(1.0 * a.size)).reshape(a.shape), params
     )
-    made, arrays = recipe_of(problem)
-    fixed = made(**arrays | {"gamma": jnp.asarray(0.7), "beta": jnp.asarray(2.0)})
+    fixed = replace(problem, gamma=jnp.asarray(0.7), beta=jnp.asarray(2.0))
     model = fixed.autoencoder(params._replace(log_gamma=None))
     assert (float(model.gamma), bool(model.learned), float(model.beta)) == (
         pytest.approx(0.7),

@@ -197,9 +197,10 @@ def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_sa
         row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop)))
         for drop in (1e-17, 1e-3)
     )
-    assert graph.is_bottom(weak) and not graph.is_bottom(strong) and not graph.is_bottom(row)
-    assert not graph.is_bottom(flat(1.0, 1)._replace(theory=weak.theory))
-    assert graph.is_bottom(flat(1.0))
+    bottom = partial(graph.is_bottom, BROWN)
+    assert bottom(weak) and not bottom(strong) and not bottom(row)
+    assert not bottom(flat(1.0, 1)._replace(theory=weak.theory))
+    assert bottom(flat(1.0))
 
 
 def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bottom_is_no_pass(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vaesurface import data, optimize, proof, stationary, theory, vae
-from vaesurface.problem import Problem, compiled
+from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, tally
 from vaesurface.stationary.probe import kink
 
@@ -350,18 +350,16 @@ def test_a_negative_eigenvalue_that_a_flat_direction_makes_is_no_index(judge_fla
     assert judge_flat("saddle beside a flat direction").label == "saddle of index 1 or more"
 
 
-def test_a_problem_of_which_a_part_was_replaced_is_not_rebuilt_from_its_recipe():
+def test_a_problem_of_which_a_part_was_replaced_is_another_problem():
     problem = vae.threshold_vae(data.antipodal(d=2), 1, 0.3)
     params = problem.init(jax.random.key(0), 1.0)
-    negated = problem._replace(loss=lambda w: -problem.loss(w), structure=None, theory=None)
-
-    def value(problem, w):
-        return problem.loss(w)
-
-    assert compiled(value, problem, params) == pytest.approx(float(problem.loss(params)))
-    assert compiled(value, negated, params) == pytest.approx(-float(problem.loss(params)))
+    negated = problem.replace(loss=lambda w: -problem.loss(w), structure=None, theory=None)
+    value = jax.jit(lambda problem, w: problem.loss(w))
+    assert value(problem, params) == pytest.approx(float(problem.loss(params)))
+    assert value(negated, params) == pytest.approx(-float(problem.loss(params)))
+    assert negated.theory(params) is None and negated.structure is None
     for prove in (lambda: proof.certify(negated, params), lambda: proof.certify_unbounded(negated)):
-        with pytest.raises(ValueError, match="got one without recipe"):
+        with pytest.raises(ValueError, match="expected a problem of vae.threshold_vae"):
             prove()
 
 

@@ -13,7 +13,7 @@ from scipy import optimize, stats
 
 from vaesurface import bordered, curvature, data, stationary, theory, vae
 from vaesurface.problem import Parts, Problem, Structure
-from vaesurface.stationary import Kind
+from vaesurface.stationary import Kind, analysis
 from vaesurface.vae.threshold import VANISHING
 
 N, D, K = 9, 5, 3
@@ -114,6 +114,7 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
         ):
             np.testing.assert_allclose(x, y, atol=1e-12)
     loss, gradient = jax.value_and_grad(problem.structure.loss)(params)
+    vae.ThresholdVAE.loss.clear_cache()
     monkeypatch.setattr("vaesurface.problem.STREAM", 0)
     monkeypatch.setattr("vaesurface.problem.BATCH", 4 * D)
     streamed, slope = jax.value_and_grad(problem.structure.loss)(params)
@@ -123,17 +124,17 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
 
 
 def test_one_program_serves_every_alpha_and_data_set_of_a_shape():
-    from vaesurface.problem import _with_recipe
+    program = analysis._judged.program
 
     def label(seed, alpha):
         problem = vae.threshold_vae(data.gaussian(N, np.linspace(0.3, 3.0, D), seed=seed), 1, alpha)
         return stationary.analyze(problem, problem.collapsed()).label
 
     assert label(0, 0.3) == "collapsed local minimum"
-    programs = _with_recipe._cache_size()
+    programs = program._cache_size()
     assert label(1, 0.7) == "collapsed local minimum"
     assert label(2, 0.0).startswith("saddle")
-    assert _with_recipe._cache_size() == programs
+    assert program._cache_size() == programs
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def small_network():
         return model._replace(error=error)
 
     params = optimize.adam(600)(problem.loss, jax.tree.map(lambda x: x.astype(float), start)).params
-    return problem._replace(autoencoder=known), params
+    return problem.replace(autoencoder=known), params
 
 
 DECODERS = {

@@ -419,6 +419,7 @@ def entry(what: str, static: tuple[str, ...] = ()) -> Callable[[Callable], Calla
         def door(problem: Any, params: Params, *args: Any, **options: Any) -> Any:
             return program(adopt(problem), params, *args, **options)
 
+        door.program = program  # type: ignore[attr-defined]  # its cache tells what was compiled
         return door
 
     return decorate

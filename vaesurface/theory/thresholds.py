@@ -29,7 +29,7 @@ Inside this module gamma stands for beta gamma until results are made.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from vaesurface import energy
-from vaesurface.problem import Autoencoder, Params, Problem, compiled, require_float64
+from vaesurface.problem import Autoencoder, Params, Problem, entry
 from vaesurface.theory.bisection import bisect
 from vaesurface.theory.encoders import (
     Error,
@@ -134,9 +134,9 @@ def collapse_threshold(
     under `vmap`. Raises ValueError for a problem without `autoencoder`, RuntimeError without
     float64.
     """
-    _require(problem, params, samples, draws)
+    _require_draws(samples, draws)
     key = jax.random.key(0) if key is None else key
-    return compiled(_collapse_threshold, problem, params, key, samples=samples, draws=draws)
+    return _collapse_threshold(problem, params, key, samples=samples, draws=draws)
 
 
 def latent_thresholds(
@@ -149,30 +149,21 @@ def latent_thresholds(
     Newton's method within the bracket. Both energies are the lowest found from several starts.
     Arguments and errors as in `collapse_threshold`; the problem needs `restrict` as well.
     """
-    _require(problem, params, samples, 1)
-    if problem.restrict is None:
-        raise ValueError(
-            "expected a problem with restrict, got one without; say how a latent is switched off"
-        )
+    _require_draws(samples, 1)
     key = jax.random.key(0) if key is None else key
-    return compiled(_latent_thresholds, problem, params, key, samples=samples)
+    return _latent_thresholds(problem, params, key, samples=samples)
 
 
-def _require(problem: Problem, params: Params, samples: int | None, draws: int) -> None:
-    require_float64("thresholds", params)
-    if problem.autoencoder is None:
-        raise ValueError(
-            "expected a problem with autoencoder, got one without; say which VAE its parameters "
-            "make"
-        )
+def _require_draws(samples: int | None, draws: int) -> None:
     if draws < 1 or (samples is not None and samples < 1):
         raise ValueError(
             f"expected samples and draws of 1 or more, got {samples} and {draws}; take more"
         )
 
 
+@entry("thresholds", static=("samples", "draws"))
 def _collapse_threshold(
-    problem: Any, params: Params, key: Array, samples: int | None, draws: int
+    problem: Problem, params: Params, key: Array, samples: int | None, draws: int
 ) -> Threshold:
     model = problem.autoencoder(params)
     searching, noise, evaluating, bounding = jax.random.split(key, 4)
@@ -199,8 +190,9 @@ def _collapse_threshold(
     )
 
 
+@entry("thresholds", static=("samples",))
 def _latent_thresholds(
-    problem: Any, params: Params, key: Array, samples: int | None
+    problem: Problem, params: Params, key: Array, samples: int | None
 ) -> LatentThresholds:
     model = problem.autoencoder(params)
     searching, noise = jax.random.split(key)
