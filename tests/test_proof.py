@@ -5,6 +5,7 @@ arithmetic agrees with JAX.
 import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,7 +13,10 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import data, proof, stationary, theory, vae
+from vaesurface.energy import VAEParams
 from vaesurface.proof import balls
+from vaesurface.proof.certificate import checksum
+from vaesurface.proof.form import Settings
 
 N, D, K = 7, 3, 2
 
@@ -36,31 +40,27 @@ def affine():
 def minimum(affine):
     """Certificate of that problem's global minimum, and the data."""
     problem, points = affine
-    return proof.certify(problem, points[0]), problem.recipe()[1]["X"]
+    return proof.certify(problem, points[0]), np.asarray(problem.recipe()[1]["X"])
 
 
 @pytest.fixture(scope="module")
 def find():
     """Where a random start leads at alpha > 0: problem, stationary point."""
-    compiled = {}
+
+    @partial(jax.jit, static_argnums=1)
+    def end(X, latent, alpha, key):
+        return stationary.find(vae.threshold_vae(X, latent, alpha), key, 1.0)
 
     def run(X, latent, alpha, seed):
-        if X.shape not in compiled:
-
-            def found(X, alpha, key):
-                return stationary.find(vae.threshold_vae(X, latent, alpha), key, 1.0)
-
-            compiled[X.shape] = jax.jit(found)
-        return vae.threshold_vae(X, latent, alpha), compiled[X.shape](
-            X, alpha, jax.random.key(seed)
-        )
+        point = end(X, latent, alpha, jax.random.key(seed))
+        return vae.threshold_vae(X, latent, alpha), point
 
     return run
 
 
 def sealed(certificate):
-    """With a checksum that fits."""
-    return certificate._replace(checksum=proof._checksum(certificate))
+    """The certificate with a checksum that fits."""
+    return certificate._replace(checksum=checksum(certificate))
 
 
 def refused(certificate, X, **changes):
@@ -73,6 +73,7 @@ def refused(certificate, X, **changes):
 
 
 def times(factor, part):
+    """Numbers of a certificate, all multiplied."""
     return {k: (factor * np.array(v)).tolist() for k, v in part.items()}
 
 
@@ -80,14 +81,11 @@ def times(factor, part):
 def test_the_trap_of_proposition_4_1_is_proved(tmp_path, alpha):
     X = data.antipodal(d=2)
     problem = vae.threshold_vae(X, latent=1, alpha=alpha)
-    collapse, ray = (
-        proof.certify(problem, problem.collapsed(), index=0),
-        proof.certify_unbounded(problem),
-    )
+    collapse = proof.certify(problem, problem.collapsed(), index=0)
+    ray = proof.certify_unbounded(problem)
     assert (collapse.claim, ray.claim) == ("collapsed minimum", "unbounded below")
-    assert collapse.numbers["radius"] == pytest.approx(
-        float(theory.collapse_radius(X, alpha).radius), rel=0.01
-    )
+    region = theory.collapse_radius(X, alpha)
+    assert collapse.numbers["radius"] == pytest.approx(float(region.radius), rel=0.01)
     assert (ray.numbers["rank"], ray.numbers["slope"], ray.numbers["pivots"]) == (1, 1.0, [0])
     for name, certificate in {"collapse": collapse, "ray": ray}.items():
         proof.save(certificate, tmp_path / "new" / f"{name}.json")
@@ -102,10 +100,8 @@ def test_the_trap_of_proposition_4_1_is_proved(tmp_path, alpha):
 def test_collapse_is_proved_for_any_data_gamma_and_beta(alpha, gamma, beta):
     X = data.load("digits-4x4", limit=50)
     problem = vae.threshold_vae(X, 3, alpha, gamma, beta)
-    rounded = jax.tree.map(lambda x: x + 1e-12, problem.collapsed())._replace(
-        weight=np.zeros((16, 3))
-    )
-    certificate = proof.certify(problem, rounded)
+    rounded = jax.tree.map(lambda x: x + 1e-12, problem.collapsed())
+    certificate = proof.certify(problem, rounded._replace(weight=np.zeros((16, 3))))
     region = theory.collapse_radius(X, alpha, gamma, beta)
     assert certificate.claim == "collapsed minimum"
     assert certificate.numbers["radius"] == pytest.approx(float(region.radius), rel=0.01)
@@ -113,6 +109,12 @@ def test_collapse_is_proved_for_any_data_gamma_and_beta(alpha, gamma, beta):
     if gamma is None or gamma < 1:  # for a larger one any radius will do
         with pytest.raises(proof.Unproved, match="choose a radius up to"):
             proof.certify(problem, problem.collapsed(), radius=1.01 * float(region.radius))
+
+
+def paired(values, enclosure):
+    """Numbers of the energy and its derivatives, each with its ball."""
+    for part, parts in zip(values, enclosure, strict=True):
+        yield from zip(np.ravel(part).tolist(), np.ravel(parts).tolist(), strict=True)
 
 
 @pytest.mark.parametrize(("gamma", "beta"), [(None, 1.0), (None, 2.5), (0.3, 0.5)])
@@ -131,47 +133,37 @@ def test_enclosures_contain_the_energy_and_its_derivatives(gamma, beta):
 
     for alpha in (0.0, 0.02, 0.3, 1.5):
         problem = vae.threshold_vae(X, K, alpha, gamma, beta)
-        _, settings = proof._settings(problem)
+        settings = Settings(latent=K, alpha=alpha, gamma=gamma, beta=beta)
         for scale in (0.2, 1.0):
-            params = jax.tree.map(
-                lambda x: x + scale * rng.normal(size=np.shape(x)), problem.collapsed()
-            )
+            flat, unravel = ravel_pytree(problem.collapsed())
+            flat = flat + scale * rng.normal(size=flat.size)
+            params, inside = unravel(flat), unravel(flat + 1e-4 * rng.uniform(-1, 1, flat.size))
             center = {k: np.asarray(v) for k, v in params._asdict().items() if v is not None}
             half = {k: np.full_like(v, 1e-4) for k, v in center.items()}
-            inside = jax.tree.map(lambda x: x + 1e-4 * rng.uniform(-1, 1, np.shape(x)), params)
             with balls.arithmetic():
-                sharp, wide = (
-                    balls.enclose(X, settings, center),
-                    balls.enclose(X, settings, center, half),
-                )
-            for here, there, point, box in zip(
-                exact(alpha, params), exact(alpha, inside), sharp, wide, strict=True
-            ):
-                for value, ball in zip(
-                    np.ravel(here).tolist(), np.ravel(point).tolist(), strict=True
-                ):
-                    assert abs(float(ball) - value) < 1e-10
-                    assert float(ball.rad()) < 1e-25
-                for value, ball in zip(
-                    np.ravel(there).tolist(), np.ravel(box).tolist(), strict=True
-                ):
-                    assert abs(float(ball) - value) <= float(ball.rad()) + 1e-10
+                sharp = balls.enclose(X, settings, center)
+                wide = balls.enclose(X, settings, center, half)
+            for value, ball in paired(exact(alpha, params), sharp):
+                assert abs(float(ball) - value) < 1e-10
+                assert float(ball.rad()) < 1e-25
+            for value, ball in paired(exact(alpha, inside), wide):
+                assert abs(float(ball) - value) <= float(ball.rad()) + 1e-10
 
 
 @pytest.mark.parametrize(("gamma", "beta"), [(None, 1.0), (None, 0.5), (0.2, 1.0), (1.0, 0.4)])
 def test_affine_stationary_points_are_proved_with_the_predicted_index(gamma, beta):
     X = data.gaussian(N, [3.0, 1.5, 0.5], seed=1) + 1.0
     problem = vae.threshold_vae(X, K, 0.0, gamma, beta)
-    expected = list(theory.stationary_points(X, K, gamma, beta))
-    assert len(expected) >= 3
-    for e in expected:
-        certificate = proof.certify(problem, e.params, index=e.negative)
-        p = D * K + D + (gamma is None) + 2 * N * K
-        assert certificate.numbers["inertia"] == [e.negative, 0, p - e.negative]
+    points = list(theory.stationary_points(X, K, gamma, beta))
+    p = D * K + D + (gamma is None) + 2 * N * K
+    assert len(points) >= 3
+    for point in points:
+        certificate = proof.certify(problem, point.params, index=point.negative)
+        assert certificate.numbers["inertia"] == [point.negative, 0, p - point.negative]
         assert proof.verify(certificate, X).valid
-        assert (
-            f"saddle of index {e.negative}" if e.negative else "a strict local minimum"
-        ) in certificate.statement
+        index = point.negative
+        kind = f"saddle of index {index}" if index else "a strict local minimum"
+        assert kind in certificate.statement
 
 
 @pytest.mark.slow
@@ -181,12 +173,13 @@ def test_points_of_hundreds_of_parameters_are_proved_at_positive_alpha(find, n, 
     problem, point = find(X, 2, 0.1, seed)
     start = time.perf_counter()
     certificate = proof.certify(problem, point.params)
-    middle = time.perf_counter()
+    certified = time.perf_counter()
     assert proof.verify(certificate, X).valid
+    verified = time.perf_counter()
     negative, flat, positive = certificate.numbers["inertia"]
     print(
-        f"p = {negative + flat + positive}: {middle - start:.1f} s to certify, "
-        f"{time.perf_counter() - middle:.1f} s to verify"
+        f"p = {negative + flat + positive}: {certified - start:.1f} s to certify, "
+        f"{verified - certified:.1f} s to verify"
     )
     assert (negative, flat, positive) == tuple(point.inertia)
     assert flat == 2 * int((np.asarray(point.params.weight) == 0).all(axis=1).sum())
@@ -198,24 +191,22 @@ def test_a_row_at_zero_is_held_and_said_to_be(find):
     problem, point = find(X, 1, 0.1, 0)
     assert (np.asarray(point.params.weight) == 0).tolist() == [[False], [False], [True]]
     certificate = proof.certify(problem, point.params)
-    assert certificate.numbers["inertia"][1] == 1
-    assert certificate.numbers["half_width"]["weight"][2] == [0.0]
-    assert "one stationary point with 1 row of the weight held at zero" in certificate.statement
-    assert (
-        "a strict local minimum among points with those at zero (0 negative, 1 flat"
-        in certificate.statement
-    )
-    assert proof.verify(certificate, X).valid
     half = certificate.numbers["half_width"]
-    assert refused(
-        certificate, X, half_width=half | {"weight": (np.array(half["weight"]) + 1e-9).tolist()}
-    )
+    assert certificate.numbers["inertia"][1] == 1
+    assert half["weight"][2] == [0.0]
+    assert "one stationary point with 1 row of the weight held at zero" in certificate.statement
+    minimum = "a strict local minimum among points with those at zero (0 negative, 1 flat"
+    assert minimum in certificate.statement
+    assert proof.verify(certificate, X).valid
+    wider = (np.array(half["weight"]) + 1e-9).tolist()
+    assert refused(certificate, X, half_width=half | {"weight": wider})
     assert not refused(certificate, X, half_width=times(0.5, half))
 
 
 def test_a_point_nearby_is_refused_or_centered(affine):
     problem, points = affine
-    near, far = (jax.tree.map(lambda x: x + distance, points[1]) for distance in (1e-5, 1e-2))
+    near = jax.tree.map(lambda x: x + 1e-5, points[1])
+    far = jax.tree.map(lambda x: x + 1e-2, points[1])
     certificate = proof.certify(problem, near)
     np.testing.assert_allclose(
         certificate.numbers["center"]["weight"], points[1].weight, atol=1e-14
@@ -243,9 +234,8 @@ def test_a_saddle_is_no_minimum_and_a_box_can_be_too_large(affine, trap):
 
 
 def test_a_degenerate_point_is_not_proved():
-    X = np.array(
-        [[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]]
-    )  # equal eigenvalues: minima form a circle
+    # equal eigenvalues: minima form a circle
+    X = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
     problem = vae.threshold_vae(X, 1, 0.0, 0.5)
     (_, minimum, _) = theory.stationary_points(X, 1, 0.5)
     with pytest.raises(proof.Unproved, match="expected"):
@@ -331,35 +321,26 @@ def test_what_is_false_is_refused_whatever_the_checksum(trap, minimum):
     assert "format" in proof.verify(sealed(certificate._replace(version=2)), X).reason
     assert "format" in proof.verify(sealed(certificate._replace(claim="global minimum")), X).reason
     assert "checksum" in proof.verify(certificate._replace(version=2), X).reason
-    assert (
-        "not a certificate"
-        in proof.verify(certificate._replace(numbers={"x": float("nan")}), X).reason
-    )
-    assert (
-        proof.verify(certificate, np.asarray(X) + 1e-15).reason
-        == "the certificate is for other data"
-    )
+    unreadable = certificate._replace(numbers={"x": float("nan")})
+    assert "not a certificate" in proof.verify(unreadable, X).reason
+    assert proof.verify(certificate, X + 1e-15).reason == "the certificate is for other data"
 
 
 @pytest.mark.parametrize(("alpha", "beta"), [(0.0, 1.0), (0.25, 1.0), (0.25, 1.4)])
 def test_the_energy_on_the_ray_is_below_its_bound(alpha, beta):
-    X = np.array(
-        [[1.0, 2.0, 0.5], [-1.0, -2.0, -0.5], [2.0, 0.0, -1.0], [-2.0, 0.0, 1.0]]
-    )  # rank 2 at either alpha
+    # rank 2 at either alpha
+    X = np.array([[1.0, 2.0, 0.5], [-1.0, -2.0, -0.5], [2.0, 0.0, -1.0], [-2.0, 0.0, 1.0]])
     problem = vae.threshold_vae(X, 2, alpha, beta=beta)
     certificate = proof.certify_unbounded(problem)
     assert proof.verify(certificate, X).valid
-    assert (certificate.numbers["rank"], certificate.numbers["slope"]) == (
-        2,
-        pytest.approx(3 - 2 * beta),
-    )
+    assert certificate.numbers["rank"] == 2
+    assert certificate.numbers["slope"] == pytest.approx(3 - 2 * beta)
     M = X + alpha * np.sign(X)
     mean = M[:, certificate.numbers["pivots"]]
     weight = np.linalg.lstsq(mean, M)[0].T
     for log_gamma in (0.0, -2.0, -8.0):
-        point = vae.VAEParams(
-            weight, np.zeros(3), np.asarray(log_gamma), mean, np.full((4, 2), log_gamma / 2)
-        )
+        log_std = np.full((4, 2), log_gamma / 2)
+        point = VAEParams(weight, np.zeros(3), np.asarray(log_gamma), mean, log_std)
         bound = certificate.numbers["constant"] + certificate.numbers["slope"] * log_gamma
         assert problem.loss(point) <= bound + 1e-12
         assert problem.loss(point) > bound - 25
@@ -382,9 +363,9 @@ def test_a_ray_of_numbers_that_only_equal_the_right_ones_is_no_certificate(chang
     (name,) = change
     assert certificate.numbers[name] <= change[name]  # equal, or a weaker claim
     changed = certificate._replace(numbers=certificate.numbers | change)
-    said = proof.verify(changed._replace(checksum=proof._checksum(changed)), X)
-    assert not said.valid
-    assert "no proof" in said.reason
+    result = proof.verify(sealed(changed), X)
+    assert not result.valid
+    assert "no proof" in result.reason
 
 
 def test_no_ray_is_claimed_where_there_is_none():
@@ -424,17 +405,29 @@ def test_what_cannot_be_certified_says_why(monkeypatch, trap):
         proof.certify(trap, trap.collapsed())
 
 
-def test_verification_needs_no_jax_and_importing_no_flint(tmp_path, trap):
+def printed(code, *arguments):
+    """What a Python of its own prints, in words."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_verification_needs_no_jax(tmp_path, trap):
     path = tmp_path / "certificate.json"
     proof.save(proof.certify(trap, trap.collapsed()), path)
-    probe = (
-        "import sys; from vaesurface import data, proof; "
-        "print(proof.verify(proof.load(sys.argv[1]), data.antipodal()).valid,"
-        "'jax' in sys.modules); sys.modules['flint'] = None; del "
-        "sys.modules['vaesurface.proof'], proof;"
-        "import vaesurface; del vaesurface.proof; from vaesurface import proof; print(proof.flint)"
+    code = (
+        "import sys\n"
+        "from vaesurface import data, proof\n"
+        "print(proof.verify(proof.load(sys.argv[1]), data.antipodal()).valid)\n"
+        "print('jax' in sys.modules)"
     )
-    said = subprocess.run(
-        [sys.executable, "-c", probe, str(path)], capture_output=True, text=True, check=True
-    ).stdout
-    assert said.split() == ["True", "False", "None"]
+    assert printed(code, path) == ["True", "False"]
+
+
+def test_importing_needs_no_flint():
+    code = (
+        "import sys\n"
+        "sys.modules['flint'] = None\n"
+        "from vaesurface.proof import balls\n"
+        "print(balls.flint)"
+    )
+    assert printed(code) == ["None"]

@@ -2,9 +2,7 @@
 the data.
 
 `certify` proves one of two claims, `certify_unbounded` a third; `verify` proves each again from the
-certificate and the data X (n, d). A certificate's numbers are doubles and mean just that; its
-checksum guards against accidents, the proof against all else. Needs python-flint, and for
-verification no JAX.
+certificate and the data X (n, d). Needs python-flint, and for verification no JAX.
 
 >>> from vaesurface import data, vae
 >>> X = data.antipodal(d=2)
@@ -14,29 +12,12 @@ verification no JAX.
 ('collapsed minimum', True, False)
 """
 
-from vaesurface.proof.prove import (
-    FORMAT,
-    NEAR,
-    PRIME,
-    ROOM,
-    SLACK,
-    Certificate,
-    Unproved,
-    Verification,
-    certify,
-    certify_unbounded,
-    load,
-    save,
-    verify,
-)
+from vaesurface.proof.certificate import Certificate, load, save
+from vaesurface.proof.form import Unproved
+from vaesurface.proof.prove import Verification, certify, certify_unbounded, verify
 
 __all__ = [
     "Certificate",
-    "FORMAT",
-    "NEAR",
-    "PRIME",
-    "ROOM",
-    "SLACK",
     "Unproved",
     "Verification",
     "certify",

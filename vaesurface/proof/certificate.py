@@ -1,0 +1,119 @@
+"""What is a certificate, and how is it kept?
+
+A claim and the numbers that prove it, in JSON. The numbers are doubles and mean just that; the
+checksum guards against accidents, the proof against all else.
+
+>>> from vaesurface import data
+>>> from vaesurface.proof.balls import arithmetic
+>>> X, settings = data.antipodal(d=2), Settings(latent=1, alpha=0.5, gamma=None, beta=1.0)
+>>> with arithmetic():
+...     certificate = seal(ray.NAME, X, settings, ray.prove(X, settings))
+>>> certificate.checksum == checksum(certificate)
+True
+>>> print(certificate.statement)
+At alpha = 0.5, beta = 1.0, gamma learned, latents: 1: the energy has no lower bound: on a ray of
+rank 1, energy <= 5.25 + 1.0 log gamma for all gamma <= 1.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaesurface import data
+from vaesurface.proof import collapse, point, ray
+from vaesurface.proof.form import Settings
+
+__all__ = ["CLAIMS", "FORMAT", "Certificate", "checksum", "load", "save", "seal"]
+
+FORMAT = 1  # of the file; another once the same numbers claim something else
+CLAIMS = {module.NAME: module for module in (point, collapse, ray)}
+
+
+class Certificate(NamedTuple):
+    """A claim, and the numbers that `verify` needs to prove it; plain Python data.
+
+    claim: "stationary point", "collapsed minimum" or "unbounded below".
+    version: of the format.
+    data: `data.digest` of X.
+    settings: latent, alpha, gamma (None: learned), beta.
+    numbers: of a stationary point, center and half_width of a box (0 for what is held at zero) and
+        inertia (negative, flat, positive) over all parameters; of collapse, the box, radius being
+        the norm of the weight's rows; of no lower bound, bias as fractions, pivots (columns of the
+        data), rank, and energy <= constant + slope log gamma.
+    checksum: SHA-256 of all the rest.
+    """
+
+    claim: str
+    version: int
+    data: str
+    settings: dict[str, Any]
+    numbers: dict[str, Any]
+    checksum: str
+
+    @property
+    def statement(self) -> str:
+        """What is proved if `verify` says so, in one sentence.
+
+        Numbers are printed in full: rounded, they would say more than is proved.
+        """
+        settings = Settings(**self.settings)
+        gamma = "gamma learned" if settings.gamma is None else f"gamma = {settings.gamma}"
+        return (
+            f"At alpha = {settings.alpha}, beta = {settings.beta}, {gamma}, "
+            f"latents: {settings.latent}: {CLAIMS[self.claim].statement(settings, self.numbers)}"
+        )
+
+
+def seal(claim: str, X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> Certificate:
+    """The certificate of a claim that those numbers prove."""
+    certificate = Certificate(
+        claim=claim,
+        version=FORMAT,
+        data=data.digest(X),
+        settings=settings._asdict(),
+        numbers=numbers,
+        checksum="",
+    )
+    return certificate._replace(checksum=checksum(certificate))
+
+
+def checksum(certificate: Certificate) -> str:
+    """SHA-256 of all of a certificate but its checksum. Raises ValueError for what JSON cannot
+    hold.
+    """
+    rest = certificate._replace(checksum="")
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def save(certificate: Certificate, path: str | os.PathLike) -> None:
+    """Write a certificate as JSON, all at once or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(_text(certificate))
+    temporary.replace(path)
+
+
+def load(path: str | os.PathLike) -> Certificate:
+    """Read a certificate. Raises ValueError unless the file is, to the letter, as `save` writes
+    it.
+    """
+    try:
+        text = Path(path).read_text()
+        certificate = Certificate(**json.loads(text))
+        unchanged = _text(certificate) == text
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"expected a certificate, got {path}: {error}; certify again") from error
+    if not unchanged:
+        raise ValueError(
+            f"expected a certificate as it was saved, got {path}, which was changed; certify again"
+        )
+    return certificate
+
+
+def _text(certificate: Certificate) -> str:
+    return json.dumps(certificate._asdict(), indent=1, allow_nan=False) + "\n"
