@@ -40,7 +40,7 @@ def affine():
 def minimum(affine):
     """Certificate of that problem's global minimum, and the data."""
     problem, points = affine
-    return proof.certify(problem, points[0]), np.asarray(problem.recipe()[1]["X"])
+    return proof.certify(problem, points[0]), np.asarray(problem.X)
 
 
 @pytest.fixture(scope="module")
@@ -392,8 +392,9 @@ def test_the_midrange_is_tried_where_the_mean_leads_nowhere():
 
 
 def test_what_cannot_be_certified_says_why(monkeypatch, trap):
-    with pytest.raises(ValueError, match="without recipe"):
-        proof.certify(trap._replace(recipe=None), trap.collapsed())
+    for other in (trap.replace(theory=None), vae.mlp_vae(data.antipodal(d=2), 1, width=2)):
+        with pytest.raises(ValueError, match=r"expected a problem of vae\.threshold_vae, got a "):
+            proof.certify(other, trap.collapsed())
     with pytest.raises(ValueError, match="radius > 0"):
         proof.certify(trap, trap.collapsed(), radius=0.0)
     with pytest.raises(ValueError, match=r"expected bias finite, float64 and \(2,\)"):

@@ -54,7 +54,7 @@ def certify(
     eigenvalues to insist on. Rows of the weight without effect must be exactly zero, as
     `stationary.analyze` returns them; a stationary point's are then held there, and nothing is
     claimed of points where they are not. Raises Unproved (a ValueError) where there is no proof,
-    ValueError for arguments that do not fit and for a problem without recipe.
+    ValueError for arguments that do not fit and for a problem of another energy.
     """
     X, settings = _data_and_settings(problem)
     if radius is not None:
@@ -84,7 +84,7 @@ def certify_unbounded(problem: "Problem", bias: Iterable[Any] | None = None) -> 
 
     bias: (d,), numbers or fractions; by default the data's mean is tried, then their midrange.
     Raises Unproved (a ValueError) where this gives no proof, ValueError for a bias of another
-    length and for a problem without recipe.
+    length and for a problem of another energy.
     """
     X, settings = _data_and_settings(problem)
     with arithmetic():
@@ -126,25 +126,22 @@ def _data_and_settings(problem: "Problem") -> tuple[np.ndarray, Settings]:
     """X (n, d) and what else a threshold VAE's energy depends on. Raises ValueError for a problem
     of another energy.
     """
-    # here, because it loads JAX: a problem is there by then, while `verify` has none
-    from vaesurface.problem import recipe_of
+    # Inside, because it loads JAX: whoever has a problem has it loaded, and `verify` has none.
+    from vaesurface.vae import ThresholdVAE
 
-    recipe = recipe_of(problem)
-    if recipe is None:
+    # A class that inherits may have another loss.
+    if type(problem) is not ThresholdVAE:
         raise ValueError(
-            "expected a problem of vae.threshold_vae, got one without recipe; "
-            "proofs are about that energy"
+            f"expected a problem of vae.threshold_vae, got a {type(problem).__name__}; "
+            f"proofs are about that energy"
         )
-    make, arrays = recipe
-    arguments = arrays | vars(make)
-    gamma = arguments["gamma"]
     settings = Settings(
-        latent=int(arguments["latent"]),
-        alpha=float(arguments["alpha"]),
-        gamma=None if gamma is None else float(gamma),
-        beta=float(arguments["beta"]),
+        latent=problem.latent,
+        alpha=float(problem.alpha),
+        gamma=None if problem.gamma is None else float(problem.gamma),
+        beta=float(problem.beta),
     )
-    return data.check(arguments["X"]), settings
+    return data.check(problem.X), settings
 
 
 def _by_name(params: "VAEParams") -> dict[str, Any]:
