@@ -27,7 +27,7 @@ from vaesurface.diagnose.measures import active_latents, measure
 from vaesurface.diagnose.search import ADAM, STARTS, search
 from vaesurface.diagnose.verdict import Diagnosis
 from vaesurface.optimize import Optimizer
-from vaesurface.problem import Autoencoder, Params, Problem, compiled, recipe_of
+from vaesurface.problem import Autoencoder, Params, Problem, adopt
 
 __all__ = ["arrays", "collapse", "exported", "functions", "load", "trained"]
 
@@ -51,12 +51,12 @@ def collapse(
     than latents or has a covariance of its own, nothing is tried. Raises ValueError for a problem
     without `autoencoder`.
     """
-    key = _key(key)
+    problem, key = adopt(problem), _key(key)
     # Of one type, whatever made them: one program serves all.
     params = jax.tree.map(np.asarray, params)
     vae = exported(problem, params, key)
     active = active_latents(vae)
-    if active.all() or not vae.alone or vae.gamma.ndim or problem.init is None:
+    if active.all() or not vae.alone or vae.gamma.ndim or not problem.has("init"):
         return judge(measure(vae))
     ends = search(problem, params, vae, active, key, starts, optimizer or ADAM, hessian)
     return judge(measure(vae, ends))
@@ -66,13 +66,16 @@ def exported(problem: Problem, params: Params, key: Array | None = None) -> Expo
     """The arrays that a diagnosis rests on: what an .npz would hold. key: of draws from posteriors
     and prior. Raises ValueError for a problem without `autoencoder`.
     """
-    if problem.autoencoder is None:
+    problem = adopt(problem)
+    if not problem.has("autoencoder"):
         raise ValueError(
             "expected a problem with autoencoder, got one without; use diagnose.functions or "
             "diagnose.arrays"
         )
-    table = compiled(_table_of_problem, problem, params, _key(key))
-    return _checked(problem.autoencoder(params), table, affine=not _has_threshold(problem))
+    table = _table_of_problem(problem, params, _key(key))
+    # A threshold keeps affine maps out of the decoder's family.
+    affine = not np.any(np.asarray(getattr(problem, "alpha", 0.0)) > 0)
+    return _checked(problem.autoencoder(params), table, affine)
 
 
 def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> Diagnosis:
@@ -148,13 +151,8 @@ def _key(key: Array | None) -> Array:
     return jax.random.key(0) if key is None else key
 
 
-def _has_threshold(problem: Problem) -> bool:
-    """Whether a threshold keeps affine maps out of the decoder's family."""
-    recipe = recipe_of(problem)
-    return recipe is not None and bool(np.any(np.asarray(recipe[1].get("alpha", 0.0)) > 0))
-
-
-def _table_of_problem(problem: Any, params: Params, key: Array) -> dict[str, Array]:
+@jax.jit
+def _table_of_problem(problem: Problem, params: Params, key: Array) -> dict[str, Array]:
     return _table(problem.autoencoder(params), key)
 
 

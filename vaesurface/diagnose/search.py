@@ -11,6 +11,8 @@ gamma, no noise at all.
 """
 
 import math
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,9 +23,9 @@ from jax import Array
 from vaesurface import optimize, stationary
 from vaesurface.diagnose.diagnosis import ACTIVE_NATS, Search
 from vaesurface.diagnose.export import Export
-from vaesurface.energy import VAEParams
+from vaesurface.energy import VAEParams, information
 from vaesurface.optimize import Optimizer
-from vaesurface.problem import Params, Problem, compiled, recipe_of
+from vaesurface.problem import Params, Problem
 
 __all__ = ["STARTS", "search"]
 
@@ -84,12 +86,13 @@ def search(
 
 def _dropped(problem: Problem, params: Params, active: np.ndarray) -> float:
     """Energy with all latents but `active` (k,) switched off, NaN where they cannot be."""
-    if problem.restrict is None:
+    if not problem.has("restrict"):
         return math.nan
-    return float(compiled(_restricted_loss, problem, params, jnp.asarray(active)))
+    return float(_restricted_loss(problem, params, jnp.asarray(active)))
 
 
-def _restricted_loss(problem: Any, params: Params, keep: Array) -> Array:
+@jax.jit
+def _restricted_loss(problem: Problem, params: Params, keep: Array) -> Array:
     return problem.loss(problem.restrict(params, keep))
 
 
@@ -99,18 +102,20 @@ def _optimum(problem: Problem, params: Params, export: Export) -> tuple[float, i
 
     Along a ray the energy falls by (d - beta r) log gamma, r the latents used.
     """
-    if problem.theory is None:
-        return math.nan, -1
-    minimum, slope = (float(a) for a in compiled(_minimum_and_slope, problem, params))
+    minimum, slope = (float(a) for a in _minimum_and_slope(problem, params))
     if minimum == -math.inf:
         return math.nan, round((export.x.shape[1] - slope) / export.beta)
     return minimum if math.isfinite(minimum) else math.nan, -1
 
 
-def _minimum_and_slope(problem: Any, params: Params) -> tuple[Array, Array]:
-    """The global minimum, and the slope of the energy in log gamma along a ray to -inf."""
-    theory = problem.theory(params, 0.0)
-    return theory.minimum, theory.slope
+@jax.jit
+def _minimum_and_slope(problem: Problem, params: Params) -> tuple[Array, Array]:
+    """The global minimum, and the slope of the energy in log gamma along a ray to -inf; NaN where
+    unknown.
+    """
+    theory = problem.theory(params)
+    unknown = jnp.asarray(jnp.nan)
+    return (unknown, unknown) if theory is None else (theory.minimum, theory.slope)
 
 
 def _autoencoders(
@@ -119,18 +124,15 @@ def _autoencoders(
     """Squared errors per coordinate of the deterministic autoencoder, trained from the parameters
     and, the least, from random ones; NaN where the problem has none.
     """
-    if problem.deterministic is None:
+    if not problem.has("deterministic"):
         return math.nan, math.nan
-    errors = np.asarray(
-        compiled(
-            _autoencoder_errors, problem, params, key, random_starts=starts, optimizer=optimizer
-        )
-    )
+    errors = np.asarray(_autoencoder_errors(problem, params, key, starts, optimizer))
     return float(errors[0]), float(np.nanmin(errors[1:]))
 
 
+@partial(jax.jit, static_argnames=("random_starts", "optimizer"))
 def _autoencoder_errors(
-    problem: Any, params: Params, key: Array, random_starts: int, optimizer: Optimizer
+    problem: Problem, params: Params, key: Array, random_starts: int, optimizer: Optimizer
 ) -> Array:
     """(1 + random_starts,), first that from the parameters."""
     loss = problem.deterministic().loss
@@ -152,14 +154,13 @@ def _ends(
     """Energies (m,) of the ends of all starts and their numbers of active latents (m,); first of
     the one from the parameters as they are.
     """
-    energies, nats = compiled(
-        _runs, problem, params, switched, key, random_starts=starts, optimizer=optimizer
-    )
+    energies, nats = _runs(problem, params, switched, key, starts, optimizer)
     return np.asarray(energies), np.asarray(nats >= ACTIVE_NATS).sum(axis=1)
 
 
+@partial(jax.jit, static_argnames=("random_starts", "optimizer"))
 def _runs(
-    problem: Any,
+    problem: Problem,
     params: Params,
     switched: Params,
     key: Array,
@@ -170,7 +171,8 @@ def _runs(
 
     def run(start: Params) -> tuple[Array, Array]:
         end = optimizer(problem.loss, start)
-        return end.loss, 0.5 * problem.information(end.params)
+        vae = problem.autoencoder(end.params)
+        return end.loss, 0.5 * information(vae.mean, vae.log_std)
 
     others = [_jittered(params, key), _random(problem, key, random_starts)]
     if switched is not None:
@@ -189,10 +191,10 @@ def _revived(
     """Lowest energy and its number of active latents with gamma learned and beta = 1; NaN and -1
     where that changes nothing.
     """
-    freed = _freed(problem)
-    if freed is None:
+    free = _freed(problem)
+    if free is None:
         return math.nan, -1
-    free, gamma = freed
+    gamma = getattr(problem, "gamma", None)
     if gamma is not None:
         log_gamma = jnp.log(gamma)
         params = params._replace(log_gamma=log_gamma)
@@ -203,18 +205,19 @@ def _revived(
     return float(energies[best]), int(actives[best])
 
 
-def _freed(problem: Problem) -> tuple[Problem, Array | None] | None:
-    """The problem with gamma learned and beta = 1, and the gamma that it had, None where it was
-    learned. None where that is the same problem or cannot be made.
+def _freed(problem: Any) -> Problem | None:
+    """The problem with gamma learned and beta = 1; None where that is the same problem, or where it
+    has no such fields.
     """
-    recipe = recipe_of(problem)
-    if recipe is None or not {"gamma", "beta"} <= recipe[1].keys():
+    if not {"gamma", "beta"} <= _field_names(problem):
         return None
-    make, fields = recipe
-    gamma, beta = fields["gamma"], fields["beta"]
-    if gamma is None and beta <= 1.0:
+    if problem.gamma is None and problem.beta <= 1.0:
         return None
-    return make(**fields | {"gamma": None, "beta": jnp.ones_like(beta)}), gamma
+    return replace(problem, gamma=None, beta=jnp.ones_like(problem.beta))
+
+
+def _field_names(value: Any) -> set[str]:
+    return {field.name for field in fields(value)} if is_dataclass(value) else set()
 
 
 # Its starts
