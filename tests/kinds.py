@@ -1,15 +1,16 @@
 """Does a diagnosis recognize each of the paper's five kinds of posterior collapse? Models made to
 show them, and a table.
 
-Kinds (iii) and (iv) need decoders of their own: `covariance_vae`, whose variance is a function of
-the latents, and `autoregressive_vae`, which sees the datum's earlier coordinates. `specimens` makes
-models whose kind is known by how they were made, `diagnosed` asks for it, of the problem and of
-what an .npz holds.
+Kinds (iii) and (iv) need decoders of their own: `CovarianceVAE`, whose variance is a function of
+the latents, and `AutoregressiveVAE`, which sees the datum's earlier coordinates. `specimens` and
+`networks` are models whose kind is known by how they were made, `diagnosed` asks for it, of the
+problem and of what an .npz holds.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,28 +21,123 @@ from jax.typing import ArrayLike
 from vaesurface import data, diagnose, energy, optimize, theory, vae
 from vaesurface.diagnose import Collapse
 from vaesurface.diagnose.export import OPTIONAL, REQUIRED
-from vaesurface.problem import Autoencoder, Params, Problem, compiled
+from vaesurface.problem import Autoencoder, Params, Problem
 from vaesurface.vae import network
 
-ADAM = optimize.adam(steps=1500, learning_rate=0.02)
-NODES = 10  # of Gauss-Hermite quadrature: the outermost is 4.9 prior deviations out
-WIDTH = 8  # hidden units of each of its two networks
+__all__ = [
+    "AutoregressiveVAE",
+    "CovarianceVAE",
+    "Row",
+    "Specimen",
+    "diagnosed",
+    "networks",
+    "specimens",
+    "table",
+    "walk",
+]
+
+ADAM = optimize.adam(steps=1500, learning_rate=0.02)  # one object, so that one program serves all
+GAUSS_HERMITE_NODES = 10  # the outermost is 4.9 prior deviations out
+HIDDEN_UNITS = 8  # of each of `CovarianceVAE`'s two networks
+
+Network = tuple[tuple[Array, Array], ...]  # layers as pairs of weight and bias
+
+
+# Decoders of their own
 
 
 class CovarianceParams(NamedTuple):
-    """Two networks of one hidden layer, z -> mean and z -> log variance, as pairs of (weight,
-    bias), and posteriors (n, 1).
+    """Two networks of one hidden layer, and posteriors of one latent.
+
+    mean_net: z to the decoder's mean.
+    variance_net: z to its log variance.
+    mean: (n, 1).
+    log_std: (n, 1).
     """
 
-    mean_net: tuple[tuple[Array, Array], ...]
-    variance_net: tuple[tuple[Array, Array], ...]
+    mean_net: Network
+    variance_net: Network
     mean: Array
     log_std: Array
 
 
+@partial(jax.tree_util.register_dataclass, data_fields=["X", "floor"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class CovarianceVAE(Problem):
+    """A VAE with one latent whose decoder has N(m(z), v(z) I), v >= exp(floor) gammabar;
+    expectations by fixed quadrature. Without the floor its energy has no lower bound.
+
+    X: (n, d), data.
+    floor: (), of the log variance, from that of the data on.
+    """
+
+    X: Array
+    floor: ArrayLike = -12.0
+
+    @property
+    def center(self) -> Array:
+        """(d,), the data's mean."""
+        return self.X.mean(axis=0)
+
+    def loss(self, params: CovarianceParams) -> Array:
+        """The energy, the expectation over the posterior by Gauss and Hermite's nodes."""
+        points, weights = np.polynomial.hermite_e.hermegauss(GAUSS_HERMITE_NODES)
+        nodes, shares = jnp.asarray(points), jnp.asarray(weights / weights.sum())
+        # (nodes, n, 1)
+        z = params.mean[None] + jnp.exp(params.log_std)[None] * nodes[:, None, None]
+        log_gamma = self.log_variance(params, z)
+        error = jnp.sum((self.X[None] - _network(params.mean_net, z)) ** 2, axis=2)
+        likelihood = error * jnp.exp(-log_gamma) + self.X.shape[1] * log_gamma
+        terms = jnp.tensordot(shares, likelihood, axes=1)
+        return jnp.mean(terms + energy.divergence(params.mean, params.log_std)[:, 0])
+
+    def init(self, key: Array, scale: ArrayLike = 1.0) -> CovarianceParams:
+        """Datum 0 alone where the variance falls off, as the degenerate optimum has it."""
+        n = len(self.X)
+        # Every hidden unit switches between 6 and 7, far out where the prior has no mass.
+        noise = jax.random.normal(key, (2, HIDDEN_UNITS))
+        switch = 6.5 + 0.1 * jnp.asarray(scale) * noise
+        steep = 3.0 * jnp.ones(HIDDEN_UNITS)
+        half, share = 0.5 * (self.X[0] - self.center), jnp.full((HIDDEN_UNITS, 1), 1 / HIDDEN_UNITS)
+        return CovarianceParams(
+            mean_net=((steep, -3.0 * switch[0]), (share * half[None], self.center + half)),
+            variance_net=((steep, -3.0 * switch[1]), (-share, -jnp.ones(1))),
+            mean=jnp.zeros((n, 1)).at[0].set(8.0),
+            log_std=jnp.zeros((n, 1)).at[0].set(-1.0),
+        )
+
+    def autoencoder(self, params: CovarianceParams) -> Autoencoder:
+        """With gamma (n,) at the posterior means."""
+        return Autoencoder(
+            data=self.X,
+            mean=params.mean,
+            log_std=params.log_std,
+            decode=partial(_network, params.mean_net),
+            gamma=jnp.exp(self.log_variance(params, params.mean)),
+        )
+
+    def log_variance(self, params: CovarianceParams, z: Array) -> Array:
+        """(...) for latents (..., 1)."""
+        level = jnp.log(energy.gammabar(self.X))
+        above = _network(params.variance_net, z)[..., 0] - self.floor
+        return level + self.floor + jax.nn.softplus(above)
+
+
+def _network(layers: Network, z: Array) -> Array:
+    """Outputs (..., out) for latents (..., 1): one hidden layer of tanh."""
+    (first, offset), (second, bias) = layers
+
+    def output(one: Array) -> Array:
+        return jnp.tanh(one * first + offset) @ second + bias
+
+    outputs = jax.vmap(output)(z.reshape(-1, 1))
+    return outputs.reshape(*z.shape[:-1], -1)
+
+
 class AutoregressiveParams(NamedTuple):
-    """before (d, d): what coordinate r takes from earlier ones, its strictly lower triangle; the
-    rest as in `VAEParams`.
+    """As `VAEParams`, and what a coordinate takes from the datum's earlier ones.
+
+    before: (d, d), of which the strictly lower triangle counts.
     """
 
     before: Array
@@ -52,147 +148,73 @@ class AutoregressiveParams(NamedTuple):
     log_std: Array
 
 
-def covariance_vae(X: ArrayLike, floor: ArrayLike = -12.0) -> Problem:
-    """A VAE with one latent whose decoder has N(m(z), v(z) I), v >= exp(floor) gammabar;
-    expectations by fixed quadrature.
-
-    Without the floor its energy has no lower bound. `init` puts datum 0 alone where the decoder's
-    variance falls off, as its degenerate optimum does.
-    """
-    Z = jnp.asarray(X)
-    n, d = Z.shape
-    center = Z.mean(axis=0)
-    level = jnp.log(jnp.mean((Z - center[None]) ** 2))
-    points, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    nodes, shares = jnp.asarray(points), jnp.asarray(weights / weights.sum())
-
-    def network(layers: tuple[tuple[Array, Array], ...], z: Array) -> Array:
-        """Outputs (..., out) for latents (..., 1)."""
-        (first, offset), (second, bias) = layers
-        flat = jax.vmap(lambda one: jnp.tanh(one * first + offset) @ second + bias)(
-            z.reshape(-1, 1)
-        )
-        return flat.reshape(*z.shape[:-1], -1)
-
-    def decode(params: CovarianceParams, z: Array) -> Array:
-        return network(params.mean_net, z)
-
-    def log_variance(params: CovarianceParams, z: Array) -> Array:
-        return level + floor + jax.nn.softplus(network(params.variance_net, z)[..., 0] - floor)
-
-    def loss(params: CovarianceParams) -> Array:
-        z = (
-            params.mean[None] + jnp.exp(params.log_std)[None] * nodes[:, None, None]
-        )  # (nodes, n, 1)
-        log_gamma = log_variance(params, z)
-        error = jnp.sum((Z[None] - decode(params, z)) ** 2, axis=2)
-        terms = jnp.tensordot(shares, error * jnp.exp(-log_gamma) + d * log_gamma, axes=1)
-        return jnp.mean(terms + energy.divergence(params.mean, params.log_std)[:, 0])
-
-    def init(key: Array, scale: ArrayLike = 1.0) -> CovarianceParams:
-        # Every hidden unit switches between 6 and 7, far out where the prior has no mass.
-        steep, at = (
-            3.0 * jnp.ones(WIDTH),
-            6.5 + 0.1 * jnp.asarray(scale) * jax.random.normal(key, (2, WIDTH)),
-        )
-        half, share = 0.5 * (Z[0] - center), jnp.full((WIDTH, 1), 1.0 / WIDTH)
-        mean_net = (steep, -3.0 * at[0]), (share * half[None], center + half)
-        variance_net = (steep, -3.0 * at[1]), (-share, -jnp.ones(1))
-        mean = jnp.zeros((n, 1)).at[0].set(8.0)
-        return CovarianceParams(mean_net, variance_net, mean, jnp.zeros((n, 1)).at[0].set(-1.0))
-
-    def autoencoder(params: CovarianceParams) -> Autoencoder:
-        gamma = jnp.exp(log_variance(params, params.mean))
-        return Autoencoder(Z, params.mean, params.log_std, lambda z: decode(params, z), gamma)
-
-    def recipe():
-        return (covariance_vae, {"X": Z, "floor": jnp.asarray(floor, float)})
-
-    return Problem(loss, init, information=_information, autoencoder=autoencoder, recipe=recipe)
-
-
-def autoregressive_vae(X: np.ndarray, latent: int, beta: float = 1.0) -> Problem:
-    """A VAE whose decoder has mean W z + A x + b, A strictly lower triangular: x_r sees x_j, j < r.
-    Its energy is exact.
+@partial(jax.tree_util.register_dataclass, data_fields=["X", "beta"], meta_fields=["latent"])
+@dataclass(frozen=True, eq=False)
+class AutoregressiveVAE(Problem):
+    """A VAE whose decoder has mean W z + A (x - xbar) + b, A strictly lower triangular: x_r sees
+    x_j, j < r. Its energy is exact.
 
     On data that are linear in their own past with equal innovations the best one has W = 0: then A
     alone makes the likelihood what no Gaussian can exceed, log det Sigma + d.
-    """
-    Z = jnp.asarray(X)
-    d = Z.shape[1]
-    center = Z.mean(axis=0)
 
-    def predict(params: AutoregressiveParams, z: Array, x: Array) -> Array:
-        seen = (x - jnp.broadcast_to(center, x.shape)) @ jnp.tril(params.before, -1).T
-        return z @ params.weight.T + seen + jnp.broadcast_to(params.bias, x.shape)
-
-    def error(params: AutoregressiveParams, mean: Array, log_std: Array, x: Array) -> Array:
-        return jnp.sum((x - predict(params, mean, x)) ** 2) + jnp.sum(
-            params.weight**2 @ jnp.exp(2.0 * log_std)
-        )
-
-    def loss(params: AutoregressiveParams) -> Array:
-        errors = jax.vmap(lambda *local: error(params, *local))(params.mean, params.log_std, Z)
-        kl = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
-        return jnp.mean(errors * jnp.exp(-params.log_gamma) + beta * kl) + d * params.log_gamma
-
-    def init(key: Array, scale: ArrayLike = 1.0) -> AutoregressiveParams:
-        start = vae.threshold_vae(X, latent, 0.0).init(key, scale)  # type: ignore[misc]
-        return AutoregressiveParams(jnp.zeros((d, d)), *start)
-
-    def autoencoder(params: AutoregressiveParams) -> Autoencoder:
-        def decode(z: Array) -> Array:
-            """The most likely datum: every coordinate at its mean, given the earlier ones."""
-            ahead = z @ params.weight.T + (params.bias - center)[None]
-            return (
-                center[None] + jnp.linalg.solve(jnp.eye(d) - jnp.tril(params.before, -1), ahead.T).T
-            )
-
-        return Autoencoder(
-            Z,
-            params.mean,
-            params.log_std,
-            decode,
-            jnp.exp(params.log_gamma),
-            beta=beta,
-            error=lambda *local: error(params, *local),
-            predict=lambda z, x: predict(params, z, x),
-        )
-
-    return Problem(loss, init, information=_information, autoencoder=autoencoder)
-
-
-def _information(params: Any) -> Array:
-    return jnp.mean(energy.divergence(params.mean, params.log_std), axis=0) - 1.0
-
-
-class Specimen(NamedTuple):
-    """A model of known kind. name; kind; problem and params."""
-
-    name: str
-    kind: Collapse
-    problem: Problem
-    params: Params
-
-
-class Row(NamedTuple):
-    """One model's diagnosis: as a problem, and from what an .npz with all keys, or with the
-    required ones alone, holds.
+    X: (n, d), data.
+    latent: k.
+    beta: (), weight of the KL part.
     """
 
-    name: str
-    kind: Collapse
-    problem: Collapse
-    exported: Collapse
-    required: Collapse
+    X: Array
+    latent: int
+    beta: ArrayLike = 1.0
 
     @property
-    def right(self) -> bool:
-        """The problem's diagnosis is right, and no other one is wrong; undecided is not."""
-        return self.problem == self.kind and {self.exported, self.required} <= {
-            self.kind,
-            Collapse.UNDECIDED,
-        }
+    def center(self) -> Array:
+        """(d,), the data's mean."""
+        return self.X.mean(axis=0)
+
+    def loss(self, params: AutoregressiveParams) -> Array:
+        """The energy."""
+        errors = jax.vmap(partial(self.error, params))(params.mean, params.log_std, self.X)
+        kl = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
+        likelihood = errors * jnp.exp(-params.log_gamma)
+        return jnp.mean(likelihood + self.beta * kl) + self.X.shape[1] * params.log_gamma
+
+    def init(self, key: Array, scale: ArrayLike = 1.0) -> AutoregressiveParams:
+        """That of the affine model; coordinates do not see each other."""
+        start = vae.threshold_vae(self.X, self.latent, 0.0).init(key, scale)
+        d = self.X.shape[1]
+        return AutoregressiveParams(before=jnp.zeros((d, d)), **start._asdict())
+
+    def autoencoder(self, params: AutoregressiveParams) -> Autoencoder:
+        """With `predict`: the decoder sees more than latents."""
+        return Autoencoder(
+            data=self.X,
+            mean=params.mean,
+            log_std=params.log_std,
+            decode=partial(self.decode, params),
+            gamma=jnp.exp(params.log_gamma),
+            beta=self.beta,
+            error=partial(self.error, params),
+            predict=partial(self.predict, params),
+        )
+
+    def predict(self, params: AutoregressiveParams, z: Array, x: Array) -> Array:
+        """Means (..., d) for latents (..., k) and data (..., d)."""
+        earlier = (x - jnp.broadcast_to(self.center, x.shape)) @ self._lower(params).T
+        return z @ params.weight.T + earlier + jnp.broadcast_to(params.bias, x.shape)
+
+    def decode(self, params: AutoregressiveParams, z: Array) -> Array:
+        """The most likely datum: every coordinate at its mean, given the earlier ones."""
+        ahead = z @ params.weight.T + (params.bias - self.center)[None]
+        coupling = jnp.eye(self.X.shape[1]) - self._lower(params)
+        return self.center[None] + jnp.linalg.solve(coupling, ahead.T).T
+
+    def error(self, params: AutoregressiveParams, mean: Array, log_std: Array, x: Array) -> Array:
+        """Expected squared error of one datum: at the mean, and what noise adds through W."""
+        at_mean = jnp.sum((x - self.predict(params, mean, x)) ** 2)
+        return at_mean + jnp.sum(params.weight**2 @ jnp.exp(2.0 * log_std))
+
+    def _lower(self, params: AutoregressiveParams) -> Array:
+        return jnp.tril(params.before, -1)
 
 
 def walk(n: int, d: int, keep: float, seed: int) -> np.ndarray:
@@ -204,120 +226,225 @@ def walk(n: int, d: int, keep: float, seed: int) -> np.ndarray:
     return innovations @ mixing.T
 
 
-def trained(
-    problem: Problem, scale: float, seed: int = 0, optimizer: optimize.Optimizer = ADAM
-) -> Params:
-    """Where a run from a random start ends."""
-    return compiled(_run, problem, jax.random.key(seed), jnp.asarray(scale), optimizer=optimizer)
+# Models of known kind
 
 
-def _run(problem: Any, key: Array, scale: Array, optimizer: optimize.Optimizer) -> Params:
-    return optimizer(problem.loss, problem.init(key, scale)).params
+class Specimen(NamedTuple):
+    """A model of known kind.
+
+    name: as the table has it.
+    kind: by how it was made.
+    problem: its surface.
+    make: () to its parameters; some are trained.
+    """
+
+    name: str
+    kind: Collapse
+    problem: Problem
+    make: Callable[[], Params]
 
 
-def _descend(problem: Any, start: Params) -> Params:
-    return ADAM(problem.loss, start).params
-
-
-def _affine(X: np.ndarray, latent: int, gamma: float | None = None) -> Params:
-    """The affine model's global optimum."""
-    return min(theory.stationary_points(X, latent, gamma), key=lambda e: e.loss).params
-
-
-def specimens(names: Sequence[str] | None = None) -> Iterator[Specimen]:
+def specimens() -> list[Specimen]:
     """Healthy models and collapsed ones, their kind known by construction: closed forms, or
     settings that leave no choice.
 
     Decoders are affine or softly thresholded, autoregressive, or have a variance that depends on
-    the latents. names: which ones, all by default; only those are trained.
+    the latents.
     """
-    X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.05] * 14, seed=0)
+    X = data.load("digits-4x4", limit=40)
+    noisy = data.gaussian(40, [4.0, 2.0] + [0.05] * 14, seed=0)
+    return [
+        *_healthy(X),
+        *_superfluous(noisy),
+        *_gamma(X),
+        *_covariance(X, noisy),
+        *_own_past(),
+        *_local(X),
+    ]
+
+
+def _healthy(X: np.ndarray) -> list[Specimen]:
     affine, soft = vae.threshold_vae(X, 3, 0.0), vae.threshold_vae(X, 3, 0.05)
-    low, rank = (
-        vae.threshold_vae(G, 3, 0.0),
-        vae.threshold_vae(data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0), 3, 0.0),
-    )
-    wide, heavy = vae.threshold_vae(X, 3, 0.05, 1.0), vae.threshold_vae(X, 3, 0.0, beta=8.0)
+    return [
+        Specimen("affine, all latents in use", Collapse.NONE, affine, partial(_optimum, X, 3)),
+        Specimen("soft threshold, trained", Collapse.NONE, soft, partial(_trained, soft, 1.0)),
+    ]
 
-    def one_of_three() -> Params:
-        start = soft.restrict(trained(soft, 1.0), jnp.array([True, False, False]))  # type: ignore[misc]
-        return compiled(_descend, soft, start)
 
-    made: list[tuple[str, Collapse, Problem, Callable[[], Params]]] = [
-        ("affine, all latents in use", Collapse.NONE, affine, lambda: _affine(X, 3)),
-        ("soft threshold, trained", Collapse.NONE, soft, lambda: trained(soft, 1.0)),
-        ("affine, 3 latents for 2 and noise", Collapse.SUPERFLUOUS, low, lambda: _affine(G, 3)),
-        (
+def _superfluous(noisy: np.ndarray) -> list[Specimen]:
+    low = vae.threshold_vae(noisy, 3, 0.0)
+    rank = vae.threshold_vae(_of_rank_two(), 3, 0.0)
+    return [
+        Specimen(
+            "affine, 3 latents for 2 and noise",
+            Collapse.SUPERFLUOUS,
+            low,
+            partial(_optimum, noisy, 3),
+        ),
+        Specimen(
             "affine, trained, 3 latents for rank 2",
             Collapse.SUPERFLUOUS,
             rank,
-            lambda: trained(rank, 1.0),
+            partial(_trained, rank, 1.0),
         ),
     ]
-    for gamma in (1.0, 0.09):
-        at = partial(_affine, X, 3, gamma)
-        made.append(
-            (f"affine, gamma = {gamma:g}", Collapse.GAMMA, vae.threshold_vae(X, 3, 0.0, gamma), at)
+
+
+def _gamma(X: np.ndarray) -> list[Specimen]:
+    made = [
+        Specimen(
+            f"affine, gamma = {gamma:g}",
+            Collapse.GAMMA,
+            vae.threshold_vae(X, 3, 0.0, gamma),
+            partial(_optimum, X, 3, gamma),
         )
-    made += [
-        ("soft threshold, gamma = 1", Collapse.GAMMA, wide, lambda: trained(wide, 1.0)),
-        ("affine, beta = 8", Collapse.GAMMA, heavy, lambda: trained(heavy, 0.1)),
+        for gamma in (1.0, 0.09)
     ]
-    for name, Z in (("digits", X), ("Gaussian data", G)):
-        spiked = covariance_vae(Z)
+    wide, heavy = vae.threshold_vae(X, 3, 0.05, 1.0), vae.threshold_vae(X, 3, 0.0, beta=8.0)
+    return [
+        *made,
+        Specimen("soft threshold, gamma = 1", Collapse.GAMMA, wide, partial(_trained, wide, 1.0)),
+        Specimen("affine, beta = 8", Collapse.GAMMA, heavy, partial(_trained, heavy, 0.1)),
+    ]
+
+
+def _covariance(X: np.ndarray, noisy: np.ndarray) -> list[Specimen]:
+    made = []
+    for name, Z in (("digits", X), ("Gaussian data", noisy)):
+        spiked = CovarianceVAE(jnp.asarray(Z))
         made.append(
-            (
+            Specimen(
                 f"variance of the latents, {name}",
                 Collapse.COVARIANCE,
                 spiked,
-                partial(trained, spiked, 1.0),
+                partial(_trained, spiked, 1.0),
             )
         )
+    return made
+
+
+def _own_past() -> list[Specimen]:
+    made = []
     for keep, beta in ((1.0, 1.0), (0.9, 1.3)):
-        seen = autoregressive_vae(walk(40, 10, keep, seed=0), 2, beta=beta)
-        name = f"autoregressive, x_r = {keep:g} x_(r-1) + e_r"
-        made.append((name, Collapse.FLEXIBLE, seen, partial(trained, seen, 0.03)))
-    made += [
-        ("soft threshold, at collapse", Collapse.LOCAL, soft, soft.collapsed),  # type: ignore[list-item]
-        ("soft threshold, start 0.003", Collapse.LOCAL, soft, lambda: trained(soft, 0.003)),
-        ("soft threshold, 1 of 3 latents", Collapse.LOCAL, soft, one_of_three),
+        own_past = AutoregressiveVAE(jnp.asarray(walk(40, 10, keep, seed=0)), 2, beta)
+        made.append(
+            Specimen(
+                f"autoregressive, x_r = {keep:g} x_(r-1) + e_r",
+                Collapse.FLEXIBLE,
+                own_past,
+                partial(_trained, own_past, 0.03),
+            )
+        )
+    return made
+
+
+def _local(X: np.ndarray) -> list[Specimen]:
+    soft = vae.threshold_vae(X, 3, 0.05)
+
+    def one_of_three() -> Params:
+        one = soft.restrict(_trained(soft, 1.0), jnp.array([True, False, False]))
+        return _descended(soft, one)
+
+    return [
+        Specimen("soft threshold, at collapse", Collapse.LOCAL, soft, soft.collapsed),
+        Specimen(
+            "soft threshold, start 0.003", Collapse.LOCAL, soft, partial(_trained, soft, 3e-3)
+        ),
+        Specimen("soft threshold, 1 of 3 latents", Collapse.LOCAL, soft, one_of_three),
     ]
-    for name, kind, problem, make in made:
-        if names is None or name in names:
-            yield Specimen(name, kind, problem, make())
 
 
-def networks() -> Iterator[Specimen]:
+def networks() -> list[Specimen]:
     """The same with multilayer perceptrons, one hidden layer of 16 ReLUs in encoder and decoder,
     and the paper's trap.
     """
     trap = vae.threshold_vae(data.antipodal(d=2), 1, 0.1)
-    yield Specimen("soft threshold, antipodal data", Collapse.LOCAL, trap, trap.collapsed())  # type: ignore[misc]
-    X, G = data.load("digits-4x4", limit=40), data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0)
-    make = partial(network.mlp_vae, depth=1, width=16)
-    few, exact = network.antithetic(jax.random.key(0), 2, 16), network.gauss_hermite(4, 2)
-    healthy, plenty = make(X, 2, nodes=few), make(G, 4, nodes=exact, depth=0)
-    yield Specimen("perceptrons, trained", Collapse.NONE, healthy, trained(healthy, 1.0))
-    yield Specimen(
-        "affine networks, 4 latents for rank 2", Collapse.SUPERFLUOUS, plenty, trained(plenty, 1.0)
-    )
-    wide = make(X, 2, nodes=few, gamma=1.0)
-    yield Specimen("perceptrons, gamma = 1", Collapse.GAMMA, wide, trained(wide, 1.0))
-    yield Specimen("perceptrons, at collapse", Collapse.LOCAL, healthy, healthy.collapsed())  # type: ignore[misc]
-    far = make(X, 2, nodes=few, depth=12, width=6)
-    yield Specimen("perceptrons, 12 layers", Collapse.LOCAL, far, trained(far, 1.0))
+    X = data.load("digits-4x4", limit=40)
+    perceptrons = partial(network.mlp_vae, depth=1, width=16)
+    few = network.antithetic(jax.random.key(0), 2, 16)
+    healthy = perceptrons(X, 2, nodes=few)
+    plenty = perceptrons(_of_rank_two(), 4, nodes=network.gauss_hermite(4, 2), depth=0)
+    wide = perceptrons(X, 2, nodes=few, gamma=1.0)
+    deep = perceptrons(X, 2, nodes=few, depth=12, width=6)
+    return [
+        Specimen("soft threshold, antipodal data", Collapse.LOCAL, trap, trap.collapsed),
+        Specimen("perceptrons, trained", Collapse.NONE, healthy, partial(_trained, healthy, 1.0)),
+        Specimen(
+            "affine networks, 4 latents for rank 2",
+            Collapse.SUPERFLUOUS,
+            plenty,
+            partial(_trained, plenty, 1.0),
+        ),
+        Specimen("perceptrons, gamma = 1", Collapse.GAMMA, wide, partial(_trained, wide, 1.0)),
+        Specimen("perceptrons, at collapse", Collapse.LOCAL, healthy, healthy.collapsed),
+        Specimen("perceptrons, 12 layers", Collapse.LOCAL, deep, partial(_trained, deep, 1.0)),
+    ]
+
+
+def _of_rank_two() -> np.ndarray:
+    return data.gaussian(40, [4.0, 2.0] + [0.0] * 14, seed=0)
+
+
+def _optimum(X: np.ndarray, latent: int, gamma: float | None = None) -> Params:
+    """The affine model's global optimum."""
+    return min(theory.stationary_points(X, latent, gamma), key=lambda e: e.loss).params
+
+
+def _trained(problem: Problem, scale: float) -> Params:
+    """Where a run from a random start ends."""
+    return _descended(problem, _start(problem, jnp.asarray(scale)))
+
+
+@jax.jit
+def _start(problem: Problem, scale: Array) -> Params:
+    return problem.init(jax.random.key(0), scale)
+
+
+@jax.jit
+def _descended(problem: Problem, start: Params) -> Params:
+    return ADAM(problem.loss, start).params
+
+
+# What a diagnosis says of them
+
+
+class Row(NamedTuple):
+    """What a model is, and what is said of it.
+
+    name: the specimen's.
+    kind: the specimen's.
+    problem: of the problem, where other starts can be tried.
+    exported: of what an .npz with all keys holds.
+    required: of what an .npz with the required ones and beta holds.
+    """
+
+    name: str
+    kind: Collapse
+    problem: Collapse
+    exported: Collapse
+    required: Collapse
+
+    @property
+    def right(self) -> bool:
+        """The problem's diagnosis is right, and no other one is wrong; undecided is not."""
+        honest = {self.kind, Collapse.UNDECIDED}
+        return self.problem == self.kind and {self.exported, self.required} <= honest
 
 
 def diagnosed(specimen: Specimen) -> Row:
     """All three diagnoses of a model."""
-    problem = diagnose.collapse(specimen.problem, specimen.params, optimizer=ADAM)
-    given = diagnose.exported(specimen.problem, specimen.params)._replace(affine=True)
-    few, most = (
-        {name: getattr(given, name) for name in names}
-        for names in (REQUIRED, (*REQUIRED, *OPTIONAL))
+    params = specimen.make()
+    tried = diagnose.collapse(specimen.problem, params, optimizer=ADAM)
+    export = diagnose.exported(specimen.problem, params)._replace(affine=True)
+    required = {name: getattr(export, name) for name in REQUIRED}
+    optional = {name: getattr(export, name) for name in OPTIONAL}
+    return Row(
+        name=specimen.name,
+        kind=specimen.kind,
+        problem=tried.kind,
+        exported=diagnose.arrays(**required, **optional).kind,
+        required=diagnose.arrays(**required, beta=export.beta).kind,
     )
-    kinds = problem.kind, diagnose.arrays(**most).kind, diagnose.arrays(**few, beta=given.beta).kind
-    return Row(specimen.name, specimen.kind, *kinds)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -325,8 +452,8 @@ def table(rows: Sequence[Row]) -> str:
     roman = dict(zip(Collapse, ("none", "(i)", "(ii)", "(iii)", "(iv)", "(v)", "?"), strict=True))
     head = f"{'model':40} {'made':6} {'problem':8} {'all keys':9} {'five keys'}"
     lines = [
-        f"{r.name:40} {roman[r.kind]:6} {roman[r.problem]:8} {roman[r.exported]:9} "
-        f"{roman[r.required]}"
-        for r in rows
+        f"{row.name:40} {roman[row.kind]:6} {roman[row.problem]:8} {roman[row.exported]:9} "
+        f"{roman[row.required]}"
+        for row in rows
     ]
     return "\n".join([head, *lines])

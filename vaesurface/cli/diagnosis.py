@@ -72,13 +72,13 @@ def _written(found: Any, file: Path, out: Path) -> list[str]:
 
     from vaesurface import plot, report
     from vaesurface.diagnose import Collapse
-    from vaesurface.diagnose.diagnosis import ACTIVE
+    from vaesurface.diagnose.diagnosis import ACTIVE_NATS
     from vaesurface.experiments.study import draw
 
     sigma = np.repeat(0.05 * np.arange(len(found.counts)), found.counts)
     kinds = ["active" if c == Collapse.NONE else Collapse(int(c)).words for c in found.kinds]
     level = found.beta * found.gamma
-    look: dict[str, Any] = {"kinds": kinds, "active": ACTIVE, "title": file.name}
+    look: dict[str, Any] = {"kinds": kinds, "active": ACTIVE_NATS, "title": file.name}
     caption = (
         "What each latent carries; posterior deviations; variance that is left in the "
         "residual, against beta gamma."

@@ -1,4 +1,13 @@
-"""How does a trained VAE come in? As a problem, as functions, as arrays, as a file."""
+"""How does a trained VAE come in? As a problem, as functions, as arrays, as a file.
+
+Every door makes an `export.Export`; `measures.measure` and `judge.judge` do the rest.
+
+>>> import numpy as np
+>>> X = np.array([[1.0, 1.0], [-1.0, -1.0]])
+>>> zeros = np.zeros((2, 1))
+>>> arrays(X, mean=zeros, log_std=zeros, reconstruction=0 * X, gamma=0.5).label
+'(v) a bad local optimum: 1 of 1 latents inactive'
+"""
 
 import os
 from collections.abc import Callable
@@ -12,14 +21,17 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface.diagnose import export
-from vaesurface.diagnose.diagnosis import Diagnosis
 from vaesurface.diagnose.export import Export
-from vaesurface.diagnose.judge import active, judge
-from vaesurface.diagnose.search import STARTS, search
+from vaesurface.diagnose.judge import judge
+from vaesurface.diagnose.measures import active_latents, measure
+from vaesurface.diagnose.search import ADAM, STARTS, search
+from vaesurface.diagnose.verdict import Diagnosis
 from vaesurface.optimize import Optimizer
-from vaesurface.problem import Autoencoder, Params, Problem, compiled, recipe_of
+from vaesurface.problem import Autoencoder, Params, Problem, adopt
 
-BATCH = 256  # data at a time whose expected errors are held
+__all__ = ["arrays", "collapse", "exported", "functions", "load", "trained"]
+
+DATA_AT_A_TIME = 256  # whose expected errors are held
 
 
 def collapse(
@@ -39,30 +51,30 @@ def collapse(
     than latents or has a covariance of its own, nothing is tried. Raises ValueError for a problem
     without `autoencoder`.
     """
-    key = jax.random.key(0) if key is None else key
-    params = jax.tree.map(
-        np.asarray, params
-    )  # of one type, whatever made them: one program serves all
-    given = exported(problem, params, key)
-    on = active(given)
-    if on.all() or not given.alone or given.gamma.ndim or problem.init is None:
-        return judge(given)
-    return judge(given, search(problem, params, given, on, key, starts, optimizer, hessian))
+    problem, key = adopt(problem), _key(key)
+    # Of one type, whatever made them: one program serves all.
+    params = jax.tree.map(np.asarray, params)
+    vae = exported(problem, params, key)
+    active = active_latents(vae)
+    if active.all() or not vae.alone or vae.gamma.ndim or not problem.has("init"):
+        return judge(measure(vae))
+    ends = search(problem, params, vae, active, key, starts, optimizer or ADAM, hessian)
+    return judge(measure(vae, ends))
 
 
 def exported(problem: Problem, params: Params, key: Array | None = None) -> Export:
     """The arrays that a diagnosis rests on: what an .npz would hold. key: of draws from posteriors
     and prior. Raises ValueError for a problem without `autoencoder`.
     """
-    if problem.autoencoder is None:
+    problem = adopt(problem)
+    if not problem.has("autoencoder"):
         raise ValueError(
             "expected a problem with autoencoder, got one without; use diagnose.functions or "
             "diagnose.arrays"
         )
-    recipe = recipe_of(problem)
+    table = _table_of_problem(problem, params, _key(key))
     # A threshold keeps affine maps out of the decoder's family.
-    affine = recipe is None or not np.any(np.asarray(recipe[1].get("alpha", 0.0)) > 0)
-    table = compiled(_of_problem, problem, params, jax.random.key(0) if key is None else key)
+    affine = not np.any(np.asarray(getattr(problem, "alpha", 0.0)) > 0)
     return _checked(problem.autoencoder(params), table, affine)
 
 
@@ -70,7 +82,7 @@ def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> 
     """Diagnose a VAE given as arrays and functions. affine: whether its decoder's family comes
     close to having an affine map added, as networks' do; key: of draws from posteriors and prior.
     """
-    return judge(_checked(vae, _table(vae, jax.random.key(0) if key is None else key), affine))
+    return judge(measure(_checked(vae, _table(vae, _key(key)), affine)))
 
 
 def functions(
@@ -93,19 +105,18 @@ def functions(
     """
     mean, log_std = encode(x)
 
-    def flat(a):
+    def flat(a: Any) -> Array:
         return jnp.reshape(jnp.asarray(a), (len(mean), -1))
 
-    seen = None if predict is None else lambda z, _: flat(predict(z, x))
     vae = Autoencoder(
-        flat(x),
-        mean,
-        log_std,
-        lambda z: flat(decode(z)),
-        jnp.asarray(gamma),
-        learned,
-        beta,
-        predict=seen,
+        data=flat(x),
+        mean=mean,
+        log_std=log_std,
+        decode=lambda z: flat(decode(z)),
+        gamma=jnp.asarray(gamma),
+        learned=learned,
+        beta=beta,
+        predict=None if predict is None else lambda z, _: flat(predict(z, x)),
     )
     return trained(vae, affine, key)
 
@@ -125,39 +136,49 @@ def arrays(
     `export.Export`. Raises ValueError for shapes that disagree, numbers that are not finite, gamma
     <= 0.
     """
-    return judge(export.check(x, mean, log_std, reconstruction, gamma, **more))
+    return judge(measure(export.check(x, mean, log_std, reconstruction, gamma, **more)))
 
 
 def load(path: str | os.PathLike) -> Diagnosis:
     """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file,
     FileNotFoundError for none.
     """
-    return judge(export.load(path))
+    return judge(measure(export.load(path)))
 
 
-def _of_problem(problem: Any, params: Params, key: Array) -> dict[str, Array]:
+def _key(key: Array | None) -> Array:
+    """A diagnosis is the same twice where no key is given."""
+    return jax.random.key(0) if key is None else key
+
+
+@jax.jit
+def _table_of_problem(problem: Problem, params: Params, key: Array) -> dict[str, Array]:
     return _table(problem.autoencoder(params), key)
 
 
 def _table(vae: Autoencoder, key: Array) -> dict[str, Array]:
-    """Arguments of `export.check` by name."""
+    """Arguments of `export.check` by name: the arrays among them."""
     mean, log_std, x = (jnp.asarray(a) for a in (vae.mean, vae.log_std, vae.data))
-    decode = vae.decode if vae.predict is None else lambda z: vae.predict(z, x)
+
+    def answer(z: Array) -> Array:
+        return vae.decode(z) if vae.predict is None else vae.predict(z, x)
+
     at_posterior, at_prior = jax.random.split(key)
     noise = jax.random.normal(at_posterior, mean.shape, mean.dtype)
     table = {
         "x": x,
         "mean": mean,
         "log_std": log_std,
-        "reconstruction": decode(mean),
+        "reconstruction": answer(mean),
         "gamma": jnp.asarray(vae.gamma),
         "beta": jnp.asarray(vae.beta),
-        "sampled_reconstruction": decode(mean + jnp.exp(log_std) * noise),
-        "prior_reconstruction": decode(jax.random.normal(at_prior, mean.shape, mean.dtype)),
+        "sampled_reconstruction": answer(mean + jnp.exp(log_std) * noise),
+        "prior_reconstruction": answer(jax.random.normal(at_prior, mean.shape, mean.dtype)),
     }
-    if vae.error is not None:
+    error = vae.error
+    if error is not None:
         table["squared_error"] = jax.lax.map(
-            lambda a: vae.error(*a), (mean, log_std, x), batch_size=BATCH
+            lambda datum: error(*datum), (mean, log_std, x), batch_size=DATA_AT_A_TIME
         )
     return table
 

@@ -1,9 +1,9 @@
 """What has to be known of a trained VAE, from any framework? Arrays with names, checked at the
 door.
 
->>> given = check(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]], log_std=[[0.0], [0.0]],
+>>> export = check(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]], log_std=[[0.0], [0.0]],
 ...     reconstruction=[[0.0, 0.0], [0.0, 0.0]], gamma=1.0)
->>> given.gamma.shape, given.beta
+>>> export.gamma.shape, export.beta
 ((), 1.0)
 """
 
@@ -16,22 +16,32 @@ import numpy.typing as npt
 
 from vaesurface import data
 
+__all__ = ["OPTIONAL", "REQUIRED", "Export", "check", "load"]
+
 REQUIRED = ("x", "mean", "log_std", "reconstruction", "gamma")
 OPTIONAL = ("beta", "learned_gamma", "sampled_reconstruction", "prior_reconstruction", "affine")
-LARGEST = 100  # of a |log std| whose square in nats float64 still holds beside others
+LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
+# Relative range of variances up to which they are one number: more than float32 rounds to.
+ONE_VARIANCE = 1e-6
 
 
 class Export(NamedTuple):
     """A trained VAE and its data.
 
-    x (n, d); mean and log_std (n, k) of the posteriors; reconstruction (n, d): the decoder's mean
-    at the posterior mean; gamma (): decoder variance, or (n, d) where it is not one number; beta:
-    weight of the KL part; learned_gamma: whether gamma was trained, None where that is not said;
-    sampled_reconstruction (n, d): at latents drawn from the posteriors, or None;
-    prior_reconstruction (n, d): at latents drawn from the prior, everything else that the decoder
-    sees being the datum's own, or None; affine: whether the decoder's family comes close to having
-    an affine map added; squared_error (n,): expected squared errors E ||x - decode(z)||^2, where
-    they are known exactly, or None; alone: whether the decoder is known to see nothing but latents.
+    x: (n, d), data.
+    mean: (n, k), of the posteriors.
+    log_std: (n, k), their log deviations.
+    reconstruction: (n, d), the decoder's mean at the posterior mean.
+    gamma: decoder variance, (), or (n, d) where it is not one number.
+    beta: weight of the KL part.
+    learned_gamma: whether gamma was trained; None where that is not said.
+    sampled_reconstruction: (n, d), at latents drawn from the posteriors; or None.
+    prior_reconstruction: (n, d), at latents drawn from the prior, everything else that the decoder
+        sees being the datum's own; or None.
+    affine: whether the decoder's family comes close to having an affine map added.
+    squared_error: (n,), expected squared errors E ||x - decode(z)||^2 where they are known exactly;
+        or None.
+    alone: whether the decoder is known to see nothing but latents.
     """
 
     x: np.ndarray
@@ -68,57 +78,38 @@ def check(
     that disagree, numbers that are not finite, gamma or beta <= 0, and what `data.check` refuses.
     """
     X = data.check(_matrix("x", x))
-    means, deviations = _matrix("mean", mean), _matrix("log_std", log_std)
     n, d = X.shape
-    for name, a in (("mean", means), ("log_std", deviations)):
-        if a.shape != (n, means.shape[1]) or not a.size:
-            raise ValueError(
-                f"expected {name} of shape ({n}, latents) as x and mean have it, got {a.shape}; "
-                f"give a row per datum"
-            )
-    if np.abs(deviations).max() > LARGEST:
-        raise ValueError(
-            f"expected |log_std| <= {LARGEST}, got {np.abs(deviations).max():g}; give the "
-            f"logarithm of the deviation"
-        )
-    recon = _like(X, "reconstruction", reconstruction)
-    spread = _finite("gamma", gamma)
-    variance = spread.reshape(()) if spread.size == 1 else _variances(spread, np.shape(x), n, d)
-    weight, squared = (
-        _finite("beta", beta),
-        None if squared_error is None else _finite("squared_error", squared_error),
-    )
-    if weight.size != 1 or not weight.item() > 0:
-        raise ValueError(
-            f"expected one number beta > 0, got {weight.tolist()}; give the weight of the KL part"
-        )
+    means, deviations = _posteriors(n, mean, log_std)
+    reconstructed = _like(X, "reconstruction", reconstruction)
+    variance = _variance(gamma, np.shape(x), n, d)
+    weight = _weight(beta)
     if not (variance > 0).all():
         raise ValueError(
             f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its "
             f"logarithm"
         )
-    if squared is not None and squared.shape != (n,):
-        raise ValueError(
-            f"expected squared_error of shape ({n},), got {squared.shape}; give one number per "
-            f"datum"
+    squared = None if squared_error is None else _per_datum("squared_error", squared_error, n)
+    learned = None if learned_gamma is None else _flag("learned_gamma", learned_gamma)
+    sampled, prior = (
+        None if array is None else _like(X, name, array)
+        for name, array in (
+            ("sampled_reconstruction", sampled_reconstruction),
+            ("prior_reconstruction", prior_reconstruction),
         )
+    )
     return Export(
-        X,
-        means,
-        deviations,
-        recon,
-        variance,
-        weight.item(),
-        None if learned_gamma is None else _flag("learned_gamma", learned_gamma),
-        None
-        if sampled_reconstruction is None
-        else _like(X, "sampled_reconstruction", sampled_reconstruction),
-        None
-        if prior_reconstruction is None
-        else _like(X, "prior_reconstruction", prior_reconstruction),
-        _flag("affine", affine),
-        squared,
-        alone,
+        x=X,
+        mean=means,
+        log_std=deviations,
+        reconstruction=reconstructed,
+        gamma=variance,
+        beta=weight,
+        learned_gamma=learned,
+        sampled_reconstruction=sampled,
+        prior_reconstruction=prior,
+        affine=_flag("affine", affine),
+        squared_error=squared,
+        alone=alone,
     )
 
 
@@ -129,6 +120,15 @@ def load(path: str | os.PathLike) -> Export:
     Raises ValueError for other files and for what `check` refuses, FileNotFoundError where there is
     none.
     """
+    arrays = _read(path)
+    try:
+        return check(**arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _read(path: str | os.PathLike) -> dict[str, Any]:
+    """Arguments of `check` by name, as a file has them."""
     wanted = f"an .npz with {', '.join(REQUIRED)}"
     if not os.path.isfile(path):
         raise FileNotFoundError(
@@ -136,19 +136,51 @@ def load(path: str | os.PathLike) -> Export:
         )
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
-            missing = [name for name in REQUIRED if name not in names]
+            missing = [name for name in REQUIRED if name not in file.files]
             if missing:
                 raise ValueError(f"it lacks {', '.join(missing)}")
-            given: dict[str, Any] = {
-                name: np.asarray(file[name]) for name in (*REQUIRED, *OPTIONAL) if name in names
-            }
+            names = [name for name in (*REQUIRED, *OPTIONAL) if name in file.files]
+            return {name: np.asarray(file[name]) for name in names}
     except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError, KeyError) as error:
         raise ValueError(f"expected {wanted}, got {path}: {error}; see docs/diagnose.md") from error
-    try:
-        return check(**given)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+
+
+def _posteriors(
+    n: int, mean: npt.ArrayLike, log_std: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and log deviations, (n, k) both."""
+    means, deviations = _matrix("mean", mean), _matrix("log_std", log_std)
+    for name, a in (("mean", means), ("log_std", deviations)):
+        if a.shape != (n, means.shape[1]) or not a.size:
+            raise ValueError(
+                f"expected {name} of shape ({n}, latents) as x and mean have it, got {a.shape}; "
+                f"give a row per datum"
+            )
+    if np.abs(deviations).max() > LARGEST_LOG_STD:
+        raise ValueError(
+            f"expected |log_std| <= {LARGEST_LOG_STD}, got {np.abs(deviations).max():g}; give the "
+            f"logarithm of the deviation"
+        )
+    return means, deviations
+
+
+def _weight(beta: npt.ArrayLike) -> float:
+    weight = _finite("beta", beta)
+    if weight.size != 1 or not weight.item() > 0:
+        raise ValueError(
+            f"expected one number beta > 0, got {weight.tolist()}; give the weight of the KL part"
+        )
+    return weight.item()
+
+
+def _per_datum(name: str, value: npt.ArrayLike, n: int) -> np.ndarray:
+    """Numbers (n,)."""
+    numbers = _finite(name, value)
+    if numbers.shape != (n,):
+        raise ValueError(
+            f"expected {name} of shape ({n},), got {numbers.shape}; give one number per datum"
+        )
+    return numbers
 
 
 def _finite(name: str, value: Any) -> np.ndarray:
@@ -189,20 +221,23 @@ def _like(X: np.ndarray, name: str, value: Any) -> np.ndarray:
     return a
 
 
-def _variances(gamma: np.ndarray, shape: tuple[int, ...], n: int, d: int) -> np.ndarray:
-    """(n, d), or () where all are one number."""
+def _variance(value: npt.ArrayLike, shape: tuple[int, ...], n: int, d: int) -> np.ndarray:
+    """gamma, () or (n, d), of data that came as `shape`: () where all are one number."""
+    gamma = _finite("gamma", value)
+    if gamma.size == 1:
+        return gamma.reshape(())
     if gamma.shape in ((n,), (n, 1)):
         gamma = gamma.reshape(n, 1)
     elif gamma.shape in ((d,), (1, d)):
         gamma = gamma.reshape(1, d)
-    elif gamma.shape == shape or gamma.shape == (n, d):
+    elif gamma.shape in (shape, (n, d)):
         gamma = gamma.reshape(n, d)
     else:
         raise ValueError(
             f"expected gamma of shape (), ({n},), or that of x, got {gamma.shape}; give one "
             f"number or one per datum"
         )
-    if np.ptp(gamma) <= 1e-6 * np.max(gamma):
+    if np.ptp(gamma) <= ONE_VARIANCE * np.max(gamma):
         return gamma.ravel()[:1].reshape(())
     return np.broadcast_to(gamma, (n, d))
 

@@ -1,270 +1,285 @@
-"""What do posteriors, reconstructions and data say by themselves, whatever made them?
+"""Which numbers does a verdict rest on? One call from an export to all of them.
 
-Arrays in, numbers out: float64 NumPy; rows are data. KL divergences and information are in nats per
-datum, energies in the paper's units. Of what is said of decoders, some holds for affine additions
-to the one at hand (`affine_optimum`, `held_out`), some for every decoder there is
-(`best_component`, `least_error`).
+Arrays in, `Facts` out: float64 NumPy, whatever made the export. Of what is said of decoders, some
+holds for affine additions to the one at hand (`residual`, `lasting`), some for affine decoders
+(`affine`, `free`), some for every decoder there is (`component`, `bound`).
 
->>> import numpy as np
->>> X = np.array([[1.0, 1.0], [-1.0, -1.0]])
->>> affine_optimum(spectrum(X), latent=2, gamma=0.5, beta=1.0).kept
-1
->>> best_component(X, gamma=2.5)  # no decoder whatsoever gains by using a latent at that gamma
-Component(gain=0.0, proved=True)
+>>> from vaesurface.diagnose.export import check
+>>> facts = measure(check(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]],
+...     log_std=[[0.0], [0.0]], reconstruction=[[0.0, 0.0], [0.0, 0.0]], gamma=0.5))
+>>> int(facts.affine.kept), facts.pays  # the best affine VAE uses the latent; it would pay here too
+(1, 1)
 """
 
 import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import linalg
 
 from vaesurface import theory
+from vaesurface.diagnose import bounds, halves, posteriors
+from vaesurface.diagnose.diagnosis import (
+    ACTIVE_NATS,
+    BURDA_VARIANCE,
+    Collapse,
+    Facts,
+    Search,
+    Spike,
+    is_fixed,
+)
+from vaesurface.diagnose.export import Export
 
-PAIRS = 2**27  # pairs of data times latents up to which all data enter the mixture of posteriors
-DRAWS = 4  # latents per datum drawn from its posterior
-MODES = 64  # data from which the best component is looked for
-SHIFTS = 200  # steps of that search at most
-PLANE = 5  # principal directions in which clusters of the residual are looked for
-WORDS = (2, 4, 8, 16)  # their numbers
-LLOYD = 20  # steps that look for them
-# of draws and splits: a diagnosis is the same twice, and no one else draws the same numbers
-SEEDED = 191210702
+__all__ = ["active_latents", "measure"]
+
+# Of posterior deviations: bins around 0, 0.05, ..., 2, and one of what is beyond.
+STD_EDGES = np.append(0.05 * np.arange(42) - 0.025, np.inf)
+# A datum's density spikes where its log variance, averaged over coordinates, is so far below the
+# median, and so far below the next datum's: a variance that spans decades without a gap is a model
+# of noise.
+SPIKE_DEPTH = math.log(100.0)
+SPIKE_GAP = math.log(10.0)
+# Few data are at most this share of them, and at most so many distinct ones: of more, even where
+# they are sharp, a decoder has to know something.
+FEW_SHARE = 0.25
+FEW_POINTS = 3
+# Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
+# to: at the prior they do so for no level.
+TELLING_VARIANCE = 0.9
+# Share of the variance up to which what leading directions leave is rounding.
+NO_REST = 1e-12
+# In the paper's units, twice nats: an affine VAE keeps no direction that gains less.
+AFFINE_SLACK = 2.0 * ACTIVE_NATS
 
 
-class Affine(NamedTuple):
-    """The affine VAE's global minimum: principal directions kept, decoder variance, energy (-inf
-    where gamma runs to zero).
+def measure(export: Export, search: Search | None = None) -> Facts:
+    """All numbers that a verdict rests on, of an export and of what was tried with its problem."""
+    spike, ordinary = _spiking(export)
+    x, beta = export.x, export.beta
+    gamma = math.exp(float(np.mean(np.log(export.gamma))))
+    level = beta * gamma
+    active = _carrying(export, ordinary)
+    of_posteriors = _of_posteriors(export)
+    kl = float(of_posteriors["kl"].sum())
+    of_error = _of_error(export, level)
+    error = of_error["error"]
+    held_gamma = gamma if is_fixed(export.learned_gamma, error, gamma) else None
+    values = theory.eigenvalues(x)
+    decided_without = active.any() or spike is not None
+    facts = Facts(
+        kind=Collapse.UNDECIDED,
+        kinds=np.full(len(active), int(Collapse.UNDECIDED)),
+        n=len(x),
+        d=x.shape[1],
+        active=active,
+        gammabar=float(np.mean((x - x.mean(axis=0)) ** 2)),
+        gamma=gamma,
+        beta=beta,
+        learned=export.learned_gamma,
+        energy=_energy(export, gamma, error, kl),
+        family=export.affine,
+        component=None if decided_without else bounds.best_component(x, level),
+        fitted=math.nan if spike is not None else _fitted(export, active),
+        codes=np.zeros((0, 2)),
+        binary=export.learned_gamma is None and bool(np.isin(x, (0.0, 1.0)).all()),
+        alone=export.alone,
+        spike=spike,
+        search=search,
+        **of_posteriors,
+        **of_error,
+        **_of_residual(export),
+        **_of_affine_decoders(export, values, held_gamma),
+        **_of_any_decoder(export, values, kl, error),
+    )
+    if _codes_decide(facts):
+        return facts._replace(codes=halves.codes(x - export.reconstruction))
+    return facts
+
+
+def active_latents(export: Export) -> np.ndarray:
+    """Latents (k,) that can carry ACTIVE_NATS per datum or more; data on which density spikes are
+    left out.
     """
-
-    kept: int
-    gamma: float
-    energy: float
+    return _carrying(export, _spiking(export)[1])
 
 
-class Information(NamedTuple):
-    """I(x; z) in nats under the mixture of posteriors, its standard error, and the most it can be,
-    log of the data used.
+def _carrying(export: Export, ordinary: np.ndarray) -> np.ndarray:
+    """The same, of data `ordinary` (n,) bool."""
+    nats = posteriors.carried(export.mean[ordinary], export.log_std[ordinary])
+    return nats >= ACTIVE_NATS
+
+
+def _spiking(export: Export) -> tuple[Spike | None, np.ndarray]:
+    """How density is spread where gamma varies, and the data (n,) on which it does not spike."""
+    x, gamma, n = export.x, export.gamma, len(export.x)
+    if gamma.ndim == 0:
+        return None, np.ones(n, bool)
+    logs = np.log(gamma)
+    # Relative to the coordinate's median, so that faint coordinates are no spike.
+    depth = (logs - np.median(logs, axis=0)).mean(axis=1)
+    sharp = depth < -SPIKE_DEPTH
+    if not (sharp.any() and _are_few(x[sharp], n) and _gap(depth, sharp) >= SPIKE_GAP):
+        sharp = np.zeros(n, bool)
+    others = x[~sharp]
+    left = np.mean((others - export.reconstruction[~sharp]) ** 2)
+    spike = Spike(
+        share=float(sharp.mean()),
+        spread=float(np.median(depth) - depth[sharp].mean()) if sharp.any() else 0.0,
+        diffuse=float(left / np.mean((others - others.mean(axis=0)) ** 2)),
+    )
+    return spike, ~sharp
+
+
+def _are_few(x: np.ndarray, n: int) -> bool:
+    """Whether the data x are few of n, repetitions counted as one."""
+    return len(x) <= FEW_SHARE * n and len(np.unique(x, axis=0)) <= FEW_POINTS
+
+
+def _gap(depth: np.ndarray, sharp: np.ndarray) -> float:
+    """From the least sharp of the sharp data to the next datum, in log variance."""
+    return float(depth[~sharp].min() - depth[sharp].max())
+
+
+def _of_posteriors(export: Export) -> dict[str, Any]:
+    """Of `Facts`, what posteriors say."""
+    mean, log_std = export.mean, export.log_std
+    std, divergences = np.exp(log_std), posteriors.divergences(mean, log_std)
+    return {
+        "kl": divergences.mean(axis=0),
+        "loudest": divergences.max(axis=0),
+        "carried": posteriors.carried(mean, log_std),
+        "mean_variance": mean.var(axis=0),
+        "std": np.sqrt(np.mean(std**2, axis=0)),
+        "active_units": mean.var(axis=0) > BURDA_VARIANCE,
+        "counts": np.histogram(std, STD_EDGES)[0],
+        "edges": STD_EDGES,
+        "information": posteriors.information(mean, log_std),
+    }
+
+
+def _of_error(export: Export, level: float) -> dict[str, Any]:
+    """Of `Facts`, how well data are reconstructed at that beta gamma."""
+    x, d = export.x, export.x.shape[1]
+    squared, status, noise = _squared_error(export, level)
+    prior = export.prior_reconstruction
+    return {
+        "error": float(np.mean(squared)) / d,
+        "error_status": status,
+        "error_noise": noise / d,
+        "error_at_mean": float(np.mean((x - export.reconstruction) ** 2)),
+        "prior_error": math.nan if prior is None else float(np.mean((x - prior) ** 2)),
+    }
+
+
+def _squared_error(export: Export, level: float) -> tuple[np.ndarray, str, float]:
+    """Expected squared errors (n,), how they are known, and the standard error of their mean, by
+    the draws of latents.
+
+    With latents at the posterior mean alone, noise adds beta gamma sum_j (1 - sigma_j^2), to first
+    order in sigma^2: where posterior deviations are at their best, dF / d sigma_j^2 = beta gamma (1
+    / sigma_j^2 - 1).
     """
+    if export.squared_error is not None:
+        return export.squared_error, "exact", 0.0
+    at_mean = np.sum((export.x - export.reconstruction) ** 2, axis=1)
+    if export.sampled_reconstruction is not None:
+        drawn = np.sum((export.x - export.sampled_reconstruction) ** 2, axis=1)
+        return drawn, "measured", float(np.std(drawn - at_mean) / math.sqrt(len(drawn)))
+    added = level * np.sum(1.0 - np.exp(export.log_std) ** 2, axis=1)
+    return at_mean + np.maximum(added, 0.0), "estimated", 0.0
 
-    value: float
-    error: float
-    limit: float
 
-
-class Component(NamedTuple):
-    """gain: logarithm of the largest ratio D (0: none is above 1); proved: whether every place was
-    looked at, by concavity.
+def _energy(export: Export, gamma: float, error: float, kl: float) -> float:
+    """F / gamma + d log gamma + beta (2 KL + k); where gamma varies, with the squared error at the
+    posterior mean, each over its own gamma.
     """
+    d, k = export.x.shape[1], export.mean.shape[1]
+    if export.gamma.ndim == 0:
+        likelihood = error * d / gamma
+    else:
+        squared = (export.x - export.reconstruction) ** 2
+        likelihood = float(np.mean(np.sum(squared / export.gamma, axis=1)))
+    return likelihood + d * math.log(gamma) + export.beta * (2.0 * kl + k)
 
-    gain: float
-    proved: bool
+
+def _of_residual(export: Export) -> dict[str, Any]:
+    """Of `Facts`, what the reconstruction leaves to affine additions."""
+    residual = export.x - export.reconstruction
+    return {
+        "residual": theory.eigenvalues(residual)[: min(residual.shape)],
+        "lasting": float(halves.held_out(residual, 1)[0]),
+    }
 
 
-def divergences(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
-    """KL divergence (n, k) of each posterior from the prior, nats: exact."""
-    return 0.5 * (np.exp(2.0 * log_std) - 1.0 - 2.0 * log_std + mean**2)
+def _of_affine_decoders(export: Export, values: np.ndarray, gamma: float | None) -> dict[str, Any]:
+    """Of `Facts`, the best affine VAEs with as many latents; values (d,): eigenvalues of the data's
+    covariance; gamma: None where it is learned.
 
-
-def carried(mean: np.ndarray, log_std: np.ndarray) -> np.ndarray:
-    """Nats (k,) that each latent carries at most: mean KL divergence from the normal distribution
-    that has the mean and the variance of all posteriors together.
-
-    It is an upper bound on I(x; z_j), and the KL from the prior less what that normal
-    distribution's own is: so a posterior that differs from the prior but is the same for all data
-    carries nothing.
+    Posteriors of amortized encoders are as good: at the optimum they are affine.
     """
-    variance = mean.var(axis=0) + np.mean(np.exp(2.0 * log_std), axis=0)
-    return 0.5 * np.log(variance) - log_std.mean(axis=0)
+    k, beta = export.mean.shape[1], export.beta
+    lasting = _lasting_eigenvalues(export.x, values, k)
+    affine, affine_lasting = (
+        theory.affine_optimum(v, k, gamma, beta, AFFINE_SLACK) for v in (values, lasting)
+    )
+    free, free_lasting = (
+        theory.affine_optimum(v, k, None, 1.0, AFFINE_SLACK) for v in (values, lasting)
+    )
+    return {
+        "affine": affine,
+        "affine_lasting": affine_lasting,
+        "free": free,
+        "free_lasting": int(free_lasting.kept),
+    }
 
 
-def information(mean: np.ndarray, log_std: np.ndarray) -> Information:
-    """Mutual information of datum and latents, the mixture of all posteriors being the marginal of
-    the latents.
-
-    It is the mean KL from the prior less the KL of the mixture from the prior (Hoffman & Johnson
-    2016), by DRAWS draws from each posterior. Where data are many, a random part of them stands for
-    all: no more than log of their number can be seen.
+def _lasting_eigenvalues(x: np.ndarray, values: np.ndarray, latent: int) -> np.ndarray:
+    """Eigenvalues (d,) with those of the `latent` leading directions as one half of the data has
+    them on the other, and what is left of the data's variance spread evenly over the others.
     """
-    rng = np.random.default_rng(SEEDED)
-    n, k = mean.shape
-    most = math.isqrt(PAIRS // k)
-    if n > most:
-        chosen = rng.choice(n, most, replace=False)
-        mean, log_std, n = mean[chosen], log_std[chosen], most
-    std = np.exp(log_std)
-    terms = np.zeros(n)
-    rows = max(1, 2**22 // (n * k))
-    for _ in range(DRAWS):
-        z = mean + std * rng.standard_normal((n, k))
-        for first in range(0, n, rows):
-            here = slice(first, first + rows)
-            scaled = (z[here, None] - mean[None]) / std[None]
-            density = -0.5 * np.sum(scaled**2, axis=2) - np.sum(log_std, axis=1)[None]
-            own = density[np.arange(len(density)), np.arange(first, first + len(density))]
-            terms[here] += (own - _log_sum(density) + math.log(n)) / DRAWS
-    return Information(float(terms.mean()), float(terms.std() / math.sqrt(n)), math.log(n))
+    d = x.shape[1]
+    leading = np.sort(halves.held_out(x, min(latent, d)))[::-1]
+    others = d - len(leading)
+    rest = values.sum() - leading.sum()
+    if rest <= NO_REST * values.sum():
+        return np.append(leading, np.zeros(others))
+    return np.append(leading, np.full(others, rest / max(others, 1)))
 
 
-def _log_sum(a: np.ndarray) -> np.ndarray:
-    """Logarithm of the sum of exponentials over the last axis."""
-    top = a.max(axis=-1, keepdims=True)
-    return np.log(np.sum(np.exp(a - top), axis=-1)) + top[..., 0]
-
-
-def spectrum(X: np.ndarray) -> np.ndarray:
-    """Eigenvalues (d,) of the covariance, descending, zero beyond the rank of the data."""
-    return np.asarray(theory.eigenvalues(X))
-
-
-def variances(residual: np.ndarray) -> np.ndarray:
-    """Eigenvalues (min(n, d),) of the rows' covariance, descending, to rounding of the largest."""
-    Z = residual - residual.mean(axis=0)
-    gram = Z.T @ Z if len(Z) >= Z.shape[1] else Z @ Z.T
-    return np.maximum(np.linalg.eigvalsh(gram / len(Z))[::-1], 0.0)
-
-
-def halves(
-    residual: np.ndarray,
-) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Centered rows in two halves at random, both ways round: what is found in the first is looked
-    at in the second.
+def _of_any_decoder(export: Export, values: np.ndarray, kl: float, error: float) -> dict[str, Any]:
+    """Of `Facts`, the least error per coordinate that these posteriors allow any decoder of latents
+    alone.
     """
-    Z = residual - residual.mean(axis=0)
-    order = np.random.default_rng(SEEDED).permutation(len(Z))
-    first, second = Z[order[::2]], Z[order[1::2]]
-    return (first, second), (second, first)
+    d = export.x.shape[1]
+    bound, proved = bounds.least_error(export.x, kl, d * error, float(values[0]))
+    return {"bound": bound / d, "bound_proved": proved}
 
 
-def held_out(residual: np.ndarray, count: int) -> np.ndarray:
-    """Variance (count,) of one half of the rows (n, d) along the leading principal directions of
-    the other, averaged both ways.
+def _fitted(export: Export, active: np.ndarray) -> float:
+    """The beta gamma that active latents' posteriors have been fitted to, NaN where nothing tells.
 
-    Structure lasts, sampling noise does not: of white rows the first is their variance where the
-    covariance's largest eigenvalue is (1 + sqrt(d / n))^2 times that.
+    Where deviations are at their best, dF / d sigma_j^2 = beta gamma (1 / sigma_j^2 - 1): what
+    noise adds to the error shows it, or else the slopes of the reconstruction, of which a linear
+    fit sees a part.
     """
-    found = np.zeros((2, count))
-    for along, (seen, kept) in zip(found, halves(residual), strict=True):
-        variances = np.mean((kept @ _leading(seen, count)) ** 2, axis=0)
-        along[: len(variances)] = variances
-    return found.mean(axis=0)
+    variance = np.exp(2.0 * export.log_std[:, active]).mean(axis=0)
+    telling = variance < TELLING_VARIANCE
+    if not telling.any():
+        return math.nan
+    if export.sampled_reconstruction is not None:
+        drawn = (export.x - export.sampled_reconstruction) ** 2
+        added = np.sum(drawn - (export.x - export.reconstruction) ** 2, axis=1)
+        return float(np.mean(added) / np.sum(1.0 - variance[telling]))
+    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
+    answers = export.reconstruction - export.reconstruction.mean(axis=0)
+    slopes = np.linalg.lstsq(mean, answers, rcond=None)[0]
+    levels = np.sum(slopes**2, axis=1) * variance / np.abs(1.0 - variance)
+    return float(np.median(levels[telling]))
 
 
-def _leading(Z: np.ndarray, count: int) -> np.ndarray:
-    """Leading principal directions (d, min(count, n, d)) of centered rows, zero beyond their
-    rank.
+def _codes_decide(facts: Facts) -> bool:
+    """Whether what is not affine decides: nothing was tried, some latents are inactive and some are
+    not, and no affine addition pays.
     """
-    n, d = Z.shape
-    gram = Z.T @ Z if n > d else Z @ Z.T
-    values, vectors = linalg.eigh(gram, subset_by_index=(max(0, len(gram) - count), len(gram) - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    if n > d:
-        return vectors
-    there = values > n * np.finfo(float).eps * values[0]
-    return Z.T @ (vectors * np.where(there, 1.0 / np.sqrt(np.where(there, values, 1.0)), 0.0)[None])
-
-
-def gain(ratio: float) -> float:
-    """Nats per datum that an affine latent gains where the residual's variance is `ratio` beta
-    gamma: 0 up to 1.
-    """
-    return 0.5 * (ratio - 1.0 - math.log(ratio)) if ratio > 1.0 else 0.0
-
-
-def affine_optimum(
-    values: np.ndarray, latent: int, gamma: float | None, beta: float, slack: float = 0.0
-) -> Affine:
-    """`theory.affine_optimum`, plain numbers. Posteriors of amortized encoders are as good: at the
-    optimum they are affine.
-    """
-    found = theory.affine_optimum(values, latent, gamma, beta, slack)
-    return Affine(int(found.kept), float(found.gamma), float(found.energy))
-
-
-def best_component(X: np.ndarray, gamma: float) -> Component:
-    """Could any decoder at all, with any encoder, be better than the collapsed one at this gamma
-    (for beta: beta gamma)?
-
-    A VAE's likelihood is a mixture of N(decode(z), gamma I), and log-likelihood is concave in the
-    mixing distribution: a constant decoder at the mean has the best one if and only if D(theta) =
-    mean_i exp((||x_i - xbar||^2 - ||x_i - theta||^2) / 2 gamma) is at most 1 everywhere (Lindsay,
-    Ann. Stat. 11, 1983); and the KL part of a collapsed encoder costs nothing. The largest D is
-    looked for by mean shift from up to MODES data. log D is concave, and so has its maximum at
-    xbar, where gamma is at least the largest ||x_i - xbar||^2.
-    """
-    Z = X - X.mean(axis=0)
-    square = np.sum(Z**2, axis=1)
-    if square.max() <= gamma:
-        return Component(0.0, True)
-    order = np.argsort(-square)
-    at = Z[order[np.unique(np.linspace(0, len(Z) - 1, min(MODES, len(Z))).astype(int))]]
-    gain = -math.inf
-    for _ in range(SHIFTS):
-        exponent = (2.0 * at @ Z.T - np.sum(at**2, axis=1)[:, None]) / (2.0 * gamma)
-        before, gain = gain, float(np.max(_log_sum(exponent))) - math.log(len(Z))
-        if gain - before <= 1e-12:
-            break
-        weight = np.exp(exponent - exponent.max(axis=1, keepdims=True))
-        at = (weight @ Z) / weight.sum(axis=1, keepdims=True)
-    return Component(gain if gain > 1e-9 else 0.0, False)
-
-
-def codes(residual: np.ndarray) -> np.ndarray:
-    """What codes of WORDS words take off the rows' mean squared length, and their entropies in
-    nats: (sizes, 2).
-
-    The words are Lloyd's, of one half of the rows along its PLANE leading directions, and used on
-    the other half, both ways round. Where they save more, over 2 beta gamma, than the entropy, the
-    mixture with one component a word is more likely than one component: there are clusters, and no
-    affine addition finds them. Whether Gaussian posteriors can tell them apart is another question,
-    so it is a reason for doubt alone. Of white normal rows no code is worth its entropy.
-    """
-    found = np.zeros((2, len(WORDS), 2))
-    for there, (seen, kept) in zip(found, halves(residual), strict=True):
-        plane = _leading(seen, PLANE)
-        Z, Y = seen @ plane, kept @ plane
-        words = Z[np.argmax(np.sum(Z**2, axis=1))][None]
-        while len(words) < min(WORDS[-1], len(Z)):  # each as far from those before as there is
-            apart = np.min(np.sum((Z[:, None] - words[None]) ** 2, axis=2), axis=1)
-            words = np.append(words, Z[np.argmax(apart)][None], axis=0)
-        for row, size in zip(there, WORDS, strict=True):
-            book = words[:size]
-            for _ in range(LLOYD):
-                near = _nearest(Z, book)
-                book = np.stack(
-                    [
-                        Z[near == j].mean(axis=0) if (near == j).any() else book[j]
-                        for j in range(len(book))
-                    ]
-                )
-            near = _nearest(Y, book)
-            share = np.bincount(near) / len(Y)
-            saved = np.sum(Y**2, axis=1) - np.sum((Y - book[near]) ** 2, axis=1)
-            row[:] = saved.mean(), -np.sum(share * np.log(np.where(share > 0, share, 1.0)))
-    return found.mean(axis=0)
-
-
-def _nearest(Z: np.ndarray, book: np.ndarray) -> np.ndarray:
-    """Number (n,) of the word next to each row."""
-    return np.argmax(Z @ book.T - 0.5 * np.sum(book**2, axis=1)[None], axis=1)
-
-
-def least_error(X: np.ndarray, nats: float, above: float, leading: float) -> tuple[float, bool]:
-    """Lower bound on the expected squared error of any decoder of latents alone whose posteriors
-    cost `nats` per datum.
-
-    Above the gamma at which no decoder beats the collapsed one, F / gamma + 2 nats >= F0 / gamma,
-    F0 the total variance: so F >= F0 - 2 gamma nats. Proved for gamma = max ||x_i - xbar||^2; where
-    that bound is not above `above`, the least such gamma is looked for; it is at least the leading
-    eigenvalue of the covariance. Returns the bound, summed over features, and whether it is proved.
-    """
-    square = np.sum((X - X.mean(axis=0)) ** 2, axis=1)
-    total, high = float(square.mean()), float(square.max())
-    bound = total - 2.0 * high * nats
-    if bound > above or total - 2.0 * leading * nats <= above:
-        return bound, True
-    low = leading
-    for _ in range(8):
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if best_component(X, middle).gain == 0.0 else (middle, high)
-    return total - 2.0 * high * nats, False
+    some = facts.active.any() and not facts.active.all()
+    judged = facts.search is None and facts.spike is None
+    return bool(some) and judged and facts.pays_at(facts.least) == -1
