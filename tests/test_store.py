@@ -151,7 +151,7 @@ def test_provenance_travels_with_the_results(kept):
 
 
 def test_other_versions_are_noted(kept, monkeypatch):
-    monkeypatch.setattr(store, "version", lambda name: "99.9")
+    monkeypatch.setattr("vaesurface.store.directory.version", lambda name: "99.9")
     for _ in range(2):
         store.create(kept[0].path, X, **CONFIG)
     assert len(json.loads((kept[0].path / "store.json").read_text())["software"]) == 2
