@@ -72,18 +72,14 @@ def grid(
     total = len(next(iter(cells.values())))
     impls = {name: axis.impl for name, axis in parsed.items()}
     task = _Task(fn=fn, mapper=mapper, impls=impls, size=_chunk_size(batch_size, total))
-    payload = None
-    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-        payload = _pickled(task, cells, executor)
     one = jax.jit(task.at)  # traced once: `jax.jit` keeps the trace
+    make_work = _worker(task, one, cells, executor)
     results, missing = _room(one, cells), np.arange(total)
     if isinstance(store, str | os.PathLike):
         store = create(store)
     if store is not None:
         missing = store.recall(parsed, cells, results)
-    work: Work | None = None  # nothing is compiled where nothing is missing
-    if len(missing):
-        work = partial(_work, payload) if payload else partial(_run, task.compiled(one, cells))
+    work = make_work() if len(missing) else None  # so that no more is compiled than needed
     bar: Any = nullcontext()
     if progress:
         bar = progress(total=total, initial=total - len(missing), unit="cell")
@@ -181,6 +177,16 @@ def _at(columns: Any, rows: np.ndarray) -> Any:
 def _padded(cells: Columns, rows: np.ndarray, size: int) -> tuple[Columns, np.ndarray]:
     """A chunk of `size` cells, and which of them are wanted: the last may be repetitions."""
     return _at(cells, np.resize(rows, size)), np.arange(size) < len(rows)
+
+
+def _worker(
+    task: _Task, one: Callable, cells: Columns, executor: Executor | None
+) -> Callable[[], Work]:
+    """Makes, when called, what computes a chunk. Raises ValueError for an executor that cannot."""
+    if executor is None or isinstance(executor, ThreadPoolExecutor):
+        return lambda: partial(_run, task.compiled(one, cells))
+    payload = _pickled(task, cells, executor)
+    return lambda: partial(_work, payload)
 
 
 def _finished(
