@@ -1,6 +1,4 @@
-"""Results come back as they were, with labels; what does not belong is refused; nothing is
-half-written.
-"""
+"""Results come back as they were, labelled; what does not belong is refused; no file is half."""
 
 import json
 import shutil
@@ -19,6 +17,7 @@ from vaesurface import data, stationary, store, sweep, vae
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 X = data.antipodal(d=2)
+HYPER: Any = {"alpha": [0.5, 0.0], "beta": [1.0, 100.0]}
 CONFIG = {"latent": 2, "gamma": None, "optimizer": "Adam", "learned": True, "rate": 0.1}
 
 
@@ -53,10 +52,22 @@ def original(tmp_path_factory):
     return made, sweep.grid(cheap, alpha=[0.5, 0.25], key=KEYS, store=made, batch_size=3)
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    path = tmp_path_factory.mktemp("judged")
+    return path, sweep.grid(collapsed, store=path, batch_size=1, **HYPER)
+
+
 @pytest.fixture
 def kept(original, tmp_path):
     """A store with two chunks, one per alpha, and its only grid's result."""
     return store.Store(shutil.copytree(original[0].path, tmp_path / "kept")), original[1]
+
+
+@pytest.fixture
+def verdicts(judged, tmp_path):
+    """A store with four chunks of stationary points, and its grid's result."""
+    return shutil.copytree(judged[0], tmp_path / "verdicts"), judged[1]
 
 
 def test_a_dataset_has_the_sweeps_axes_in_order(kept):
@@ -87,14 +98,12 @@ def test_what_was_not_computed_is_no_value(kept):
     sweep.grid(cheap, alpha=[1.0], key=KEYS[:1], store=kept[0])
     ds = store.open(kept[0].path)
     gone = ~ds.computed
-    assert (
-        ds.sizes["alpha"] == 3 and gone.values.sum() == 2 and not gone.sel(alpha=[0.25, 0.5]).any()
-    )
+    assert ds.sizes["alpha"] == 3 and gone.values.sum() == 2
+    assert not gone.sel(alpha=[0.25, 0.5]).any()
     assert np.isnan(ds.params_weight.values[gone]).all() and not ds.number.values[gone].any()
     assert np.isinf(ds.params_odd.sel(alpha=0.25)).all()
-    there = ds.where(ds.computed, drop=True).sel(
-        alpha=1.0, key=ds.key[ds.computed.sel(alpha=1.0)].values
-    )
+    key = ds.key[ds.computed.sel(alpha=1.0)].values
+    there = ds.where(ds.computed, drop=True).sel(alpha=1.0, key=key)
     assert there.number.item() == 8 and np.isnan(there.params_odd.item())
 
 
@@ -114,14 +123,13 @@ def test_a_saved_dataset_comes_back_identical(kept, tmp_path, suffix):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept", file.name]
 
 
-def test_verdicts_are_read_as_words(tmp_path):
-    axes: Any = {"alpha": [0.5, 0.0], "beta": [1.0, 100.0]}
-    points = sweep.grid(collapsed, store=tmp_path, batch_size=1, **axes)
-    whole = store.open(tmp_path)
+def test_verdicts_are_read_as_words(verdicts):
+    path, points = verdicts
+    whole = store.open(path)
     np.testing.assert_array_equal(whole.label, points.label[::-1])
-    xr.testing.assert_equal(whole, store.dataset(points, **axes))
-    next((tmp_path / "chunks").iterdir()).unlink()
-    ds = store.open(tmp_path)
+    xr.testing.assert_equal(whole, store.dataset(points, **HYPER))
+    next((path / "chunks").iterdir()).unlink()
+    ds = store.open(path)
     assert (ds.label == "not computed").sum() == 1
     np.testing.assert_array_equal(ds.label, whole.label.where(ds.computed, "not computed"))
     assert whole.label.sel(alpha=0.5, beta=1.0) == "collapsed local minimum"
@@ -129,6 +137,22 @@ def test_verdicts_are_read_as_words(tmp_path):
         "latent",
     )
     assert ds.theory_radius.dims == ds.inertia_negative.dims == ("alpha", "beta")
+
+
+def test_verdicts_kept_without_words_are_read_with_their_type(verdicts):
+    path, _ = verdicts
+    whole = store.open(path)
+    # As it was when stores kept no words: even one chunk without them leaves `open` without.
+    file = next((path / "chunks").iterdir())
+    with np.load(file) as chunk:
+        arrays = {name: array for name, array in chunk.items() if name != "label"}
+    np.savez(file, allow_pickle=False, **arrays)
+    xr.testing.assert_equal(store.open(path), whole.drop_vars("label"))
+    xr.testing.assert_equal(store.open(path, stationary.StationaryPoint), whole)
+
+
+def test_results_of_another_type_have_no_words(kept):
+    assert "label" not in store.open(kept[0].path, stationary.StationaryPoint)
 
 
 def test_dimensions_of_ones_own_never_clash():
@@ -151,7 +175,7 @@ def test_provenance_travels_with_the_results(kept):
 
 
 def test_other_versions_are_noted(kept, monkeypatch):
-    monkeypatch.setattr(store, "version", lambda name: "99.9")
+    monkeypatch.setattr("vaesurface.store.directory.version", lambda name: "99.9")
     for _ in range(2):
         store.create(kept[0].path, X, **CONFIG)
     assert len(json.loads((kept[0].path / "store.json").read_text())["software"]) == 2
@@ -178,11 +202,23 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
 
 
 def test_importing_the_store_loads_no_xarray():
-    line = (
-        "import sys, vaesurface.store; sys.exit(bool({'xarray', 'zarr', 'h5netcdf'} & "
-        "set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", line], check=False).returncode == 0
+    heavy = "{'xarray', 'zarr', 'h5netcdf'} & set(sys.modules)"
+    code = f"import sys, vaesurface.store; assert not {heavy}, {heavy}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_without_what_only_posix_has_every_module_loads_and_stores_are_made(tmp_path):
+    code = """if True:
+        import importlib, pkgutil, sys
+        for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+            sys.modules[name] = None
+        import vaesurface
+        for module in pkgutil.iter_modules(vaesurface.__path__):
+            importlib.import_module(f"vaesurface.{module.name}")
+        vaesurface.store.create(sys.argv[1])
+    """
+    subprocess.run([sys.executable, "-c", code, tmp_path / "store"], check=True)
+    assert (tmp_path / "store" / "store.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -303,10 +339,9 @@ def test_a_damaged_chunk_is_named_and_computed_again_once_deleted(kept, damage):
     file.write_bytes(damage(file.read_bytes()))
     before = files(kept[0].path)
     again = {"fn": cheap, "alpha": [0.5, 0.25], "key": KEYS, "store": kept[0]}
+    complaint = rf"expected a whole chunk, got .*{file.name} damaged; delete it"
     for use in (lambda: store.open(kept[0].path), lambda: sweep.grid(**again)):
-        with pytest.raises(
-            ValueError, match=rf"expected a whole chunk, got .*{file.name} damaged; delete it"
-        ):
+        with pytest.raises(ValueError, match=complaint):
             use()
     assert files(kept[0].path) == before
     file.unlink()
@@ -353,17 +388,15 @@ def test_only_results_are_replaced_and_only_when_complete(tmp_path):
     for name, engine in (("a.nc", "h5netcdf"), ("a.zarr", "zarr")):
         store.save(ds, tmp_path / name)
         broken = ds.assign(bad=("alpha", np.array([object(), object()])))
-        with pytest.raises((TypeError, ValueError)):
+        with pytest.raises((TypeError, ValueError), match="object"):
             store.save(broken, tmp_path / name)
         with xr.open_dataset(tmp_path / name, engine=engine) as back:
             xr.testing.assert_identical(back.load(), ds)
     (tmp_path / "b.zarr").mkdir()
     (tmp_path / "b.zarr" / "thesis.tex").touch()
     (tmp_path / "b.nc").mkdir()
+    complaint = "expected a .* to replace, got something else at .*; name another place"
     for name in ("b.zarr", "b.nc"):
-        with pytest.raises(
-            ValueError,
-            match=r"expected a .* to replace, got something else at .*; name another place",
-        ):
+        with pytest.raises(ValueError, match=complaint):
             store.save(ds, tmp_path / name)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.nc", "a.zarr", "b.nc", "b.zarr"]

@@ -7,12 +7,14 @@ pytree like the parameters, with a leading axis of 2. Besides the energy a slice
 of any functions of the parameters, such as `gamma`, `active` and `lowest_eigenvalue`.
 
 >>> import jax.numpy as jnp
->>> line = segment(lambda w: jnp.sum(w**2), jnp.array([0.0, 0.0]), jnp.array([3.0, 4.0]), num=3, margin=0.0)
+>>> a, b = jnp.array([0.0, 0.0]), jnp.array([3.0, 4.0])
+>>> line = segment(lambda w: jnp.sum(w**2), a, b, num=3, margin=0.0)
 >>> print(line.distance, line.energy)
 [0.  2.5 5. ] [ 0.    6.25 25.  ]
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,20 +25,42 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import bordered, curvature
 from vaesurface.problem import Params, Problem, Structure
 
+__all__ = [
+    "Plane",
+    "Principal",
+    "Segment",
+    "active",
+    "gamma",
+    "hessian_directions",
+    "lowest_eigenvalue",
+    "plane",
+    "plane_along",
+    "principal_directions",
+    "project",
+    "random_directions",
+    "segment",
+]
+
 Loss = Callable[[Params], Array]
 Values = Mapping[str, Callable[[Params], Array]]
 
-PARALLEL = (
-    1e-10  # sine of the angle between two directions below which rounding decides on the plane
-)
-# twice nats per datum: the hundredth of a nat of Burda, Grosse and Salakhutdinov's active units
-# (ICLR 2016)
+# Sine of the angle between two directions below which rounding decides on their plane.
+PARALLEL = 1e-10
+# Twice nats per datum: the hundredth of a nat of Burda, Grosse and Salakhutdinov's active units
+# (ICLR 2016).
 INFORMED = 0.02
+# Next to the lowest eigenvalue of the data's own blocks the Schur complement has a pole, from where
+# a step of Newton's method doubles the distance: 50 lead from rounding to any size.
+MOST_STEPS = 60
 
 
 class Segment(NamedTuple):
-    """Energies (m,) at signed distances (m,) from the first end; length: distance of the second
-    end; values: more functions of the parameters there, name -> (m,).
+    """Energies along a line.
+
+    distance: (m,) from the first end, signed.
+    energy: (m,).
+    length: (), distance of the second end.
+    values: more functions of the parameters there, name -> (m,).
     """
 
     distance: Array
@@ -46,12 +70,15 @@ class Segment(NamedTuple):
 
 
 class Plane(NamedTuple):
-    """Energies (my, mx) at x (mx,) and y (my,); origin (p,) and orthonormal basis (2, p) in the
-    order of `ravel_pytree`.
+    """Energies over a plane.
 
-    points (j, 2): coordinates of the points it was laid through, the first at (0, 0): three, of
-    which the second is at (x, 0), or the center alone. values: more functions of the parameters
-    there, name -> (my, mx).
+    x: (mx,), and y: (my,), the grid's coordinates.
+    energy: (my, mx).
+    origin: (p,), the point at (0, 0), in the order of `ravel_pytree`.
+    basis: (2, p), orthonormal, in that order too.
+    points: (j, 2), coordinates of the points it was laid through, the first at (0, 0): three, of
+        which the second is at (x, 0), or the center alone.
+    values: more functions of the parameters there, name -> (my, mx).
     """
 
     x: Array
@@ -64,8 +91,10 @@ class Plane(NamedTuple):
 
 
 class Principal(NamedTuple):
-    """Directions (leading axis 2) in which a run moved most; explained (2,): shares of its squared
-    distances from its end.
+    """The two directions in which a run moved most.
+
+    directions: like the parameters, leading axis 2.
+    explained: (2,), shares of the run's squared distances from its end.
     """
 
     directions: Params
@@ -86,7 +115,7 @@ def segment(
     t = jnp.linspace(-margin, 1.0 + margin, num)
     energy, others = jax.lax.map(lambda s: _sample(loss, values, unravel(start + s * step)), t)
     length = jnp.linalg.norm(step)
-    return Segment(t * length, energy, length, others)
+    return Segment(distance=t * length, energy=energy, length=length, values=others)
 
 
 def plane(
@@ -98,17 +127,15 @@ def plane(
     margin: float = 0.2,
     values: Values | None = None,
 ) -> Plane:
-    """Loss on a grid of num x num points over the plane through three points, with a margin around
-    them.
+    """Loss on a grid of num x num points over the plane through three points.
 
-    Raises ValueError where the points lie on one line, to rounding (outside `jit`; inside, the
-    basis is NaN).
+    margin: around them, as a share of their largest extent. Raises ValueError where the points lie
+    on one line, to rounding (outside `jit`; inside, the basis is NaN).
     """
     origin = ravel_pytree(a)[0]
     sides = jnp.stack([ravel_pytree(w)[0] - origin for w in (b, c)])
-    basis = _orthonormal(
-        sides, "three points that span a plane, got three on a line; choose another third point"
-    )
+    wanted = "three points that span a plane, got three on a line; choose another third point"
+    basis = _orthonormal(sides, wanted)
     points = jnp.concatenate([jnp.zeros((1, 2), origin.dtype), sides @ basis.T])
     low, high = points.min(axis=0), points.max(axis=0)
     pad = margin * jnp.max(high - low)
@@ -125,17 +152,15 @@ def plane_along(
     num: int = 61,
     values: Values | None = None,
 ) -> Plane:
-    """Loss on a grid of num x num points over the plane through center along two directions,
-    orthonormalized in their order.
+    """Loss on a grid of num x num points over the plane through center along two directions.
 
-    x and y: lowest and highest coordinate, distances from center along the first direction and
-    across it. Raises ValueError for parallel directions, to rounding (outside `jit`; inside, the
-    basis is NaN).
+    directions: orthonormalized in their order. x and y: lowest and highest coordinate, distances
+    from center along the first direction and across it. Raises ValueError for parallel directions,
+    to rounding (outside `jit`; inside, the basis is NaN).
     """
     flat = jax.vmap(lambda direction: ravel_pytree(direction)[0])(directions)
-    basis = _orthonormal(
-        flat, "two directions that span a plane, got parallel or zero ones; choose others"
-    )
+    wanted = "two directions that span a plane, got parallel or zero ones; choose others"
+    basis = _orthonormal(flat, wanted)
     points = jnp.zeros((1, 2), flat.dtype)
     return _grid(loss, values, center, basis, jnp.linspace(*x, num), jnp.linspace(*y, num), points)
 
@@ -149,22 +174,18 @@ def project(plane: Plane, params: Params) -> tuple[Array, Array]:
 
 @jax.jit
 def random_directions(params: Params, key: Array) -> Params:
-    """Two Gaussian directions with every filter as long as that of params (Li et al., NeurIPS 2018,
-    section 4).
+    """Two Gaussian directions, each of whose filters is as long as that of params.
 
     A filter is a slice along the leading axis of a leaf of two or more dimensions, and any other
-    leaf as a whole. A filter of params that is zero stays zero in the directions.
+    leaf as a whole. A filter of params that is zero stays zero in the directions. (Li et al.,
+    NeurIPS 2018, section 4.)
     """
     flat, unravel = ravel_pytree(params)
     drawn = jax.vmap(unravel)(jax.random.normal(key, (2, flat.size), flat.dtype))
 
     def scaled(leaf, directions):
-        axes = tuple(range(2 if leaf.ndim >= 2 else 1, leaf.ndim + 1))
-
-        def length(x):
-            return jnp.sqrt(jnp.sum(x**2, axis=axes, keepdims=True))
-
-        return directions * length(leaf[None]) / length(directions)
+        lengths, drawn_lengths = _filter_lengths(leaf[None]), _filter_lengths(directions)
+        return directions * lengths / drawn_lengths
 
     return jax.tree.map(scaled, params, drawn)
 
@@ -172,8 +193,8 @@ def random_directions(params: Params, key: Array) -> Params:
 def hessian_directions(
     loss: Loss,
     params: Params,
+    key: Array,
     which: tuple[int, int] = (0, -1),
-    key: Array | None = None,
     dense: int = 4096,
 ) -> tuple[Array, Params]:
     """Two eigenvalues (2,) of the Hessian, counted from the lowest, and their unit eigenvectors.
@@ -186,12 +207,10 @@ def hessian_directions(
     if flat.size > dense:
         if which != (0, -1):
             raise ValueError(
-                f"expected which = (0, -1) beyond {dense} parameters, got {which}; ask for the "
-                f"ends or raise dense"
+                f"expected which = (0, -1) beyond {dense} parameters, got {which}; "
+                "ask for the ends or raise dense"
             )
-        values, _, directions = curvature.extremes(
-            loss, params, jax.random.key(0) if key is None else key
-        )
+        values, _, directions = curvature.extremes(loss, params, key)
         return values, directions
     factors = curvature.factor(loss, params)
     chosen = jnp.array(which)
@@ -199,12 +218,12 @@ def hessian_directions(
 
 
 def principal_directions(path: Params) -> Principal:
-    """The two directions in which a run moved most, seen from its end: of all planes through it,
-    theirs is nearest to the run.
+    """The two directions in which a run moved most, seen from its end.
 
-    path: like an `optimize.Run`'s, parameters with a leading axis of time. (Li et al., NeurIPS
-    2018, section 7, center on the mean; a plane that shows the end has to go through it.) Raises
-    ValueError for fewer than three points in time.
+    Of all planes through the end, theirs is nearest to the run. path: like an `optimize.Run`'s,
+    parameters with a leading axis of time. (Li et al., NeurIPS 2018, section 7, center on the mean;
+    a plane that shows the end has to go through it.) Raises ValueError for fewer than three points
+    in time.
     """
     flat = jax.vmap(lambda params: ravel_pytree(params)[0])(path)
     if len(flat) < 3:
@@ -213,7 +232,8 @@ def principal_directions(path: Params) -> Principal:
         )
     unravel = ravel_pytree(jax.tree.map(lambda x: x[0], path))[1]
     _, singular, directions = jnp.linalg.svd(flat - flat[-1:], full_matrices=False)
-    return Principal(jax.vmap(unravel)(directions[:2]), (singular**2 / jnp.sum(singular**2))[:2])
+    explained = singular**2 / jnp.sum(singular**2)
+    return Principal(directions=jax.vmap(unravel)(directions[:2]), explained=explained[:2])
 
 
 def gamma(params: Any) -> Array:
@@ -226,11 +246,11 @@ def gamma(params: Any) -> Array:
 
 
 def active(problem: Problem, threshold: float = INFORMED) -> Callable[[Params], Array]:
-    """Number of latents that carry more than a threshold of KL divergence, twice nats per datum, as
-    a function of params.
+    """A function of params: number of latents that carry more KL divergence than a threshold.
 
-    Off the stationary points every latent carries a little: hence a threshold far above that of
-    `StationaryPoint.active`. Raises ValueError for a problem without `information`.
+    threshold: twice nats per datum, far above that of `StationaryPoint.active`, because off the
+    stationary points every latent carries a little. Raises ValueError for a problem without
+    `information`.
     """
     information = problem.information
     if information is None:
@@ -241,7 +261,7 @@ def active(problem: Problem, threshold: float = INFORMED) -> Callable[[Params], 
 
 
 def lowest_eigenvalue(problem: Problem) -> Callable[[Params], Array]:
-    """Smallest eigenvalue of the Hessian over all parameters, to rounding, as a function of params.
+    """A function of params: smallest eigenvalue of the Hessian over all of them, to rounding.
 
     From the per-datum structure where there is one, at a cost linear in n; else from the dense
     Hessian.
@@ -249,10 +269,11 @@ def lowest_eigenvalue(problem: Problem) -> Callable[[Params], Array]:
     structure = problem.structure
     if structure is None:
         return lambda params: curvature.spectrum(problem.loss, params)[0]
-    return lambda params: _lowest(structure, params)
+    return partial(_lowest, structure)
 
 
 def _sample(loss: Loss, values: Values | None, params: Params) -> tuple[Array, dict[str, Array]]:
+    """The energy and the other values at one point."""
     return loss(params), {name: value(params) for name, value in (values or {}).items()}
 
 
@@ -265,6 +286,7 @@ def _grid(
     y: Array,
     points: Array,
 ) -> Plane:
+    """The plane through center along a basis, with all that is to be known at its grid's points."""
     origin, unravel = ravel_pytree(center)
 
     def row(v):
@@ -273,16 +295,24 @@ def _grid(
         )
 
     energy, others = jax.lax.map(row, y)
-    return Plane(x, y, energy, origin, basis, points, others)
+    return Plane(x=x, y=y, energy=energy, origin=origin, basis=basis, points=points, values=others)
+
+
+def _filter_lengths(leaf: Array) -> Array:
+    """Norms of the filters of directions, (m, ...) of leaves, in a shape that divides them."""
+    axes = tuple(range(2 if leaf.ndim >= 3 else 1, leaf.ndim))
+    return jnp.sqrt(jnp.sum(leaf**2, axis=axes, keepdims=True))
 
 
 def _orthonormal(directions: Array, expected: str) -> Array:
-    """Directions (2, p) orthonormalized, the first one keeping its own."""
+    """Directions (2, p) orthonormalized, the first one keeping its own.
+
+    expected: how a complaint about parallel ones goes on.
+    """
     first = directions[0] / jnp.linalg.norm(directions[0])
     rest = directions[1] - jnp.dot(directions[1], first) * first
-    rest = (
-        rest - jnp.dot(rest, first) * first
-    )  # once more, for the digits lost between nearly parallel ones
+    # Once more, for the digits lost between nearly parallel ones.
+    rest = rest - jnp.dot(rest, first) * first
     sine = jnp.linalg.norm(rest) / jnp.linalg.norm(directions[1])
     if not isinstance(sine, jax.core.Tracer) and not sine > PARALLEL:
         raise ValueError(f"expected {expected}")
@@ -290,40 +320,44 @@ def _orthonormal(directions: Array, expected: str) -> Array:
 
 
 def _lowest(structure: Structure, params: Params) -> Array:
-    """Newton's method on the lowest eigenvalue of S(t) = A - t - B (D - t)^-1 B^T, which is zero
-    where t is that of H.
+    """Lowest eigenvalue t of the Hessian H = [[A, B], [B^T, D]], D the data's own blocks.
 
-    It is concave and decreasing in t below the lowest eigenvalue of D, so that steps from above the
-    root fall to it monotonically. With u the eigenvector, t less value over slope is the Rayleigh
-    quotient of H for (u, -(D - t)^-1 B^T u), which is `bordered.downhill` of the loss less t/2
-    |params|^2: every iterate is an upper bound on its own.
+    There the lowest eigenvalue of S(t) = A - t - B (D - t)^-1 B^T is zero. That is concave and
+    decreasing in t below the lowest eigenvalue of D, so that Newton's steps from above the root
+    fall to it monotonically.
     """
-    n, p = len(structure.data), ravel_pytree(params)[0].size
 
-    def lower(state):
+    def step(state):
         turn, _, now = state
-        shifted = _shifted(structure, now)
-        factors = bordered.factor(shifted, params)
-        local = now + factors.eigenvalues[len(factors.shared) :] / n  # of D
-        edge = jnp.min(local) - 4 * curvature.band(jnp.max(jnp.abs(local)), p)
-        step = bordered.downhill(shifted, params, factors)
-        image = curvature.hvp(structure.loss, params, step)
-        quotient = jnp.dot(ravel_pytree(step)[0], ravel_pytree(image)[0])
+        edge, quotient = _newton(structure, params, now)
         # The first turn, at t = 0, only looks for a start: below D's eigenvalues, above that of H
         # or within rounding of it.
-        return (
-            turn + 1,
-            now,
-            jnp.where(turn == 0, jnp.minimum(edge, quotient), jnp.minimum(now, quotient)),
-        )
+        lower = jnp.where(turn == 0, jnp.minimum(edge, quotient), jnp.minimum(now, quotient))
+        return turn + 1, now, lower
 
-    # Next to D's lowest eigenvalue S has a pole, from where a step doubles the distance: 50 lead
-    # from rounding to any size.
     def unfinished(state):
-        return (state[0] < 2) | ((state[2] < state[1]) & (state[0] < 60))
+        turn, before, now = state
+        return (turn < 2) | ((now < before) & (turn < MOST_STEPS))
 
-    start = 0, jnp.zeros((), structure.data.dtype), jnp.zeros((), structure.data.dtype)
-    return jax.lax.while_loop(unfinished, lower, start)[2]
+    zero = jnp.zeros((), structure.data.dtype)
+    return jax.lax.while_loop(unfinished, step, (0, zero, zero))[2]
+
+
+def _newton(structure: Structure, params: Params, shift: Array) -> tuple[Array, Array]:
+    """Just below D's lowest eigenvalue, and the next step of Newton's method from `shift`.
+
+    With u the eigenvector of S(t), t less value over slope is the Rayleigh quotient of H for (u,
+    -(D - t)^-1 B^T u), which is `bordered.downhill` of the loss less t/2 |params|^2: every iterate
+    is an upper bound on its own.
+    """
+    n, p = len(structure.data), ravel_pytree(params)[0].size
+    shifted = _shifted(structure, shift)
+    factors = bordered.factor(shifted, params)
+    local = shift + factors.eigenvalues[len(factors.shared) :] / n  # of D
+    edge = jnp.min(local) - 4 * curvature.band(jnp.max(jnp.abs(local)), p)
+    direction = bordered.downhill(shifted, params, factors)
+    image = curvature.hvp(structure.loss, params, direction)
+    return edge, jnp.dot(ravel_pytree(direction)[0], ravel_pytree(image)[0])
 
 
 def _shifted(structure: Structure, shift: Array) -> Structure:

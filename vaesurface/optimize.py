@@ -19,10 +19,27 @@ from jax import Array
 
 from vaesurface.problem import Params
 
+__all__ = [
+    "NoisyOptimizer",
+    "Optimizer",
+    "Run",
+    "adam",
+    "descend",
+    "descend_noisily",
+    "gradient_descent",
+    "lbfgs",
+]
+
+Loss = Callable[[Params], Array]
+NoisyLoss = Callable[[Params, Array], Array]  # of params and a key
+
 
 class Run(NamedTuple):
-    """End of a run. path: parameters recorded along it (leading axis: time, the start first), or
-    None.
+    """End of a run.
+
+    params: like the start.
+    loss: (), the energy there.
+    path: parameters recorded along the way (leading axis: time, the start first), or None.
     """
 
     params: Params
@@ -31,31 +48,36 @@ class Run(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """A named function (loss, params) -> Run."""
+    """A named function (loss, params) -> Run.
+
+    name: says what made a result.
+    run: the function.
+    """
 
     name: str
-    run: Callable[[Callable, Params], Run]
+    run: Callable[[Loss, Params], Run]
 
-    def __call__(self, loss: Callable[[Params], Array], params: Params) -> Run:
+    def __call__(self, loss: Loss, params: Params) -> Run:
         return self.run(loss, params)
 
 
 def descend(
     transformation: optax.GradientTransformation, steps: int, name: str, record: int | None = None
 ) -> Optimizer:
-    """Optimizer from any optax transformation: `steps` full-gradient steps; with record=r every
-    r-th point is kept.
+    """Optimizer of `steps` full-gradient steps of any optax transformation.
 
-    Raises ValueError unless steps >= 1 and record, where given, divides steps.
+    record: every how many steps a point of the run is kept; None keeps none. Raises ValueError
+    unless steps >= 1 and record, where given, divides steps.
     """
     if steps < 1 or (record is not None and (record < 1 or steps % record)):
         raise ValueError(
-            f"expected steps >= 1 and record a divisor of it, got {steps} and {record}; change "
-            f"either"
+            f"expected steps >= 1 and record a divisor of it, got {steps} and {record}; "
+            "change either"
         )
     update = optax.with_extra_args_support(transformation).update
+    stride = record or steps
 
-    def run(loss: Callable[[Params], Array], params: Params) -> Run:
+    def run(loss: Loss, params: Params) -> Run:
         def step(state):
             params, inner = state
             value, gradient = jax.value_and_grad(loss)(params)
@@ -65,68 +87,65 @@ def descend(
             return optax.apply_updates(params, change), inner
 
         def stretch(state, _):
-            state = jax.lax.fori_loop(0, record or steps, lambda _, s: step(s), state)
+            state = jax.lax.fori_loop(0, stride, lambda _, s: step(s), state)
             return state, state[0] if record else None
 
-        state, path = jax.lax.scan(
-            stretch, (params, transformation.init(params)), length=steps // (record or steps)
-        )
+        start = params, transformation.init(params)
+        (end, _), path = jax.lax.scan(stretch, start, length=steps // stride)
         if record:
-            path = jax.tree.map(
-                lambda first, rest: jnp.concatenate([first[None], rest]), params, path
-            )
-        return Run(state[0], loss(state[0]), path)
+            path = jax.tree.map(_after, params, path)
+        return Run(params=end, loss=loss(end), path=path)
 
-    return Optimizer(name, run)
+    return Optimizer(name=name, run=run)
 
 
 class NoisyOptimizer(NamedTuple):
-    """A named function (loss, params, key) -> Run, for a loss(params, key) that is drawn anew each
-    step.
+    """A named function (loss, params, key) -> Run, of a loss(params, key) drawn anew each step.
+
+    name: says what made a result.
+    run: the function.
     """
 
     name: str
-    run: Callable[[Callable, Params, Array], Run]
+    run: Callable[[NoisyLoss, Params, Array], Run]
 
-    def __call__(self, loss: Callable[[Params, Array], Array], params: Params, key: Array) -> Run:
+    def __call__(self, loss: NoisyLoss, params: Params, key: Array) -> Run:
         return self.run(loss, params, key)
 
 
 def descend_noisily(
     transformation: optax.GradientTransformation, steps: int, name: str
 ) -> NoisyOptimizer:
-    """Optimizer of a sampled loss from any optax transformation: `steps` steps, each with a key of
-    its own.
+    """Optimizer of a sampled loss: `steps` steps of any optax transformation, each with its key.
 
     `Run.loss` is one more draw at the end. Raises ValueError unless steps >= 1.
     """
     if steps < 1:
         raise ValueError(f"expected steps >= 1, got {steps}; take more")
 
-    def run(loss: Callable[[Params, Array], Array], params: Params, key: Array) -> Run:
+    def run(loss: NoisyLoss, params: Params, key: Array) -> Run:
         def step(state, i):
             params, inner = state
-            change, inner = transformation.update(
-                jax.grad(loss)(params, jax.random.fold_in(key, i)), inner, params
-            )
+            gradient = jax.grad(loss)(params, jax.random.fold_in(key, i))
+            change, inner = transformation.update(gradient, inner, params)
             return (optax.apply_updates(params, change), inner), None
 
-        (params, _), _ = jax.lax.scan(
-            step, (params, transformation.init(params)), jnp.arange(steps)
-        )
-        return Run(params, loss(params, jax.random.fold_in(key, steps)), None)
+        start = params, transformation.init(params)
+        (end, _), _ = jax.lax.scan(step, start, jnp.arange(steps))
+        return Run(params=end, loss=loss(end, jax.random.fold_in(key, steps)), path=None)
 
-    return NoisyOptimizer(name, run)
+    return NoisyOptimizer(name=name, run=run)
 
 
 def adam(steps: int = 3000, learning_rate: float = 0.02, record: int | None = None) -> Optimizer:
-    """Adam (Kingma & Ba 2015), what people train with; the learning rate falls to zero along a
-    cosine.
+    """Adam (Kingma & Ba 2015), what people train with.
+
+    The learning rate falls to zero along a cosine.
     """
+    # At least one step, so that it is `descend` that refuses fewer.
     schedule = optax.cosine_decay_schedule(learning_rate, max(steps, 1))
-    return descend(
-        optax.adam(schedule), steps, f"Adam, {steps} steps, rate {learning_rate:g}", record
-    )
+    name = f"Adam, {steps} steps, rate {learning_rate:g}"
+    return descend(optax.adam(schedule), steps, name, record)
 
 
 def gradient_descent(
@@ -140,3 +159,8 @@ def gradient_descent(
 def lbfgs(steps: int = 300, record: int | None = None) -> Optimizer:
     """L-BFGS with optax's zoom line search."""
     return descend(optax.lbfgs(), steps, f"L-BFGS, {steps} steps", record)
+
+
+def _after(first: Array, rest: Array) -> Array:
+    """An array with its first slice put before the others."""
+    return jnp.concatenate([first[None], rest])

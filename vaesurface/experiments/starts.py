@@ -113,7 +113,7 @@ def compute(
         raise ValueError(f"expected scales >= 0, got {min(scale)}; choose other scales")
     if seeds < 1:
         raise ValueError(f"expected at least one seed, got {seeds}; choose --seeds 1 or more")
-    sweep.canonical({"alpha": alpha, "scale": scale})
+    store.canonical({"alpha": alpha, "scale": scale})
     settings = {"source": source, "rows": len(X), "latent": latent, "gamma": gamma, "beta": beta}
     settings["optimizer"] = make_optimizer().name
     results = store.create(out, X, **settings)
@@ -128,7 +128,8 @@ def compute(
             scale=scale,
             seed=np.arange(seeds),
         )
-    ds = store.open(out).sel(alpha=sorted(alpha), scale=sorted(scale), seed=np.arange(seeds))
+    ds = store.open(out, StationaryPoint)
+    ds = ds.sel(alpha=sorted(alpha), scale=sorted(scale), seed=np.arange(seeds))
     return Sweep(_described(ds, settings), X, settings)
 
 
@@ -136,7 +137,7 @@ def reopen(path: Path, source: str | None = None) -> Sweep:
     """A sweep from its store; `source` where its data have moved. Raises ValueError where they are
     other data.
     """
-    ds = store.open(path)
+    ds = store.open(path, StationaryPoint)
     settings = json.loads(ds.attrs["config"])
     if missing := {"source", "rows", "latent", "gamma", "beta", "optimizer"} - settings.keys():
         raise ValueError(

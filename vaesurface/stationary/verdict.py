@@ -7,7 +7,7 @@ words.
 <Kind.SADDLE: 2>
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -147,6 +147,26 @@ class StationaryPoint(NamedTuple):
         the leading axes.
         """
         return _in_words(_evidence, self)
+
+    @classmethod
+    def words(cls, leaves: Mapping[str, Any]) -> Any:
+        """Labels of many points, read from their leaves by name as `store` keeps them.
+
+        None where the verdict is not among them.
+        """
+        if not {"kind", "grad_norm", "inertia_negative", "optimal"} <= leaves.keys():
+            return None
+
+        def rebuilt(part, prefix):
+            return part(**{field: leaves.get(prefix + field) for field in part._fields})
+
+        point = rebuilt(cls, "")._replace(
+            inertia=rebuilt(Inertia, "inertia_"),
+            theory=rebuilt(Theory, "theory_") if "theory_collapsed" in leaves else None,
+            search=leaves.get("search_lower"),
+            kink=rebuilt(Kink, "kink_") if "kink_found" in leaves else None,
+        )
+        return point.label
 
 
 def _in_words(say: Callable[[StationaryPoint], Any], point: StationaryPoint) -> Any:

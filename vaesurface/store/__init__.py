@@ -1,0 +1,28 @@
+"""How do the results of a sweep outlive their process, and get names that other tools understand?
+
+`names`: what cells and results are called. `directory`: a `Store`, which `create` makes, `sweep`
+fills and any number of processes share. `labels`: the same results as an `xarray.Dataset`, from a
+store (`open`) or from memory (`dataset`), and into a file (`save`).
+
+>>> import numpy as np
+>>> found = dataset({"energy": np.array([[3.0, 4.0], [1.0, 2.0]])}, alpha=[0.5, 0.1], seed=[1, 2])
+>>> found.energy.sel(alpha=0.1).values, found.energy.dims
+(array([1., 2.]), ('alpha', 'seed'))
+"""
+
+from vaesurface.store.directory import Store, create
+from vaesurface.store.labels import dataset, open, save
+from vaesurface.store.names import Axis, Columns, canonical, columns, identities
+
+__all__ = [
+    "Axis",
+    "Columns",
+    "Store",
+    "canonical",
+    "columns",
+    "create",
+    "dataset",
+    "identities",
+    "open",
+    "save",
+]
