@@ -51,10 +51,10 @@ def diagnose(
 
 
 def _numbers(diagnosis: Any) -> dict[str, Any]:
-    """All that a diagnosis of arrays holds, plain."""
+    """All that a diagnosis of arrays holds, by name."""
     from vaesurface.diagnose import Collapse
 
-    fields = {k: _plain(v) for k, v in diagnosis._asdict().items() if k != "search"}
+    fields = {k: _named(v) for k, v in diagnosis._asdict().items() if k != "search"}
     names = {
         "kind": diagnosis.kind.name,
         "kinds": [Collapse(int(kind)).name for kind in diagnosis.kinds],
@@ -63,13 +63,11 @@ def _numbers(diagnosis: Any) -> dict[str, Any]:
     return {"label": diagnosis.label, **fields, **names, **words}
 
 
-def _plain(value: Any) -> Any:
-    """Arrays as lists, results as dictionaries."""
-    import numpy as np
-
+def _named(value: Any) -> Any:
+    """Results as dictionaries."""
     if hasattr(value, "_asdict"):
-        return {name: _plain(field) for name, field in value._asdict().items()}
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        return {name: _named(field) for name, field in value._asdict().items()}
+    return value
 
 
 def _written(diagnosis: Any, file: Path, out: Path) -> list[str]:

@@ -10,7 +10,6 @@ the command line its fields stand in its place, in their order.
 """
 
 import json
-import math
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -48,7 +47,6 @@ __all__ = [
     "say",
     "studied",
     "verb",
-    "write",
 ]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -239,14 +237,6 @@ def directory(out: Path) -> None:
         )
 
 
-def write(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all, and the folders above it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 def studied(study: Any, out: Path, as_json: bool) -> int:
     """Print what a study says, and where it is."""
     files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
@@ -257,13 +247,9 @@ def studied(study: Any, out: Path, as_json: bool) -> int:
 
 def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:
     """Print a result as JSON, or its text, a line each."""
-    print(json.dumps(_plain(result), allow_nan=False) if as_json else "\n".join(text))
+    if not as_json:
+        print("\n".join(text))
+        return
+    from vaesurface.report import plain
 
-
-def _plain(x: Any) -> Any:
-    """JSON has no infinities and no NaN: they become null."""
-    if isinstance(x, dict):
-        return {k: _plain(v) for k, v in x.items()}
-    if isinstance(x, list | tuple):
-        return [_plain(v) for v in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
+    print(json.dumps(plain(result), allow_nan=False))

@@ -17,7 +17,6 @@ from vaesurface.cli.options import (
     make_problem,
     say,
     verb,
-    write,
 )
 
 __all__ = ["analyze", "census", "certify", "verify"]
@@ -97,16 +96,15 @@ def census(
     problem = make_problem(model, 0.0, terms)
     from itertools import islice
 
-    from vaesurface import theory
+    from vaesurface import report, theory
 
-    X = problem.structure.data
-    listed = theory.stationary_points(X, model.latent, terms.gamma, terms.beta)
+    listed = theory.stationary_points(problem.X, model.latent, terms.gamma, terms.beta)
     rows = [_checked(problem, expected) for expected in islice(listed, most)]
     wrong = sum(not row["agrees"] for row in rows)
     lines = [",".join(COLUMNS)]
     lines += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
     if out is not None:
-        write(out, "\n".join(lines) + "\n")
+        report.write("\n".join(lines) + "\n", out)
     text = [*lines, f"{len(rows)} points, {wrong} disagree with theory"]
     say({"points": rows, "wrong": wrong}, text, as_json)
     return int(wrong > 0)
@@ -272,9 +270,8 @@ def _ray(problem: Any) -> tuple[dict[str, Any], str]:
 
     from vaesurface import theory
 
-    make, arrays = problem.recipe()
-    ray = theory.unbounded_ray(arrays["X"], make.latent, arrays["alpha"], arrays["beta"])
-    gammas = np.asarray(arrays["X"]).var() * 10.0 ** -np.arange(4.0, 10.0)
+    ray = theory.unbounded_ray(problem.X, problem.latent, problem.alpha, problem.beta)
+    gammas = np.asarray(problem.X).var() * 10.0 ** -np.arange(4.0, 10.0)
     measured, predicted = float(theory.ray_slope(problem.loss, ray, gammas)[-1]), float(ray.slope)
     sentence = (
         f"slope in log gamma {measured:.8g} measured at gamma = {gammas[-1]:.2g}, "

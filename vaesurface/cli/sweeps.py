@@ -23,7 +23,6 @@ from vaesurface.cli.options import (
     numbers,
     say,
     verb,
-    write,
 )
 
 __all__ = ["demo", "plot", "report", "slice_", "sweep"]
@@ -279,15 +278,15 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
 
 def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) -> int:
     """Leave figures, labelled results, table and answer in a directory, and print the answer."""
-    from vaesurface import store
+    from vaesurface import report, store
     from vaesurface.experiments import ends, pictures
 
     result, text = _answered(swept, points)
     files = pictures.draw(swept, points, out, note=note)
     files += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
     store.save(swept.ds, out / "points.nc")
-    write(out / "table.txt", ends.table(points) + "\n")
-    write(out / "answer.txt", "\n".join(result["answer"]) + "\n")
+    report.write(ends.table(points) + "\n", out / "table.txt")
+    report.write("\n".join(result["answer"]) + "\n", out / "answer.txt")
     names = [str(file) for file in files]
     say(result | {"files": names}, text + [f"wrote {name}" for name in names], as_json)
     return 0

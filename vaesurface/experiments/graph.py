@@ -24,7 +24,7 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     """
     problem = setting.problem(alpha)
     ends = setting.ends(problem)
-    collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
+    collapsed = stationary.analyze(problem, problem.collapsed())
     explored = _explored(problem, ends, collapsed, budget)
     net = network(problem, [ends, collapsed], explored.transitions)
     lowest = stationary.analyze(problem, jax.tree.map(jnp.asarray, at(net.params, 0)))

@@ -196,7 +196,7 @@ def _lower(a: StationaryPoint, b: StationaryPoint) -> StationaryPoint:
 
 def _kl(problem: Problem, params: Params) -> np.ndarray:
     """Twice nats per latent, largest first."""
-    return -np.sort(-np.asarray(problem.information(params)))  # type: ignore[misc]
+    return -np.sort(-np.asarray(problem.information(params)))
 
 
 def _decoders(setting: Setting, gammas: np.ndarray, soft: Minima, last: int) -> Decoders:

@@ -37,7 +37,7 @@ def rim(setting: Setting, alpha: float) -> Study | None:
     no way leads over one. alpha > 0.
     """
     problem = setting.problem(alpha)
-    collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
+    collapsed = stationary.analyze(problem, problem.collapsed())
     crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
     if crossing is None:
         return None

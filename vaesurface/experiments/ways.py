@@ -5,7 +5,7 @@ them.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +21,11 @@ __all__ = ["Crossing", "far_ends", "over", "side", "way_out"]
 HOME = 1e-6  # distance up to which the end of a descent is the collapsed point
 
 
-def far_ends(problem: Problem, ends: StationaryPoint) -> list[StationaryPoint]:
+def far_ends(problem: Any, ends: StationaryPoint) -> list[StationaryPoint]:
     """What is below collapse, judged: points that starts have led to, lowest first, or else one on
     a ray to minus infinity.
     """
-    collapsed = problem.collapsed()  # type: ignore[misc]
+    collapsed = problem.collapsed()
     level = float(problem.loss(collapsed))
     below = (np.asarray(ends.kind) != Kind.NOT_STATIONARY) & (
         np.asarray(ends.loss) < level - 1e-9 * max(1.0, abs(level))
@@ -36,8 +36,7 @@ def far_ends(problem: Problem, ends: StationaryPoint) -> list[StationaryPoint]:
         return [stationary.analyze(problem, at(lower.params, i)) for i in first]
     if collapsed.log_gamma is None:
         return []
-    given = problem.recipe()[1]  # type: ignore[misc]
-    ray = theory.unbounded_ray(given["X"], collapsed.weight.shape[1], given["alpha"], given["beta"])
+    ray = theory.unbounded_ray(problem.X, problem.latent, problem.alpha, problem.beta)
     gammas = jnp.exp(collapsed.log_gamma) * 0.5 ** jnp.arange(1.0, 40.0)
     falls = (
         jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - 0.1
@@ -71,7 +70,7 @@ def _way_to(problem: Problem, end: StationaryPoint) -> Crossing | None:
     """Where the highest saddle on the way joins two other points, the edge of collapse's own basin
     is tracked instead.
     """
-    collapsed = problem.collapsed()  # type: ignore[misc]
+    collapsed = problem.collapsed()
     path = paths.minimum_energy_path(problem, collapsed, end)
     found = over(problem, path)
     if found is not None and not _at(problem, found, collapsed):
