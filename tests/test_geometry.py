@@ -1,135 +1,164 @@
 """The verbs about the surface between points, as a user meets them; all on one tiny data set, so
-that programs are shared.
+that compiled programs are shared.
 """
 
 import json
-import sys
+import re
 
 import numpy as np
 import pytest
 
-from vaesurface import cli, report
+from vaesurface import report
+from vaesurface.stationary import Kind
 
 COMMON = "--data antipodal --latent 1 --starts 2 --json --out"
 
 
-def call(line):
-    """Run a verb in this process: exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["vaesurface", *line.split()])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    return stop.value.code
-
-
-@pytest.fixture
-def vaesurface(capsys):
-    """Run a verb: (exit code, JSON or None, stderr)."""
-
-    def run(line):
-        code = call(line)
-        out, err = capsys.readouterr()
-        return code, json.loads(out) if out else None, err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return tmp_path_factory.mktemp("geometry")
+def judged(result, name):
+    """A point's label and energy."""
+    (verdict,) = (v for v in result["verdicts"] if v["name"] == name)
+    return verdict["label"], verdict["energy"]
 
 
 @pytest.mark.slow
-def test_path_finds_the_rim_of_collapse(vaesurface, results):
-    code, found, _ = vaesurface(f"path --alpha 0.2 {COMMON} {results}")
+def test_path_finds_the_rim_of_collapse(vaesurface, tmp_path):
+    code, out, _ = vaesurface(f"path --alpha 0.2 {COMMON} {tmp_path}")
+    result = json.loads(out)
     assert code == 0
-    names = {v["name"]: v["label"] for v in found["verdicts"]}
-    assert names["collapsed point"] == "collapsed local minimum"
-    assert names["saddle"] == "saddle of index 1"
-    assert {names["one side"], names["other side"]} == {
+    assert judged(result, "collapsed point") == ("collapsed local minimum", 3.0)
+    label, energy = judged(result, "saddle")
+    assert label == "saddle of index 1"
+    assert energy - 3 == pytest.approx(0.009 * 0.2**2, rel=0.05)
+    assert {judged(result, f"{side} side")[0] for side in ("one", "other")} == {
         "collapsed local minimum",
         "global infimum -inf along this ray",
     }
-    assert "a pass out of collapse" in found["said"][1]
-    energy = next(v["energy"] for v in found["verdicts"] if v["name"] == "saddle")
-    with np.load(results / "path.npz") as path, np.load(results / "saddle.npz") as saddle:
+    assert result["said"][1].endswith("a pass out of collapse.")
+    with np.load(tmp_path / "path.npz") as path, np.load(tmp_path / "saddle.npz") as saddle:
         assert path["energy"].max() == pytest.approx(energy, abs=1e-6)
         assert saddle["weight"].shape == (2, 1)
-    assert energy - 3 == pytest.approx(0.009 * 0.2**2, rel=0.05)
-    study = report.load(results / "path.json")
+    study = report.load(tmp_path / "path.json")
     assert [f.file for f in study.figures] == [
         "path_profile.png",
         "path_plane.png",
         "path_eigenvalue.png",
     ]
     assert study.command.startswith("vaesurface path --alpha 0.2")
-    assert {one["kind"] for one in study.interactive} == {"surface", "spectrum"}
+    assert [one["kind"] for one in study.interactive] == ["surface", "spectrum"]
+
+
+def test_without_a_way_out_path_says_so_and_exits_with_1(vaesurface, tmp_path, monkeypatch):
+    monkeypatch.setattr("vaesurface.experiments.rim.rim", lambda setting, alpha: None)
+    code, out, _ = vaesurface(f"path --alpha 0.2 {COMMON} {tmp_path}")
+    assert code == 1
+    assert json.loads(out)["found"] is False
+    code, out, _ = vaesurface(f"path --alpha 0.2 --data antipodal --latent 1 --out {tmp_path}")
+    assert code == 1
+    assert out.startswith("no way over a saddle to anything lower than collapse was found")
 
 
 @pytest.mark.slow
-def test_basin_puts_three_lengths_side_by_side(vaesurface, results):
-    code, found, _ = vaesurface(f"basin --alpha 0.2 --runs 0 {COMMON} {results}")
+def test_basin_puts_three_lengths_side_by_side(vaesurface, tmp_path):
+    code, out, _ = vaesurface(f"basin --alpha 0.2 --runs 0 {COMMON} {tmp_path}")
     assert code == 0
-    with np.load(results / "basin.npz") as curves:
+    with np.load(tmp_path / "basin.npz") as curves:
         assert curves["width"].shape == (1, 2)
         assert 0.008 < curves["rise"][0] / 0.2**2 < 0.01
-        # Here the certificate reaches beyond the crest, which is said.
+        # The certificate reaches beyond the crest, which is said.
         assert np.nanmin(curves["width"]) == pytest.approx(curves["saddle"][0], rel=1e-2)
         assert curves["certified"][0] > curves["saddle"][0]
-    assert (
-        "The three are not in order: descent leaves from within the certified radius"
-        in found["said"][0]
-    )
+    (sentence,) = json.loads(out)["said"]
+    assert "The three are not in order: descent leaves from within the certified radius" in sentence
 
 
 @pytest.mark.slow
 def test_basin_counts_runs_for_every_way_to_descend(vaesurface, tmp_path):
-    code, found, _ = vaesurface(f"basin --alpha 0.2 --runs 3 --steps 40 {COMMON} {tmp_path}")
+    code, out, _ = vaesurface(f"basin --alpha 0.2 --runs 3 --steps 40 {COMMON} {tmp_path}")
     assert code == 0
-    assert sum("random starts of scale 1" in sentence for sentence in found["said"]) == 6
-    assert sum("stays in collapse in 3 of 3 runs" in sentence for sentence in found["said"]) == 3
+    sentences = json.loads(out)["said"]
+    assert sum("random starts of scale 1" in sentence for sentence in sentences) == 6
+    assert sum("stays in collapse in 3 of 3 runs" in sentence for sentence in sentences) == 3
 
 
-def test_network_draws_the_tree(vaesurface, results):
-    code, found, _ = vaesurface(f"network --alpha 0.2 --pairs 1 {COMMON} {results}")
+def test_network_draws_the_tree(vaesurface, tmp_path):
+    code, out, _ = vaesurface(f"network --alpha 0.2 --pairs 1 {COMMON} {tmp_path}")
     assert code == 0
-    assert "distinct points" in found["said"][0]
-    assert "collapsed local minimum" in (results / "network.txt").read_text()
+    points, joins, _ = (tmp_path / "network.txt").read_text().split("\n\n")
+    rows = [line.split(maxsplit=4) for line in points.splitlines()[1:]]
+    labels, negative = [row[4] for row in rows], [int(row[2]) for row in rows]
+    energies = [float(row[1]) for row in rows]
+    minimum, saddle = labels.index("collapsed local minimum"), labels.index("saddle of index 1")
+    assert len(rows) == 3
+    assert energies == sorted(energies)
+    assert (energies[minimum], negative[minimum], negative[saddle]) == (3.0, 0, 1)
+    assert [line.split() for line in joins.splitlines()[1:]] == [
+        [rows[saddle][1], "0", "+", str(minimum), f"({saddle})"]
+    ]
+    assert "led to 3 distinct points, 1 of them minima." in json.loads(out)["said"][0]
 
 
 @pytest.mark.slow
-def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, results):
+def test_follow_meets_the_values_that_were_asked_for(vaesurface, tmp_path):
     options = "--alpha 0.2 --gamma 0.3 --to 3 --values 3"
-    code, found, _ = vaesurface(f"follow {options} {COMMON} {results}")
+    code, out, _ = vaesurface(f"follow {options} {COMMON} {tmp_path}")
     assert code == 0
-    said = " ".join(found["said"])
-    assert "The collapsed point from alpha = 0.2" in said
-    assert "The best minimum from alpha = 0.2" in said
-    with np.load(results / "follow.npz") as branches:
+    with np.load(tmp_path / "follow.npz") as branches:
         values, energy = branches["best_minimum_value"], branches["best_minimum_energy"]
-        assert all(np.isclose(values, asked, rtol=1e-15).any() for asked in (0.2, 1.6, 3.0))
-        crossed = "Collapse becomes the better of the two" in said
-        assert crossed == bool((energy > branches["collapsed_point_energy"][0]).any())
+        level = branches["collapsed_point_energy"]
+    assert all(np.isclose(values, asked, rtol=1e-15).any() for asked in (0.2, 1.6, 3.0))
+    np.testing.assert_allclose(level, level[0], rtol=1e-12)
+    assert np.all(energy < level[0])
+    gap = level[0] - energy[-1]
+    assert json.loads(out)["said"][-1].startswith(
+        f"At its end the minimum's branch is {gap:.6g} below collapse"
+    )
 
 
-def test_report_shows_all_of_it_on_one_page(vaesurface, results):
-    judged = {
+@pytest.mark.slow
+def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, tmp_path):
+    options = "--parameter gamma --alpha 0.1 --gamma 1 --to 2.2 --values 3"
+    code, out, _ = vaesurface(f"follow {options} {COMMON} {tmp_path}")
+    assert code == 0
+    crossed, fold = (
+        float(re.search(pattern, out)[1])
+        for pattern in (r"better of the two at gamma = ([\d.]+)\.", r"1 fold; fold at ([\d.]+)\.")
+    )
+    with np.load(tmp_path / "follow.npz") as branches:
+        gamma, energy = branches["best_minimum_value"], branches["best_minimum_energy"]
+        kind = branches["best_minimum_kind"]
+    top = gamma.argmax()
+    assert np.all(kind[:top] == Kind.MINIMUM)
+    assert np.all(kind[top + 1 :] == Kind.SADDLE)
+    assert gamma[top] == pytest.approx(fold, rel=1e-4)
+    # The collapsed point's energy for d = 2, gammabar = 1, one latent.
+    lower = energy[:top] < 2 * np.log(gamma[:top]) + 2 / gamma[:top] + 1
+    last = np.flatnonzero(lower)[-1]
+    assert np.all(lower[: last + 1])
+    assert gamma[last] < crossed < gamma[last + 1] < fold
+
+
+def test_report_shows_all_of_it_on_one_page(vaesurface, tmp_path):
+    verdict = {
         "name": "a point",
         "label": "local minimum",
         "energy": 1.0,
-        "evidence": {"inertia": "counted"},
+        "evidence": {"inertia": "counted by hand"},
     }
-    report.save(
-        report.Study("other", "Another question", ["Answered."], [judged]), results
-    )  # whichever verbs ran before
-    names = {study.name for study in report.studies(results)}
-    code, found, _ = vaesurface(f"report {results} --json")
+    for name in ("another", "network", "path"):
+        study = report.Study(name, f"About {name}?", [f"Answer to {name}."], [verdict])
+        report.save(study, tmp_path)
+    code, out, _ = vaesurface(f"report {tmp_path} --json")
     assert code == 0
-    assert len(found["studies"]) == len(names) >= 1
-    page = (results / "report.html").read_text()
-    assert all(f'id="{name}"' in page for name in names)
-    assert "Answered." in page
-    assert "Verdicts, and why they are believed" in page
+    order = ["path", "network", "another"]
+    assert json.loads(out) == {
+        "file": str(tmp_path / "report.html"),
+        "studies": [f"About {name}?" for name in order],
+    }
+    page = (tmp_path / "report.html").read_text()
+    places = [page.index(f'id="{name}"') for name in order]
+    assert places == sorted(places)
+    assert all(f"Answer to {name}." in page for name in order)
+    assert page.count("counted by hand") >= 3
 
 
 @pytest.mark.parametrize(
@@ -165,6 +194,7 @@ def test_report_shows_all_of_it_on_one_page(vaesurface, results):
 )
 def test_bad_input_is_one_line_and_exit_code_2(vaesurface, line, complaint):
     code, out, err = vaesurface(line)
-    assert (code, out) == (2, None)
+    assert (code, out) == (2, "")
+    assert err.startswith("vaesurface: ")
     assert complaint in err
     assert err.count("\n") == 1

@@ -4,7 +4,6 @@ from the numbers.
 
 import json
 import re
-import sys
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,21 +13,21 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from vaesurface import cli, data, plot, report
-from vaesurface.experiments import fig1, fig2, warm_start
+from vaesurface import data, plot, report
+from vaesurface.experiments import fig1, fig2, trained, warm_start
 from vaesurface.experiments.warm_start import Count
 from vaesurface.vae import architecture, train
 
-NETWORKS = partial(fig1.fully_connected, width=6)
-PLAN = fig1.Plan(NETWORKS, (1, 2), ("digits-4x4",), 12, 2, 20, 6)
+NETWORKS = partial(trained.fully_connected, width=6)
+PLAN = trained.Plan(NETWORKS, (1, 2), ("digits-4x4",), 12, 2, 20, 6)
 IMAGES = PLAN._replace(
-    networks=partial(fig1.convolutional, scales=1, channels=2, growth=1), depths=(1,)
+    networks=partial(trained.convolutional, scales=1, channels=2, growth=1), depths=(1,)
 )
 
 
 @pytest.fixture
-def vaesurface(capsys, monkeypatch):
-    """Run the command in this process, with plans of toy size: (exit code, stdout, stderr)."""
+def toy(monkeypatch):
+    """Plans of toy size."""
 
     def layered(X, latent, depth):
         return NETWORKS(X, latent, depth[1])
@@ -39,29 +38,23 @@ def vaesurface(capsys, monkeypatch):
     monkeypatch.setattr(fig2, "PLAN", IMAGES)
     monkeypatch.setattr(warm_start, "PLAN", PLAN._replace(depths=(1,)))
 
-    def call(line):
-        monkeypatch.setattr(sys, "argv", ["vaesurface", *line.split()])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code, *capsys.readouterr()
-
-    return call
-
 
 def chunks(out):
     """What the runs of a study have left, and when."""
     return {path: path.stat().st_mtime_ns for path in out.glob("runs/*/chunks/*")}
 
 
-def test_an_interrupted_study_goes_on_and_more_seeds_add_to_it(vaesurface, tmp_path):
+def test_an_interrupted_study_goes_on_and_more_seeds_add_to_it(vaesurface, toy, tmp_path):
     line = f"reproduce fig1-left --json --out {tmp_path}"
     code, out, err = vaesurface(f"{line} --seeds 2")
-    assert code == 0 and "0/2" in err
-    found = json.loads(out)
-    assert len(found["said"]) == 3 and "Median error per feature of 2 seeds" in found["said"][0]
-    assert "2 of 2 pairs trained to finite numbers" in found["said"][1]
+    assert code == 0
+    assert "0/2" in err  # the progress bar
+    first = json.loads(out)
+    assert len(first["said"]) == 3
+    assert "Median error per feature of 2 seeds" in first["said"][0]
+    assert "2 of 2 pairs trained to finite numbers" in first["said"][1]
     assert {"fig1-left.png", "fig1-left.json"} == {
-        file.rsplit("/", 1)[1] for file in found["files"]
+        file.rsplit("/", 1)[1] for file in first["files"]
     }
     before = chunks(tmp_path)
     assert len(before) == 4  # two kinds, two seeds
@@ -69,52 +62,60 @@ def test_an_interrupted_study_goes_on_and_more_seeds_add_to_it(vaesurface, tmp_p
     content = lost.read_bytes()
     lost.unlink()
     code, again, _ = vaesurface(f"{line} --seeds 2")
-    assert code == 0 and json.loads(again)["said"] == found["said"]
+    assert code == 0
+    assert json.loads(again) == first
     assert lost.read_bytes() == content
     after = chunks(tmp_path)
     assert {path for path in after if after[path] != before[path]} == {lost}
     code, more, _ = vaesurface(f"{line} --seeds 3")
-    assert code == 0 and "of 3 seeds" in json.loads(more)["said"][0]
+    assert code == 0
+    assert "of 3 seeds" in json.loads(more)["said"][0]
     grown = chunks(tmp_path)
-    assert after.items() <= grown.items() and len(grown) == 6
+    assert after.items() <= grown.items()
+    assert len(grown) == 6
     study = report.load(tmp_path / "fig1-left.json")
-    assert study.settings["claim held here"] is False and study.command.endswith("--seeds 3")
+    assert study.settings["claim held here"] is False  # of one depth
+    assert study.command.endswith("--seeds 3")
     with np.load(tmp_path / "fig1-left.npz") as arrays:
         assert arrays["vae_error"].shape == arrays["autoencoder_error"].shape == (1, 3)
 
 
 @pytest.mark.slow
-def test_figure_two_is_of_the_runs_of_figure_one(vaesurface, tmp_path):
+def test_figure_two_is_of_the_runs_of_figure_one(vaesurface, toy, tmp_path):
     code, _, _ = vaesurface(f"reproduce fig1-middle --seeds 2 --out {tmp_path}")
     assert code == 0
     before = chunks(tmp_path)
     code, out, _ = vaesurface(f"reproduce fig2 --seeds 2 --json --out {tmp_path}")
-    assert code == 0 and chunks(tmp_path) == before
-    assert "the share of posterior standard deviations above 0.9" in json.loads(out)["said"][0]
+    assert code == 0
+    assert chunks(tmp_path) == before
     with np.load(tmp_path / "fig2.npz") as arrays:
-        assert (arrays["counts"].sum(axis=-1) == 12).all() and arrays["counts"].shape == (
-            1,
-            2,
-            2,
-            50,
-        )
+        counts = arrays["counts"]
+    assert counts.shape == (1, 2, 2, 50)  # depth, seed, latent, bin
+    np.testing.assert_array_equal(counts.sum(axis=-1), 12)  # data
+    share = 100 * np.median(counts[..., 36:].sum(axis=(2, 3))) / 24  # 36: from 0.9 on
+    assert f"above 0.9 is {share:.3g} % at 1 layers per scale" in json.loads(out)["said"][0]
     code, out, _ = vaesurface(f"report {tmp_path} --json")
-    assert code == 0 and len(json.loads(out)["studies"]) == 2
+    assert code == 0
+    assert len(json.loads(out)["studies"]) == 2
 
 
 @pytest.mark.slow
-def test_residual_errors_are_relative_to_the_shallowest(vaesurface, tmp_path):
+def test_residual_errors_are_relative_to_the_shallowest(vaesurface, toy, tmp_path):
     code, out, _ = vaesurface(f"reproduce fig1-right --seeds 2 --json --out {tmp_path}")
-    assert code == 0 and "with 1 block per scale" in json.loads(out)["said"][0]
+    assert code == 0
     with np.load(tmp_path / "fig1-right.npz") as arrays:
-        assert arrays["ratio"].shape == (1, 2, 2)
-        np.testing.assert_allclose(np.median(arrays["ratio"][0, 0]), 1.0, rtol=1e-6)
+        ratio = arrays["ratio"]
+    assert ratio.shape == (1, 2, 2)  # blocks, layers, seed
+    shallowest, deepest = np.median(ratio[0], axis=1)
+    assert shallowest == pytest.approx(1.0, rel=1e-6)
+    (sentence,) = json.loads(out)["said"]
+    assert f"goes from 1 to {deepest:.3g} with 1 block per scale" in sentence
 
 
 @pytest.mark.parametrize("plan", ["LEFT", "MIDDLE", "RIGHT"])
 @pytest.mark.parametrize("full", ["", "_FULL"])
 def test_plans_make_the_networks_that_they_say(plan, full):
-    chosen = getattr(depth, plan + full)
+    chosen = getattr(fig1, plan + full)
     X = np.zeros((1, 3 * 32 * 32 if full else 64))
     for one in (chosen.depths[0], chosen.depths[-1]):
         layers, blocks = (one[1], one[0]) if plan == "RIGHT" else (one, 0)
@@ -127,13 +128,18 @@ def test_plans_make_the_networks_that_they_say(plan, full):
         assert (f"{blocks} blocks of" in name) is (plan == "RIGHT")
 
 
-def test_warm_start_counts_collapsed_runs(vaesurface, tmp_path):
+def test_warm_start_counts_collapsed_runs(vaesurface, toy, tmp_path):
     code, out, _ = vaesurface(f"reproduce warm-start --seeds 2 --json --out {tmp_path}")
     assert code == 0
-    said = json.loads(out)["said"]
-    assert said[0].startswith("The paper's claim ") and "of 2 (" in said[1]
     with np.load(tmp_path / "warm-start.npz") as arrays:
-        assert (arrays["counts"][..., 1] == 2).all()
+        counts, error = arrays["counts"], arrays["error"]
+    assert counts.shape == (1, 2, 4)  # depth, without and with, fields of Count
+    assert error.shape == (1, 2)
+    collapsed, total = counts[0, :, 0], counts[0, :, 1]
+    np.testing.assert_array_equal(total, 2)
+    _, sentence = json.loads(out)["said"]
+    assert f"without warm-start {collapsed[0]:.0f} of 2 (" in sentence
+    assert f"with it {collapsed[1]:.0f} of 2 (" in sentence
 
 
 @pytest.mark.parametrize(
@@ -161,16 +167,14 @@ def test_warm_start_counts_collapsed_runs(vaesurface, tmp_path):
         ("reproduce fig1-left --data nowhere.npy", "expected a file or folder, got 'nowhere.npy'"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(vaesurface, tmp_path, line, complaint):
+def test_bad_input_is_one_line_and_exit_code_2(vaesurface, toy, tmp_path, line, complaint):
     code, out, err = vaesurface(line if "--out" in line else f"{line} --out {tmp_path}")
-    assert (code, out) == (2, "") and complaint in err and err.count("\n") == 1
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert err.count("\n") == 1
 
 
-def test_help_has_an_example_and_propositions_are_handed_what_was_asked_for(
-    vaesurface, tmp_path, monkeypatch
-):
-    code, out, _ = vaesurface("reproduce --help")
-    assert code == 0 and "Example: vaesurface reproduce fig1-left" in out and "prop51" in out
+def test_propositions_are_handed_what_was_asked_for(vaesurface, tmp_path, monkeypatch):
     asked = []
 
     def stand_in(out, command, full, seeds):
@@ -178,11 +182,11 @@ def test_help_has_an_example_and_propositions_are_handed_what_was_asked_for(
         return report.Study("prop41", "A trap", ["It is one."])
 
     monkeypatch.setattr("vaesurface.experiments.prop41.prop41", stand_in)
-    code, out, _ = vaesurface(f"reproduce prop41 --full --json --out {tmp_path}")
-    assert code == 0 and json.loads(out)["said"] == ["It is one."]
-    assert asked == [
-        (tmp_path, f"vaesurface reproduce prop41 --full --json --out {tmp_path}", True, 3)
-    ]
+    line = f"reproduce prop41 --full --json --out {tmp_path}"
+    code, out, _ = vaesurface(line)
+    assert code == 0
+    assert json.loads(out)["said"] == ["It is one."]
+    assert asked == [(tmp_path, f"vaesurface {line}", True, 3)]
 
 
 X = jnp.asarray(data.load("digits-4x4", limit=12), jnp.float32)
@@ -190,7 +194,7 @@ MLP = architecture.mlp(16, 2, depth=1, width=6)
 
 
 def test_without_a_warm_start_the_run_is_that_of_figure_one_and_with_it_another():
-    vae = jax.jit(lambda: fig1.vae(X, MLP, PLAN, 3))()
+    vae = jax.jit(lambda: trained.vae(X, MLP, PLAN, 3))()
     warmed = jax.jit(lambda warm: warm_start.warmed(X, MLP, PLAN, warm, 3))
     for name, value in warmed(0.0)._asdict().items():
         if value is not None:
@@ -204,7 +208,7 @@ LOW, HIGH = np.array([1.0, 1.1, 1.2]), np.array([2.0, 2.1, 2.2])
 
 
 @pytest.mark.parametrize(
-    ("plain", "variational", "held", "said"),
+    ("plain", "variational", "held", "pattern"),
     [
         (
             [HIGH, LOW, HIGH],
@@ -229,12 +233,12 @@ LOW, HIGH = np.array([1.0, 1.1, 1.2]), np.array([2.0, 2.1, 2.2])
         ([HIGH, LOW, HIGH], [HIGH, 0.9 * LOW, HIGH], False, "the VAE's error is not above"),
     ],
 )
-def test_the_sentence_on_figure_one_follows_from_the_errors(plain, variational, held, said):
-    found, sentence = fig1.claim(
+def test_the_sentence_on_figure_one_follows_from_the_errors(plain, variational, held, pattern):
+    holds, sentence = fig1.claim(
         (1, 4, 16), "layers", "x", np.array(plain), np.array(variational), 5.0
     )
-    assert found is held
-    assert re.search(said, sentence)
+    assert holds is held
+    assert re.search(pattern, sentence)
     assert sentence.startswith(
         "The paper's claim holds" if held else "The paper's claim is not seen in full"
     )
@@ -242,19 +246,15 @@ def test_the_sentence_on_figure_one_follows_from_the_errors(plain, variational, 
 
 
 def test_the_sentence_on_residual_networks_names_what_does_not_rise():
-    held, said = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, HIGH]]))
-    assert (
-        held
-        and "1.1 to 2.1 with 2 blocks per scale," in said
-        and said.endswith("the deepest is above the shallowest by the test.")
-    )
-    held, said = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, LOW]]))
-    assert (
-        not held
-        and "1.1 to 1.1 with 2 blocks per scale (no rise by the test)" in said
-        and "with 1 block per scale;" in said
-    )
-    assert said.endswith("the deepest is not above the shallowest by the test.")
+    held, sentence = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, HIGH]]))
+    assert held
+    assert "1.1 to 2.1 with 2 blocks per scale," in sentence
+    assert sentence.endswith("the deepest is above the shallowest by the test.")
+    held, sentence = fig1.relative_claim([1, 2], [2, 5], np.array([[LOW, HIGH], [LOW, LOW]]))
+    assert not held
+    assert "1.1 to 1.1 with 2 blocks per scale (no rise by the test)" in sentence
+    assert "with 1 block per scale;" in sentence
+    assert sentence.endswith("the deepest is not above the shallowest by the test.")
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,10 @@ def test_the_sentence_on_residual_networks_names_what_does_not_rise():
     ],
 )
 def test_the_sentence_on_figure_two_asks_for_growth(share, held):
-    found, said = fig2.claim((2, 4, 5), "x", np.array(share))
-    assert found is held and ("holds" in said) is held and "11 % at 2" in said
+    holds, sentence = fig2.claim((2, 4, 5), "x", np.array(share))
+    assert holds is held
+    assert sentence.startswith("The paper's claim holds for x: ") is held
+    assert "11 % at 2" in sentence
 
 
 def test_equations_are_checked_on_every_pair():
@@ -277,14 +279,15 @@ def test_equations_are_checked_on_every_pair():
         error_std=np.full((2, 2), 0.05),
         gamma=np.array([[1.0, 0.9], [1.05, 9.0]]),
     )
-    said = fig1.checks(plain, variational)
+    sentence = fig1.checks(plain, variational)
     assert (
-        "3 of 4 pairs" in said
-        and "violated by 1, at worst by 20 %, by more than 3 standard errors in 1: there" in said
+        "3 of 4 pairs" in sentence
+        and "violated by 1, at worst by 20 %, by more than 3 standard errors in 1: there"
+        in sentence
     )
     wide = SimpleNamespace(**vars(variational) | {"error_std": np.full((2, 2), 0.1)})
     assert "by more than 3 standard errors in 0. Eq. 10" in fig1.checks(plain, wide)
-    assert "met to 5 % in the median, 10 % at worst" in said
+    assert "met to 5 % in the median, 10 % at worst" in sentence
 
 
 def counts(collapsed):
@@ -292,7 +295,7 @@ def counts(collapsed):
 
 
 @pytest.mark.parametrize(
-    ("without", "warm", "stuck", "said"),
+    ("without", "warm", "stuck", "pattern"),
     [
         (
             (0, 12),
@@ -327,16 +330,17 @@ def counts(collapsed):
         ),
     ],
 )
-def test_the_sentence_on_warm_start_follows_from_the_counts(without, warm, stuck, said):
+def test_the_sentence_on_warm_start_follows_from_the_counts(without, warm, stuck, pattern):
     pairs = [(counts(a), counts(b)) for a, b in zip(without, warm, strict=True)]
     sentence = warm_start.claim((8, 16), "x", pairs, stuck)
-    assert re.search(said, sentence)
+    assert re.search(pattern, sentence)
 
 
 def test_intervals_are_exact():
     # Of no success in n trials the upper end p has (1 - p)^n = 0.025.
     assert counts(0) == Count(0, 12, 0.0, pytest.approx(1 - 0.025 ** (1 / 12)))
-    assert counts(12).low == pytest.approx(0.025 ** (1 / 12)) and counts(12).high == 1.0
+    assert counts(12).low == pytest.approx(0.025 ** (1 / 12))
+    assert counts(12).high == 1.0
 
 
 def test_widths_stand_for_their_counts():
@@ -344,7 +348,7 @@ def test_widths_stand_for_their_counts():
     np.testing.assert_array_equal(
         np.histogram(fig2.widths(many), train.SIGMA)[0], many.sum(axis=(0, 1))
     )
-    shares = fig1.near_prior(many)
+    shares = trained.near_prior(many)
     np.testing.assert_allclose(shares, many[..., 36:].sum(axis=(1, 2)) / many.sum(axis=(1, 2)))
     assert train.SIGMA[36] == pytest.approx(0.9)
 

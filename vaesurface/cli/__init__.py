@@ -3,8 +3,8 @@
 
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing
 else. Exit codes: 0 done, 1 the answer is negative, 2 bad usage or bad input, with one line on
-stderr. Handlers import what they need, so help is instant. Verbs by what they are about: `sweeps`,
-`points`, `geometry`, `diagnosis`, `reproduce`.
+stderr. Verbs import what they need when they run, so help is instant. Verbs by what they are about:
+`sweeps`, `points`, `geometry`, `diagnosis`, `reproduce`.
 """
 
 import sys
@@ -17,6 +17,10 @@ from vaesurface.cli import sweeps, points, geometry, diagnosis, reproduce
 from vaesurface.cli.options import app
 # isort: on
 
+__all__ = ["app", "diagnosis", "geometry", "main", "points", "reproduce", "sweeps"]
+
+INTERRUPTED = 130  # typer's word for Ctrl-C
+
 
 def main() -> None:
     """Run a verb; every error is one line on stderr and exit code 2, Ctrl-C one line and 130."""
@@ -24,19 +28,19 @@ def main() -> None:
         sys.argv.append("--help")
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
-        if code == 130:  # typer's word for Ctrl-C
-            print(
-                "vaesurface: interrupted; finished chunks are kept, run again to go on",
-                file=sys.stderr,
-            )
     except (ValueError, OSError, RuntimeError) as error:
-        print("vaesurface:", " ".join(str(error).split()), file=sys.stderr)
+        _complain(str(error))
         sys.exit(2)
-    except Exception as error:  # usage errors of typer's own
-        if not hasattr(error, "format_message"):
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # which typer's own, of usage, have
             raise
-        print(
-            "vaesurface:", " ".join(error.format_message().split()), "(see --help)", file=sys.stderr
-        )
+        _complain(f"{error.format_message()} (see --help)")
         sys.exit(2)
-    sys.exit(code if isinstance(code, int) else 0)
+    if code == INTERRUPTED:
+        _complain("interrupted; finished chunks are kept, run again to go on")
+    sys.exit(code)
+
+
+def _complain(message: str) -> None:
+    """In one line."""
+    print("vaesurface:", " ".join(message.split()), file=sys.stderr)

@@ -1,17 +1,25 @@
 """The verb about anyone's VAE: which kind of collapse does it show?"""
 
-import shlex
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.options import Json, app, say
+from vaesurface.cli.options import Json, command, say, verb
+
+__all__ = ["diagnose"]
+
+SIGMA_STEP = 0.05  # a diagnosis counts posterior deviations in bins around its multiples
+CAPTION = (
+    "What each latent carries; posterior deviations; variance that is left in the residual, "
+    "against beta gamma."
+)
 
 
-@app.command(epilog="Example: vaesurface diagnose exported.npz --out results/diagnosis")
+@verb("diagnose exported.npz --out results/diagnosis")
 def diagnose(
+    *,
     file: Annotated[
         Path,
         typer.Argument(
@@ -30,85 +38,84 @@ def diagnose(
     """
     from vaesurface import diagnose
 
-    found = diagnose.load(file)
-    result = _numbers(found)
-    text = [
-        found.label,
-        *(f"{k}: {v}" for k, v in found.evidence.items()),
-        f"what would change it: {found.change}",
-    ]
+    diagnosis = diagnose.load(file)
+    result = _numbers(diagnosis)
+    text = [diagnosis.label]
+    text += [f"{part}: {reason}" for part, reason in diagnosis.evidence.items()]
+    text.append(f"what would change it: {diagnosis.change}")
     if out is not None:
-        result["files"] = _written(found, file, out)
+        result["files"] = _written(diagnosis, file, out)
         text += [f"wrote {name}" for name in result["files"]]
     say(result, text, as_json)
     return 0
 
 
-def _numbers(found: Any) -> dict[str, Any]:
-    """All that a diagnosis of arrays holds, plain."""
-    import numpy as np
-
+def _numbers(diagnosis: Any) -> dict[str, Any]:
+    """All that a diagnosis of arrays holds, by name."""
     from vaesurface.diagnose import Collapse
 
-    def plain(value: Any) -> Any:
-        if hasattr(value, "_asdict"):
-            return {k: plain(v) for k, v in value._asdict().items()}
-        return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-
-    fields = {k: plain(v) for k, v in found._asdict().items() if k != "search"}
-    words = {"kind": found.kind.name, "kinds": [Collapse(int(c)).name for c in found.kinds]}
-    return {
-        "label": found.label,
-        **fields,
-        **words,
-        "evidence": found.evidence,
-        "change": found.change,
+    fields = {k: _named(v) for k, v in diagnosis._asdict().items() if k != "search"}
+    names = {
+        "kind": diagnosis.kind.name,
+        "kinds": [Collapse(int(kind)).name for kind in diagnosis.kinds],
     }
+    words = {"evidence": diagnosis.evidence, "change": diagnosis.change}
+    return {"label": diagnosis.label, **fields, **names, **words}
 
 
-def _written(found: Any, file: Path, out: Path) -> list[str]:
-    """Study and figure, for a page."""
-    import numpy as np
+def _named(value: Any) -> Any:
+    """Results as dictionaries."""
+    if hasattr(value, "_asdict"):
+        return {name: _named(field) for name, field in value._asdict().items()}
+    return value
 
-    from vaesurface import plot, report
-    from vaesurface.diagnose import Collapse
-    from vaesurface.diagnose.diagnosis import ACTIVE_NATS
+
+def _written(diagnosis: Any, file: Path, out: Path) -> list[str]:
+    """Study and figure, for a page: their files."""
+    from vaesurface import report
     from vaesurface.experiments.study import draw
 
-    sigma = np.repeat(0.05 * np.arange(len(found.counts)), found.counts)
-    kinds = ["active" if c == Collapse.NONE else Collapse(int(c)).words for c in found.kinds]
-    level = found.beta * found.gamma
-    look: dict[str, Any] = {"kinds": kinds, "active": ACTIVE_NATS, "title": file.name}
-    caption = (
-        "What each latent carries; posterior deviations; variance that is left in the "
-        "residual, against beta gamma."
-    )
-    figure = draw(
-        out,
-        "diagnose",
-        caption,
-        lambda: plot.diagnosis(found.kl, sigma, found.residual, level, **look)[0],
-    )
+    verdict = {
+        "name": file.name,
+        "label": diagnosis.label,
+        "energy": diagnosis.energy,
+        "evidence": diagnosis.evidence,
+    }
+    settings = {
+        "file": str(file),
+        "n": diagnosis.n,
+        "d": diagnosis.d,
+        "latents": len(diagnosis.kl),
+        "beta": diagnosis.beta,
+    }
     study = report.Study(
-        "diagnose",
-        "Which kind of posterior collapse?",
-        [found.label, found.change],
-        [
-            {
-                "name": file.name,
-                "label": found.label,
-                "energy": found.energy,
-                "evidence": found.evidence,
-            }
-        ],
-        [figure],
-        settings={
-            "file": str(file),
-            "n": found.n,
-            "d": found.d,
-            "latents": len(found.kl),
-            "beta": found.beta,
-        },
-        command=shlex.join(["vaesurface", *sys.argv[1:]]),
+        name="diagnose",
+        title="Which kind of posterior collapse?",
+        said=[diagnosis.label, diagnosis.change],
+        verdicts=[verdict],
+        figures=[draw(out, "diagnose", CAPTION, partial(_axes, diagnosis, file.name))],
+        settings=settings,
+        command=command(),
     )
     return [str(report.save(study, out)), str(out / "diagnose.png")]
+
+
+def _axes(diagnosis: Any, title: str) -> Any:
+    """The first of the axes of a diagnosis's figure."""
+    import numpy as np
+
+    from vaesurface import plot
+    from vaesurface.diagnose import Collapse
+    from vaesurface.diagnose.diagnosis import ACTIVE_NATS
+
+    kinds = [Collapse(int(kind)) for kind in diagnosis.kinds]
+    axes = plot.diagnosis(
+        diagnosis.kl,
+        np.repeat(SIGMA_STEP * np.arange(len(diagnosis.counts)), diagnosis.counts),
+        diagnosis.residual,
+        diagnosis.beta * diagnosis.gamma,
+        kinds=["active" if kind == Collapse.NONE else kind.words for kind in kinds],
+        active=ACTIVE_NATS,
+        title=title,
+    )
+    return axes[0]

@@ -1,11 +1,53 @@
-"""Options that several verbs have, and how verbs load data and print."""
+"""What do the verbs share? Options, each declared once, bundles of them, and how data are loaded
+and results printed.
+
+A verb is a function under `@verb(example)`. A parameter whose type is a dataclass is a bundle: on
+the command line its fields stand in its place, in their order.
+
+>>> from inspect import signature
+>>> [parameter.name for parameter in _options(signature(Surface))]
+['data', 'limit', 'latent', 'alpha', 'gamma', 'beta']
+"""
 
 import json
-import math
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, is_dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+__all__ = [
+    "Alpha",
+    "Chosen",
+    "Data",
+    "Draw",
+    "Json",
+    "Limit",
+    "Model",
+    "Moved",
+    "Out",
+    "Results",
+    "Rows",
+    "Start",
+    "Starts",
+    "Studies",
+    "Surface",
+    "Terms",
+    "app",
+    "command",
+    "directory",
+    "float64",
+    "load",
+    "make_problem",
+    "numbers",
+    "say",
+    "studied",
+    "verb",
+]
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -14,30 +56,24 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, "
-        "cifar-10, svhn (fetched from "
-        "OpenML once); or a path: .npy .npz .csv IDX CIFAR SVHN folder",
+        "cifar-10, svhn (fetched from OpenML once); or a path: .npy .npz .csv IDX CIFAR SVHN "
+        "folder",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
-Latent = Annotated[int, typer.Option("--latent", help="latent dimensions")]
 Alpha = Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")]
-Gamma = Annotated[
-    float | None, typer.Option("--gamma", help="decoder variance; learned if not given")
-]
-Beta = Annotated[float, typer.Option("--beta", help="weight of the KL part")]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", help="find from this random start; default: the collapsed point"),
-]
 Scale = Annotated[float, typer.Option("--scale", help="initialization scale of that start")]
-Point = Annotated[
-    Path | None, typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std")
-]
-Refine = Annotated[
-    bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")
+Starts = Annotated[
+    int, typer.Option("--starts", help="random starts that look for something lower than collapse")
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
+Studies = Annotated[
+    Path,
+    typer.Option(
+        "--out", help="directory for study, figures and arrays, and for `vaesurface report`"
+    ),
+]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
 Chosen = Annotated[
     float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")
@@ -45,40 +81,140 @@ Chosen = Annotated[
 Moved = Annotated[
     str | None, typer.Option("--data", help="where the data are now; by default where they were")
 ]
-Starts = Annotated[
-    int, typer.Option("--starts", help="random starts that look for something lower than collapse")
-]
-FirstSeed = Annotated[int, typer.Option("--seed", help="of the first random start")]
-Studies = Annotated[
-    Path,
-    typer.Option(
-        "--out", help="directory for study, figures and arrays, and for `vaesurface report`"
-    ),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Which data."""
+
+    data: Data = "digits-4x4"
+    limit: Limit = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Rows):
+    """Which data, and how many latent dimensions they are given."""
+
+    latent: Annotated[int, typer.Option("--latent", help="latent dimensions")] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How the two parts of the energy are weighed."""
+
+    gamma: Annotated[
+        float | None, typer.Option("--gamma", help="decoder variance; learned if not given")
+    ] = None
+    beta: Annotated[float, typer.Option("--beta", help="weight of the KL part")] = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """One loss surface."""
+
+    model: Model
+    alpha: Alpha = 0.1
+    terms: Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a point comes from: a random start, a file, or else collapse."""
+
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="find from this random start; default: the collapsed point"),
+    ] = None
+    scale: Scale = 0.1
+    point: Annotated[
+        Path | None,
+        typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std"),
+    ] = None
+    refine: Annotated[
+        bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """How random starts are drawn."""
+
+    scale: Scale = 1.0
+    seed: Annotated[int, typer.Option("--seed", help="of the first random start")] = 0
+
+
+def verb(example: str, name: str | None = None) -> Callable[[Callable[..., int]], Any]:
+    """Make a function, which returns an exit code, a verb with an example below its help.
+
+    name: of the verb where Python has a use for it.
+    """
+
+    def register(function: Callable[..., int]) -> Callable[..., int]:
+        bundled = signature(function)
+
+        def call(**values: Any) -> int:
+            return function(**_arguments(bundled, values))
+
+        call.__name__, call.__doc__ = function.__name__, function.__doc__
+        vars(call)["__signature__"] = Signature(list(_options(bundled)))  # which typer reads
+        app.command(name, epilog=f"Example: vaesurface {example}")(call)
+        return function
+
+    return register
+
+
+def _options(bundled: Signature) -> Iterator[Parameter]:
+    """The parameters of a signature, those of bundles in place of these."""
+    for parameter in bundled.parameters.values():
+        bundle = _bundle(parameter)
+        if bundle is None:
+            yield parameter.replace(kind=Parameter.KEYWORD_ONLY)
+        else:
+            yield from _options(signature(bundle))
+
+
+def _arguments(bundled: Signature, values: dict[str, Any]) -> dict[str, Any]:
+    """Values by option gathered into the arguments of a signature."""
+    arguments = {}
+    for name, parameter in bundled.parameters.items():
+        bundle = _bundle(parameter)
+        if bundle is None:
+            arguments[name] = values[name]
+        else:
+            arguments[name] = bundle(**_arguments(signature(bundle), values))
+    return arguments
+
+
+def _bundle(parameter: Parameter) -> Any:
+    """The dataclass that the parameter's type is, or None."""
+    kind: Any = parameter.annotation
+    return kind if is_dataclass(kind) else None
 
 
 def float64() -> None:
+    """Switch JAX to float64, which all analysis needs."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
 
 
-def load(source: str, limit: int | None) -> Any:
+def load(rows: Rows) -> Any:
+    """The data (n, d)."""
     from vaesurface import data
 
-    return data.load(source, limit=limit)
+    return data.load(rows.data, limit=rows.limit)
 
 
-def make_problem(
-    source: str, limit: int | None, latent: int, alpha: float, gamma: float | None, beta: float
-) -> Any:
+def make_problem(model: Model, alpha: float, terms: Terms) -> Any:
+    """The loss surface of a threshold VAE."""
     float64()
     from vaesurface import vae
 
-    return vae.threshold_vae(load(source, limit), latent, alpha, gamma, beta)
+    return vae.threshold_vae(load(model), model.latent, alpha, terms.gamma, terms.beta)
 
 
 def numbers(name: str, text: str) -> list[float]:
+    """The numbers of an option that takes several with commas."""
     try:
         return [float(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
@@ -87,19 +223,9 @@ def numbers(name: str, text: str) -> list[float]:
         ) from error
 
 
-def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
-def studied(study: Any, out: Path, as_json: bool) -> int:
-    """Print what a study says, and where it is."""
-    files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
-    result = {"said": list(study.said), "verdicts": list(study.verdicts), "files": files}
-    say(result, [*study.said, *(f"wrote {file}" for file in files)], as_json)
-    return 0
+def command() -> str:
+    """The command line that runs, to paste into a shell."""
+    return shlex.join(["vaesurface", *sys.argv[1:]])
 
 
 def directory(out: Path) -> None:
@@ -111,14 +237,19 @@ def directory(out: Path) -> None:
         )
 
 
+def studied(study: Any, out: Path, as_json: bool) -> int:
+    """Print what a study says, and where it is."""
+    files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
+    result = {"said": list(study.said), "verdicts": list(study.verdicts), "files": files}
+    say(result, [*study.said, *(f"wrote {file}" for file in files)], as_json)
+    return 0
+
+
 def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:
-    """JSON has no infinities and no NaN: they become null."""
+    """Print a result as JSON, or its text, a line each."""
+    if not as_json:
+        print("\n".join(text))
+        return
+    from vaesurface.report import plain
 
-    def plain(x: Any) -> Any:
-        if isinstance(x, dict):
-            return {k: plain(v) for k, v in x.items()}
-        if isinstance(x, list | tuple):
-            return [plain(v) for v in x]
-        return None if isinstance(x, float) and not math.isfinite(x) else x
-
-    print(json.dumps(plain(result), allow_nan=False) if as_json else "\n".join(text))
+    print(json.dumps(plain(result), allow_nan=False))

@@ -7,37 +7,38 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli.options import (
-    Alpha,
-    Beta,
-    Data,
-    Gamma,
     Json,
-    Latent,
-    Limit,
-    Point,
-    Refine,
-    Scale,
-    Seed,
-    app,
+    Model,
+    Rows,
+    Start,
+    Surface,
+    Terms,
     load,
     make_problem,
     say,
-    write,
+    verb,
+)
+
+__all__ = ["analyze", "census", "certify", "verify"]
+
+ENERGY_ERROR = 1e-9  # up to which an energy agrees with theory: rounding of sums over data
+COLUMNS = (
+    "retained",
+    "energy",
+    "index",
+    "index_found",
+    "flat_found",
+    "grad_norm",
+    "label",
+    "agrees",
 )
 
 
-@app.command(epilog="Example: vaesurface analyze --data antipodal --latent 1 --alpha 0.5")
+@verb("analyze --data antipodal --latent 1 --alpha 0.5")
 def analyze(
-    data: Data = "digits-4x4",
-    limit: Limit = None,
-    latent: Latent = 2,
-    alpha: Alpha = 0.1,
-    gamma: Gamma = None,
-    beta: Beta = 1.0,
-    seed: Seed = None,
-    scale: Scale = 0.1,
-    point: Point = None,
-    refine: Refine = False,
+    *,
+    surface: Surface,
+    start: Start,
     starts: Annotated[
         int | None,
         typer.Option(
@@ -55,51 +56,36 @@ def analyze(
     """Say what a point is, and why: the collapsed one, one from a file, or the one that random
     starts lead to.
     """
-    problem = make_problem(data, limit, latent, alpha, gamma, beta)
-    import numpy as np
-
-    from vaesurface import stationary
+    problem = make_problem(surface.model, surface.alpha, surface.terms)
+    from vaesurface.stationary import Kind
 
     if out is not None and out.suffix != ".npz":
         raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
-    judged, best = _judged(problem, seed, scale, point, refine, starts)
-    evidence = judged.evidence | ({} if best is None else {"starts": best.words})
-    result = {
-        "label": judged.label,
-        "kind": stationary.Kind(int(judged.kind)).name,
-        "loss": float(judged.loss),
-        "grad_norm": float(judged.grad_norm),
-        "inertia": {k: int(v) for k, v in judged.inertia._asdict().items()},
-        "inertia_at_ten_times_the_band": {k: int(v) for k, v in judged.wide._asdict().items()},
-        "active": np.asarray(judged.active).tolist(),
-        "evidence": evidence,
-        "starts": None if best is None else best._asdict(),
-        "ray": None,
-    }
-    if judged.theory.minimum == -math.inf:
+    point, best = _judged(problem, start, starts)
+    result = _numbers(point)
+    result["starts"] = None if best is None else best._asdict()
+    result["ray"] = None
+    evidence = result["evidence"]
+    if best is not None:
+        evidence["starts"] = best.words
+    if point.theory.minimum == -math.inf:
         result["ray"], evidence["ray"] = _ray(problem)
     if out is not None:
-        leaves = {k: v for k, v in judged.params._asdict().items() if v is not None}
-        if any(np.any(v) for v in judged.descent if v is not None):
-            leaves |= {
-                f"descent_{k}": v for k, v in judged.descent._asdict().items() if v is not None
-            }
-        np.savez(out, allow_pickle=False, **{k: np.asarray(v) for k, v in leaves.items()})
+        _write_point(point, out)
+    active = int(point.active.sum())
     text = [
-        judged.label,
-        f"energy {float(judged.loss):.10g}, {int(judged.active.sum())} of {latent} latents active",
+        point.label,
+        f"energy {float(point.loss):.10g}, {active} of {surface.model.latent} latents active",
     ]
-    say(result, text + [f"{k}: {v}" for k, v in evidence.items()], as_json)
-    return int(judged.kind == stationary.Kind.NOT_STATIONARY)
+    say(result, text + [f"{part}: {reason}" for part, reason in evidence.items()], as_json)
+    return int(point.kind == Kind.NOT_STATIONARY)
 
 
-@app.command(epilog="Example: vaesurface census --data digits-4x4 --limit 200 --most 20")
+@verb("census --data digits-4x4 --limit 200 --most 20")
 def census(
-    data: Data = "digits-4x4",
-    limit: Limit = None,
-    latent: Latent = 2,
-    gamma: Gamma = None,
-    beta: Beta = 1.0,
+    *,
+    model: Model,
+    terms: Terms,
     most: Annotated[int, typer.Option("--most", help="stop after so many points")] = 100,
     out: Annotated[Path | None, typer.Option("--out", help="write the table as .csv")] = None,
     as_json: Json = False,
@@ -107,61 +93,28 @@ def census(
     """All stationary points of the affine model (alpha = 0) that theory lists, each checked:
     energy, gradient, index.
     """
-    problem = make_problem(data, limit, latent, 0.0, gamma, beta)
+    problem = make_problem(model, 0.0, terms)
     from itertools import islice
 
-    from vaesurface import stationary, theory
+    from vaesurface import report, theory
 
-    X = problem.structure.data
-    rows = []
-    for expected in islice(theory.stationary_points(X, latent, gamma, beta), most):
-        found = stationary.analyze(problem, expected.params)
-        gap = float(found.loss) - expected.loss
-        right = (
-            found.inertia.negative == expected.negative
-            and found.inertia.flat == 0
-            and abs(gap) < 1e-9
-        )
-        rows.append(
-            {
-                "retained": list(expected.retained),
-                "energy": expected.loss,
-                "index": expected.negative,
-                "index_found": int(found.inertia.negative),
-                "flat_found": int(found.inertia.flat),
-                "grad_norm": float(found.grad_norm),
-                "label": found.label,
-                "agrees": bool(right & (found.kind != stationary.Kind.NOT_STATIONARY)),
-            }
-        )
+    listed = theory.stationary_points(problem.X, model.latent, terms.gamma, terms.beta)
+    rows = [_checked(problem, expected) for expected in islice(listed, most)]
     wrong = sum(not row["agrees"] for row in rows)
-    head = "retained,energy,index,index_found,flat_found,grad_norm,label,agrees"
-    lines = [",".join(str(v).replace(",", " ") for v in row.values()) for row in rows]
+    lines = [",".join(COLUMNS)]
+    lines += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
     if out is not None:
-        write(out, "\n".join([head, *lines]) + "\n")
-    say(
-        {"points": rows, "wrong": wrong},
-        [head, *lines, f"{len(rows)} points, {wrong} disagree with theory"],
-        as_json,
-    )
+        report.write("\n".join(lines) + "\n", out)
+    text = [*lines, f"{len(rows)} points, {wrong} disagree with theory"]
+    say({"points": rows, "wrong": wrong}, text, as_json)
     return int(wrong > 0)
 
 
-@app.command(
-    epilog="Example: vaesurface certify --data antipodal --latent 1 --alpha 0.5 --out "
-    "certificate.json"
-)
+@verb("certify --data antipodal --latent 1 --alpha 0.5 --out certificate.json")
 def certify(
-    data: Data = "digits-4x4",
-    limit: Limit = None,
-    latent: Latent = 2,
-    alpha: Alpha = 0.1,
-    gamma: Gamma = None,
-    beta: Beta = 1.0,
-    seed: Seed = None,
-    scale: Scale = 0.1,
-    point: Point = None,
-    refine: Refine = False,
+    *,
+    surface: Surface,
+    start: Start,
     radius: Annotated[
         float | None, typer.Option("--radius", help="of the box in natural sizes; default: large")
     ] = None,
@@ -179,16 +132,15 @@ def certify(
     """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone
     can verify the certificate.
     """
-    problem = make_problem(data, limit, latent, alpha, gamma, beta)
+    problem = make_problem(surface.model, surface.alpha, surface.terms)
     from vaesurface import proof
 
     try:
         if unbounded:
             certificate = proof.certify_unbounded(problem)
         else:
-            certificate = proof.certify(
-                problem, _judged(problem, seed, scale, point, refine)[0].params, radius, index
-            )
+            point, _ = _judged(problem, start)
+            certificate = proof.certify(problem, point.params, radius, index)
     except proof.Unproved as reason:
         say({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
         return 1
@@ -203,15 +155,15 @@ def certify(
     return 0
 
 
-@app.command(epilog="Example: vaesurface verify certificate.json --data antipodal")
+@verb("verify certificate.json --data antipodal")
 def verify(
+    *,
     file: Annotated[Path, typer.Argument(help="a certificate that `vaesurface certify` wrote")],
-    data: Data = "digits-4x4",
-    limit: Limit = None,
+    rows: Rows,
     as_json: Json = False,
 ) -> int:
     """Prove a certificate's claim again from nothing but the certificate and the data."""
-    X = load(data, limit)
+    X = load(rows)
     from vaesurface import proof
 
     try:
@@ -222,41 +174,94 @@ def verify(
     return int(not result.valid)
 
 
-def _judged(
-    problem: Any,
-    seed: int | None,
-    scale: float,
-    point: Path | None,
-    refine: bool,
-    starts: int | None = None,
-) -> tuple[Any, Any]:
+def _judged(problem: Any, start: Start, starts: int | None = None) -> tuple[Any, Any]:
     """The point that the options choose, as a `StationaryPoint`, and what its rivals say: a
     `tally.Best`, or None.
     """
     import jax
-    import jax.numpy as jnp
 
     from vaesurface import stationary
     from vaesurface.stationary import tally
 
-    if (seed is not None or starts is not None) and point is not None:
+    drawn = start.seed is not None or starts is not None
+    if drawn and start.point is not None:
         raise ValueError("expected random starts or --point, got both; drop one")
     if starts is not None and starts < 1:
         raise ValueError(f"expected at least one start, got {starts}; choose --starts 1 or more")
     best = None
-    if seed is not None or starts is not None:
-        find = jax.jit(
-            lambda s: jax.lax.map(lambda i: stationary.find(problem, jax.random.key(i), scale), s)
-        )
-        ends = find((seed or 0) + jnp.arange(starts or 1))
+    if drawn:
+        ends = _ends(problem, start, starts or 1)
         reached = ends.kind != stationary.Kind.NOT_STATIONARY
         best = tally.best_of(problem, ends.loss, ends.params, reached) if starts else None
-        at = 0 if best is None or best.best is None else best.best
-        start = jax.tree.map(lambda x: x[at], ends.params)
+        lowest = 0 if best is None or best.best is None else best.best
+        params = jax.tree.map(lambda x: x[lowest], ends.params)
     else:
-        start = problem.collapsed() if point is None else _point(point, problem.collapsed())
-        start = stationary.refine(problem, start).params if refine else start
-    return stationary.analyze(problem, start), best
+        params = problem.collapsed()
+        params = params if start.point is None else _read_point(start.point, params)
+        params = stationary.refine(problem, params).params if start.refine else params
+    return stationary.analyze(problem, params), best
+
+
+def _ends(problem: Any, start: Start, count: int) -> Any:
+    """Where random starts lead, leading axis: starts."""
+    import jax
+    import jax.numpy as jnp
+
+    from vaesurface import stationary
+
+    def find(seed: Any) -> Any:
+        return stationary.find(problem, jax.random.key(seed), start.scale)
+
+    seeds = (start.seed or 0) + jnp.arange(count)
+    return jax.jit(lambda seeds: jax.lax.map(find, seeds))(seeds)
+
+
+def _numbers(point: Any) -> dict[str, Any]:
+    """What is known about a point, plain."""
+    import numpy as np
+
+    from vaesurface.stationary import Kind
+
+    return {
+        "label": point.label,
+        "kind": Kind(int(point.kind)).name,
+        "loss": float(point.loss),
+        "grad_norm": float(point.grad_norm),
+        "inertia": _counts(point.inertia),
+        "inertia_at_ten_times_the_band": _counts(point.wide),
+        "active": np.asarray(point.active).tolist(),
+        "evidence": dict(point.evidence),
+    }
+
+
+def _counts(inertia: Any) -> dict[str, int]:
+    """Eigenvalues by sign."""
+    return {sign: int(count) for sign, count in inertia._asdict().items()}
+
+
+def _checked(problem: Any, expected: Any) -> dict[str, Any]:
+    """A row of the census: what theory expects at a point, what is measured there, and whether
+    they agree.
+    """
+    from vaesurface import stationary
+
+    point = stationary.analyze(problem, expected.params)
+    agrees = (
+        point.kind != stationary.Kind.NOT_STATIONARY
+        and point.inertia.negative == expected.negative
+        and point.inertia.flat == 0
+        and abs(float(point.loss) - expected.loss) < ENERGY_ERROR
+    )
+    return {
+        "retained": list(expected.retained),
+        "energy": expected.loss,
+        "index": expected.negative,
+        "index_found": int(point.inertia.negative),
+        "flat_found": int(point.inertia.flat),
+        "grad_norm": float(point.grad_norm),
+        "label": point.label,
+        "agrees": bool(agrees),
+    }
 
 
 def _ray(problem: Any) -> tuple[dict[str, Any], str]:
@@ -265,42 +270,57 @@ def _ray(problem: Any) -> tuple[dict[str, Any], str]:
 
     from vaesurface import theory
 
-    make, given = problem.recipe()
-    ray = theory.unbounded_ray(given["X"], make.latent, given["alpha"], given["beta"])
-    gammas = np.asarray(given["X"]).var() * 10.0 ** -np.arange(4.0, 10.0)
+    ray = theory.unbounded_ray(problem.X, problem.latent, problem.alpha, problem.beta)
+    gammas = np.asarray(problem.X).var() * 10.0 ** -np.arange(4.0, 10.0)
     measured, predicted = float(theory.ray_slope(problem.loss, ray, gammas)[-1]), float(ray.slope)
-    fields = {k: np.asarray(getattr(ray, k)).tolist() for k in ("weight", "bias", "mean")}
-    said = (
+    sentence = (
         f"slope in log gamma {measured:.8g} measured at gamma = {gammas[-1]:.2g}, "
         f"{predicted:g} predicted"
     )
-    return {
+    numbers = {
         "slope_measured": measured,
         "slope_predicted": predicted,
         "gamma": float(gammas[-1]),
-        **fields,
-    }, said
+    }
+    places = {name: np.asarray(getattr(ray, name)).tolist() for name in ("weight", "bias", "mean")}
+    return numbers | places, sentence
 
 
-def _point(path: Path, like: Any) -> Any:
+def _write_point(point: Any, out: Path) -> None:
+    """A point's parameters and, where it has one, its direction of descent, as .npz."""
+    import numpy as np
+
+    arrays = _fields(point.params)
+    descent = _fields(point.descent)
+    if any(np.any(array) for array in descent.values()):
+        arrays |= {f"descent_{name}": array for name, array in descent.items()}
+    np.savez(out, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+
+
+def _read_point(path: Path, like: Any) -> Any:
     """Parameters from an .npz, checked against the problem's shapes."""
     import zipfile
 
     import numpy as np
 
-    wanted = {k: v for k, v in like._asdict().items() if v is not None}
+    expected = _fields(like)
     try:
         with np.load(path, allow_pickle=False) as file:
-            given = {k: np.asarray(file[k], np.float64) for k in wanted}
+            arrays = {name: np.asarray(file[name], np.float64) for name in expected}
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
         raise ValueError(
-            f"expected an .npz with {', '.join(wanted)}, got {path}: {error}; see --out"
+            f"expected an .npz with {', '.join(expected)}, got {path}: {error}; see --out"
         ) from error
-    for key, value in wanted.items():
-        if given[key].shape != value.shape or not np.isfinite(given[key]).all():
-            shape = given[key].shape
+    for name, value in expected.items():
+        shape = arrays[name].shape
+        if shape != value.shape or not np.isfinite(arrays[name]).all():
             raise ValueError(
-                f"expected finite {key} of shape {value.shape}, got {shape} in {path}; check "
+                f"expected finite {name} of shape {value.shape}, got {shape} in {path}; check "
                 f"data and latent"
             )
-    return like._replace(**given)
+    return like._replace(**arrays)
+
+
+def _fields(params: Any) -> dict[str, Any]:
+    """Parameters by name, without those that the problem has not."""
+    return {name: value for name, value in params._asdict().items() if value is not None}

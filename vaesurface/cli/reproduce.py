@@ -2,31 +2,49 @@
 the claim held here.
 """
 
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from vaesurface.cli.options import Json, Limit, Studies, app, directory, float64, studied
+from vaesurface.cli.options import Json, Limit, Studies, command, directory, float64, studied, verb
 
-TRAINED = {  # name -> module, function, plan for two cores, the paper's
-    "fig1-left": ("fig1", "fig1_left", "LEFT", "LEFT_FULL"),
-    "fig1-middle": ("fig1", "fig1_middle", "MIDDLE", "MIDDLE_FULL"),
-    "fig1-right": ("fig1", "fig1_right", "RIGHT", "RIGHT_FULL"),
-    "fig2": ("fig2", "fig2", "PLAN", "PLAN_FULL"),
-    "warm-start": ("warm_start", "warm_start", "PLAN", "PLAN_FULL"),
+__all__ = ["reproduce"]
+
+
+class Trained(NamedTuple):
+    """An experiment that trains networks.
+
+    module: of `vaesurface.experiments`.
+    function: in it, (plan, seeds, out, command) -> Study.
+    plan: in it, for two cores.
+    full: in it, the paper's plan.
+    seeds: runs per network where the option is left out.
+    """
+
+    module: str
+    function: str
+    plan: str
+    full: str
+    seeds: int
+
+
+TRAINED = {
+    "fig1-left": Trained("fig1", "fig1_left", "LEFT", "LEFT_FULL", seeds=3),
+    "fig1-middle": Trained("fig1", "fig1_middle", "MIDDLE", "MIDDLE_FULL", seeds=3),
+    "fig1-right": Trained("fig1", "fig1_right", "RIGHT", "RIGHT_FULL", seeds=3),
+    "fig2": Trained("fig2", "fig2", "PLAN", "PLAN_FULL", seeds=10),
+    "warm-start": Trained("warm_start", "warm_start", "PLAN", "PLAN_FULL", seeds=24),
 }
-PROVED = ("prop41", "prop51")
-SEEDS = {"fig2": 10, "warm-start": 24}  # of others: 3
+PROVED = ("prop41", "prop51")  # modules, and functions (out, command, full, seeds) -> Study in them
+PROVED_SEEDS = 3
+NAMES = ", ".join([*TRAINED, *PROVED])
 
 
-@app.command(epilog="Example: vaesurface reproduce fig1-left --out results/paper")
+@verb("reproduce fig1-left --out results/paper")
 def reproduce(
-    name: Annotated[
-        str, typer.Argument(help=f"what of the paper: {', '.join([*TRAINED, *PROVED])}")
-    ],
+    *,
+    name: Annotated[str, typer.Argument(help=f"what of the paper: {NAMES}")],
     full: Annotated[
         bool, typer.Option("--full", help="the paper's sizes and data sets, for a large machine")
     ] = False,
@@ -49,27 +67,41 @@ def reproduce(
     the same --out to go on.
     """
     if name not in TRAINED and name not in PROVED:
-        raise ValueError(
-            f"expected one of {', '.join([*TRAINED, *PROVED])}, got {name}; choose one"
-        )
+        raise ValueError(f"expected one of {NAMES}, got {name}; choose one")
     if seeds is not None and seeds < 1:
         raise ValueError(f"expected --seeds of 1 or more, got {seeds}; choose another number")
     directory(out)
-    seeds = seeds or SEEDS.get(name, 3)
     changes = {"sources": tuple(data) if data else None, "limit": limit, "steps": steps}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    command = shlex.join(["vaesurface", *sys.argv[1:]])
+    changes = {field: value for field, value in changes.items() if value is not None}
+    if name in PROVED and changes:
+        raise ValueError(
+            f"expected none of --data, --limit, --steps for {name}, got one; leave it out"
+        )
     float64()
+    if name in PROVED:
+        study = _proved(name, full, seeds or PROVED_SEEDS, out)
+    else:
+        study = _trained(TRAINED[name], full, changes, seeds, out)
+    return studied(study, out, as_json)
+
+
+def _trained(
+    experiment: Trained, full: bool, changes: dict[str, Any], seeds: int | None, out: Path
+) -> Any:
+    """The study of an experiment by its plan, some fields of it changed."""
+    module = _module(experiment.module)
+    plan = getattr(module, experiment.full if full else experiment.plan)._replace(**changes)
+    function = getattr(module, experiment.function)
+    return function(plan, seeds or experiment.seeds, out, command())
+
+
+def _proved(name: str, full: bool, seeds: int, out: Path) -> Any:
+    """The study of a proposition."""
+    return getattr(_module(name), name)(out, command(), full, seeds)
+
+
+def _module(name: str) -> Any:
+    """Of `vaesurface.experiments`, imported when it is asked for."""
     from importlib import import_module
 
-    if name in PROVED:
-        if changes:
-            raise ValueError(
-                f"expected none of --data, --limit, --steps for {name}, got one; leave it out"
-            )
-        make: Any = getattr(import_module(f"vaesurface.experiments.{name}"), name)
-        return studied(make(out, command, full, seeds), out, as_json)
-    module, function, small, large = TRAINED[name]
-    experiment = import_module(f"vaesurface.experiments.{module}")
-    plan = getattr(experiment, large if full else small)._replace(**changes)
-    return studied(getattr(experiment, function)(plan, seeds, out, command), out, as_json)
+    return import_module(f"vaesurface.experiments.{name}")

@@ -9,10 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
 
-from vaesurface import paths, plot, stationary
-from vaesurface.experiments.study import Setting, far_ends, verdict, way_out
-from vaesurface.report import Study
+from vaesurface import paths, plot, stationary, theory
+from vaesurface.experiments.study import Setting, at, verdict
+from vaesurface.experiments.ways import far_ends, way_out
+from vaesurface.paths.branch import Branch
+from vaesurface.problem import Problem
+from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
+
+__all__ = ["branches"]
+
+Branches = dict[str, Branch]  # by name
 
 NAMES = {
     "alpha": "decoder perturbation strength α (data units)",
@@ -34,99 +41,25 @@ def branches(
     def make(value):
         return setting.problem(**fixed, **{parameter: value})
 
-    problem = make(values[0])
-    far = far_ends(problem, setting.ends(problem))
-    begun: dict[str, Any] = {"collapsed point": problem.collapsed()}  # type: ignore[misc]
-    if far and far[0].kind != Kind.NOT_STATIONARY:
-        begun["best minimum"] = far[0]
-    crossing = way_out(problem, far)
-    if crossing is not None:
-        begun["saddle"] = crossing.transition.saddle
-    moved: dict[str, Any] = {parameter: values}
-    followed = {
-        name: paths.follow(make, start, jump=jump and name == "best minimum", **moved)
-        for name, start in begun.items()
-    }
-    best = followed.get("best minimum")
-    if best is not None:
-        followed |= _taken_over(make, best, moved)
-    said = [_followed(name, branch) for name, branch in followed.items()]
-    if best is not None:
-        said.append(_crossed(best, make))
-
-    eigenvalues = np.linalg.eigvalsh(np.cov(setting.X.T, bias=True))[::-1]
-    switches: Any = {
-        "gamma": eigenvalues / setting.beta,
-        "beta": eigenvalues / (setting.gamma or np.inf),
-    }.get(parameter, [])
-    lines = {
-        f"λ{i + 1}": float(v) for i, v in enumerate(switches) if values.min() <= v <= values.max()
-    }
+    followed = _followed(setting, make, parameter, values, jump)
+    sentences = [_course(name, branch) for name, branch in followed.items()]
+    if "best minimum" in followed:
+        sentences.append(_crossed(followed["best minimum"], make))
     title = ", ".join([setting.source, *(f"α = {a:g}" for a in fixed.values())])
+    switches = _switches(setting, parameter, values)
     look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
-
-    def energies():
-        axes = plot.bifurcation(
-            list(followed.values()), labels=list(followed), theory=lines, **look
-        )
-        if 0 < WIDE * values.min() < values.max():
-            axes.set_xscale("log")
-        return axes
-
-    caption = (
-        "Energy of the branches, minima solid, all else dashed; folds, branch points and "
-        "jumps are marked."
-    )
-    figures = [setting.draw("bifurcation", caption, energies)]
-    if best is not None and parameter in ("gamma", "beta"):
-        minima = [
-            b
-            for name, b in followed.items()
-            if name == "best minimum" or name.startswith("minimum")
-        ]
-        points = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.point for b in minima))
-        lowest = points.kind == Kind.MINIMUM
-        points, along = (
-            jax.tree.map(lambda x: x[lowest], points),
-            np.concatenate([b.value for b in minima])[lowest],
-        )
-        kl = 0.5 * np.asarray(
-            jax.lax.map(problem.information, jax.tree.map(jnp.asarray, points.params))
-        )
-        active = points.active.sum(axis=1)
-        caption = (
-            "KL divergence of every latent along the branches of minima, and the number of "
-            "active ones."
-        )
-        marked = list(lines.values())
-        figures.append(
-            setting.draw(
-                "active",
-                caption,
-                partial(plot.active_units, along, kl, active, eigenvalues=marked, **look),
-            )
-        )
-    columns: dict[str, np.ndarray] = {}
-    for name, b in followed.items():
-        parts = {
-            "value": b.value,
-            "energy": b.point.loss,
-            "negative": b.point.inertia.negative,
-            "kind": b.point.kind,
-        }
-        columns |= {
-            f"{name}_{part}".replace(" ", "_"): np.asarray(column) for part, column in parts.items()
-        }
-    np.savez(setting.out / "follow.npz", allow_pickle=False, **columns)
+    figures = [_energies(setting, followed, values, theory=switches, **look)]
+    if "best minimum" in followed and parameter in ("gamma", "beta"):
+        marked = list(switches.values())
+        figures.append(_active(setting, make(values[0]), followed, eigenvalues=marked, **look))
+    _keep(setting, followed)
     return setting.study(
         "follow",
         f"Where do the stationary points go as {parameter} moves?",
-        said,
+        sentences,
         verdicts=[
-            verdict(
-                f"{name} at {parameter} = {b.value[i]:.6g}", jax.tree.map(lambda x: x[i], b.point)
-            )
-            for name, b in followed.items()
+            verdict(f"{name} at {parameter} = {branch.value[i]:.6g}", at(branch.point, i))
+            for name, branch in followed.items()
             for i in (0, -1)
         ],
         figures=figures,
@@ -141,59 +74,142 @@ def branches(
     )
 
 
-def _taken_over(make: Callable, branch: Any, moved: dict[str, Any]) -> dict[str, Any]:
+def _followed(
+    setting: Setting, make: Callable, parameter: str, values: np.ndarray, jump: bool
+) -> Branches:
+    """The branches of the collapsed point and, where there is something lower, of the best minimum
+    and of the saddle between; then of minima that take over from that minimum.
+    """
+    problem = make(values[0])
+    far = far_ends(problem, setting.ends(problem))
+    begun: dict[str, Any] = {"collapsed point": problem.collapsed()}
+    if far and far[0].kind != Kind.NOT_STATIONARY:
+        begun["best minimum"] = far[0]
+    crossing = way_out(problem, far)
+    if crossing is not None:
+        begun["saddle"] = crossing.transition.saddle
+    moved: dict[str, Any] = {parameter: values}
+    followed = {
+        name: paths.follow(make, start, jump=jump and name == "best minimum", **moved)
+        for name, start in begun.items()
+    }
+    if "best minimum" in followed:
+        followed |= _taken_over(make, followed["best minimum"], moved)
+    return followed
+
+
+def _taken_over(make: Callable, branch: Branch, moved: dict[str, Any]) -> Branches:
     """The minima that cross a branch where it first ceases to be one, or turns back, followed both
     ways.
     """
     ((parameter, values),) = moved.items()
-    found: dict[str, Any] = {}
     lost = next((e for e in branch.events if e.kind == "branch point"), None)
     if lost is None or branch.point.kind[0] != Kind.MINIMUM:
         return {}
     back = (branch.value[-1] - lost.value) * (lost.value - branch.value[0]) < 0
     if branch.point.kind[-1] == Kind.MINIMUM and not back:
         return {}
+    heirs: Branches = {}
     for start in paths.switch(make, lost):
         both: dict[str, Any] = {parameter: [start.value, *values]}
         for direction in (1, -1):
             other = paths.follow(make, start, direction=direction, **both)
             if Kind.MINIMUM in other.point.kind:
-                found[f"minimum {len(found) + 1} from {lost.value:.4g}"] = other
-    return found
+                heirs[f"minimum {len(heirs) + 1} from {lost.value:.4g}"] = other
+    return heirs
 
 
-def _followed(name: str, branch: Any) -> str:
+def _switches(setting: Setting, parameter: str, values: np.ndarray) -> dict[str, float]:
+    """Values at which a latent of the affine model switches off: an eigenvalue of the covariance
+    is beta gamma.
+    """
+    eigenvalues = theory.eigenvalues(setting.X)
+    if parameter == "gamma":
+        eigenvalues = eigenvalues / setting.beta
+    elif parameter == "beta":
+        eigenvalues = eigenvalues / (setting.gamma or np.inf)
+    else:
+        return {}
+    low, high = values.min(), values.max()
+    return {f"λ{i + 1}": float(v) for i, v in enumerate(eigenvalues) if low <= v <= high}
+
+
+def _energies(setting: Setting, followed: Branches, values: np.ndarray, **look: Any) -> Figure:
+    """The branches' energies."""
+
+    def axes():
+        drawn = plot.bifurcation(list(followed.values()), labels=list(followed), **look)
+        if 0 < WIDE * values.min() < values.max():
+            drawn.set_xscale("log")
+        return drawn
+
+    caption = (
+        "Energy of the branches, minima solid, all else dashed; folds, branch points and "
+        "jumps are marked."
+    )
+    return setting.draw("bifurcation", caption, axes)
+
+
+def _active(setting: Setting, problem: Problem, followed: Branches, **look: Any) -> Figure:
+    """What every latent carries at the minima."""
+    minima = [
+        branch
+        for name, branch in followed.items()
+        if name == "best minimum" or name.startswith("minimum")
+    ]
+    points = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.point for b in minima))
+    lowest = points.kind == Kind.MINIMUM
+    along = np.concatenate([branch.value for branch in minima])[lowest]
+    points = jax.tree.map(lambda x: x[lowest], points)
+    params = jax.tree.map(jnp.asarray, points.params)
+    kl = 0.5 * np.asarray(jax.lax.map(problem.information, params))
+    active = points.active.sum(axis=1)
+    caption = (
+        "KL divergence of every latent along the branches of minima, and the number of active ones."
+    )
+    return setting.draw("active", caption, partial(plot.active_units, along, kl, active, **look))
+
+
+def _keep(setting: Setting, followed: Branches) -> None:
+    """The branches as arrays on disk."""
+    columns: dict[str, np.ndarray] = {}
+    for name, branch in followed.items():
+        own = {
+            "value": branch.value,
+            "energy": branch.point.loss,
+            "negative": branch.point.inertia.negative,
+            "kind": branch.point.kind,
+        }
+        for part, column in own.items():
+            columns[f"{name}_{part}".replace(" ", "_")] = np.asarray(column)
+    np.savez(setting.out / "follow.npz", allow_pickle=False, **columns)
+
+
+def _course(name: str, branch: Branch) -> str:
+    """How far a branch was followed, and what it met."""
     kinds = [str(event.kind) for event in branch.events]
     counts = [
         f"{kinds.count(kind)} {kind}{'s' * (kinds.count(kind) != 1)}"
         for kind in dict.fromkeys(kinds)
     ]
-    where = [f"{event.kind} at {event.value:.10g}" for event in branch.events[:SHOWN]] + ["..."] * (
-        len(kinds) > SHOWN
-    )
-    dead = branch.point.theory.dead_rows
-    rows = (
-        f"rows of the weight at zero: {dead[0]} at first, {dead[-1]} at last"
-        if dead[-1] > dead[0]
-        else ""
-    )
+    parts = [", ".join(counts) or "no fold and no branch point"]
+    parts += [f"{event.kind} at {event.value:.10g}" for event in branch.events[:SHOWN]]
+    if len(kinds) > SHOWN:
+        parts.append("...")
+    closed_forms: Any = branch.point.theory
+    dead = closed_forms.dead_rows
+    if dead[-1] > dead[0]:
+        parts.append(f"rows of the weight at zero: {dead[0]} at first, {dead[-1]} at last")
     return (
         f"The {name} from {branch.parameter} = {branch.value[0]:g}: followed over "
-        f"{len(branch.value)} points to "
-        f"{branch.value[-1]:.6g} ({branch.ended}), "
-        f"{', '.join(counts) or 'no fold and no branch point'}"
-        + "".join(f"; {one}" for one in [*where, rows] if one)
-        + "."
+        f"{len(branch.value)} points to {branch.value[-1]:.6g} ({branch.ended}), "
+        f"{'; '.join(parts)}."
     )
 
 
-def _crossed(branch: Any, make: Callable) -> str:
+def _crossed(branch: Branch, make: Callable) -> str:
     """Where the energy of a branch passes the collapsed point's."""
-
-    def level(value):
-        problem = make(value)
-        return problem.loss(problem.collapsed())
-
+    level = partial(_level, make)
     gap = np.asarray(branch.point.loss) - np.asarray(jax.lax.map(level, jnp.asarray(branch.value)))
     passed = np.flatnonzero((gap[:-1] < 0) & (gap[1:] >= 0))
     if not passed.size:
@@ -204,7 +220,7 @@ def _crossed(branch: Any, make: Callable) -> str:
         )
     low, high = (branch.value[passed[0] + j] for j in (0, 1))
     below, above = (
-        jax.tree.map(lambda x: jnp.asarray(x[passed[0] + j]), branch.point.params) for j in (0, 1)
+        jax.tree.map(jnp.asarray, at(branch.point.params, passed[0] + j)) for j in (0, 1)
     )
 
     def height(value):
@@ -215,3 +231,9 @@ def _crossed(branch: Any, make: Callable) -> str:
 
     where = brentq(height, low, high, rtol=1e-10)
     return f"Collapse becomes the better of the two at {branch.parameter} = {where:.10g}."
+
+
+def _level(make: Callable, value: Any) -> Any:
+    """The collapsed point's energy."""
+    problem = make(value)
+    return problem.loss(problem.collapsed())

@@ -3,117 +3,98 @@
 
 Trained pairs, an autoencoder and a VAE of the same networks from the same start, over depth: fully
 connected (`fig1_left`), convolutional (`fig1_middle`) and, autoencoders only as in the paper,
-residual (`fig1_right`). `fig2` and `warm_start` train by the same `Plan`. Every run is kept in
-`out/runs`, so an interrupted study goes on, and more seeds add to it.
+residual (`fig1_right`).
+
+>>> trend(np.array([[2.0, 2.1, 2.2], [1.0, 1.1, 1.2], [1.0, 2.1, 2.2]]))
+Trend(at=1, falls=True, rises=False, median=array([2.1, 1.1, 2.1]))
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from scipy.stats import mannwhitneyu
-from tqdm import tqdm
 
-from vaesurface import data, plot, report, store, sweep
+from vaesurface import data, plot, report
 from vaesurface.experiments.study import draw
-from vaesurface.report import Study
-from vaesurface.vae import architecture, train
-from vaesurface.vae.architecture import Architecture
+from vaesurface.experiments.trained import (
+    Plan,
+    autoencoder,
+    best_constant,
+    convolutional,
+    finite,
+    fully_connected,
+    lower,
+    names,
+    near_prior,
+    over_depth,
+    residual,
+    vae,
+)
+from vaesurface.report import Figure, Study
 from vaesurface.vae.train import Trained
 
-LEVEL = 0.05 * (
-    1 + 1e-9
-)  # of the one-sided test that errors differ: three seeds against three reach just 1/20
-RECORD = 50  # points of a run's history
-CLEAR = 3.0  # standard errors of a sampled error beyond which a difference is none of sampling
+__all__ = [
+    "LEFT",
+    "LEFT_FULL",
+    "MIDDLE",
+    "MIDDLE_FULL",
+    "RIGHT",
+    "RIGHT_FULL",
+    "Trend",
+    "checks",
+    "claim",
+    "collapse",
+    "fig1_left",
+    "fig1_middle",
+    "fig1_right",
+    "relative_claim",
+    "trend",
+]
 
+# standard errors of a sampled error beyond which a difference is none of sampling
+CLEAR = 3.0
+# times the shallowest net's: a larger error is drawn on a logarithmic axis
+TALL = 5.0
 
-class Plan(NamedTuple):
-    """What is trained, and for how long.
-
-    networks(X, latent, depth): an architecture; depths; sources: data sets, of which the first
-    `limit` rows are used (None: all); latent; steps, batch and learning_rate of Adam; scale: of the
-    last layers at the start: from He's full one the first reconstructions are so far off that a
-    learned gamma grows, and collapse follows at any depth.
-    """
-
-    networks: Callable[[np.ndarray, int, Any], Architecture]
-    depths: Sequence[Any]
-    sources: Sequence[str]
-    limit: int | None
-    latent: int
-    steps: int
-    batch: int
-    learning_rate: float = 1e-3
-    scale: float = 0.1
-
-    def settings(self, seeds: int) -> dict[str, Any]:
-        """As a study lists them."""
-        adam = f"Adam, {self.steps} steps, batch {self.batch}, rate {self.learning_rate:g}"
-        rows = "all" if self.limit is None else f"the first {self.limit}"
-        common = {
-            "data": ", ".join(names(self)),
-            "rows": rows,
-            "latents": self.latent,
-            "training": adam,
-            "seeds": seeds,
-        }
-        return common | {"start": f"He's, last layers times {self.scale:g}"}
-
-
-def fully_connected(X: np.ndarray, latent: int, depth: int, width: int) -> Architecture:
-    """depth: hidden layers."""
-    return architecture.mlp(X.shape[1], latent, depth=depth, width=width)
-
-
-def convolutional(
-    X: np.ndarray, latent: int, depth: int, scales: int, channels: int, growth: int
-) -> Architecture:
-    """depth: layers per scale."""
-    return architecture.conv(
-        data.shape(X), latent, convs=depth, scales=scales, channels=channels, growth=growth
-    )
-
-
-def residual(
-    X: np.ndarray, latent: int, depth: tuple[int, int], scales: int, channels: int, growth: int
-) -> Architecture:
-    """depth: blocks per scale, layers per block."""
-    blocks, convs = depth
-    made = partial(
-        architecture.resnet,
-        blocks=blocks,
-        convs=convs,
-        scales=scales,
-        channels=channels,
-        growth=growth,
-    )
-    return made(data.shape(X), latent)
-
-
-LEFT = Plan(partial(fully_connected, width=64), (1, 2, 4, 8, 16), ("digits",), None, 8, 1500, 64)
-LEFT_FULL = Plan(
-    partial(fully_connected, width=512),
-    (1, 2, 4, 6, 8, 10),
-    ("fashion-mnist",),
-    None,
-    32,
-    100_000,
-    128,
+LEFT = Plan(
+    networks=partial(fully_connected, width=64),
+    depths=(1, 2, 4, 8, 16),
+    sources=("digits",),
+    limit=None,
+    latent=8,
+    steps=1500,
+    batch=64,
 )
-SMALL = partial(convolutional, scales=2, channels=16, growth=1)
-LARGE = partial(convolutional, scales=3, channels=32, growth=2)
-MIDDLE = Plan(SMALL, (1, 2, 3, 4, 5, 10), ("digits",), 500, 8, 1200, 32)
-MIDDLE_FULL = Plan(LARGE, (1, 2, 3, 4, 5), ("cifar-10",), None, 64, 100_000, 128)
+LEFT_FULL = Plan(
+    networks=partial(fully_connected, width=512),
+    depths=(1, 2, 4, 6, 8, 10),
+    sources=("fashion-mnist",),
+    limit=None,
+    latent=32,
+    steps=100_000,
+    batch=128,
+)
+MIDDLE = Plan(
+    networks=partial(convolutional, scales=2, channels=16, growth=1),
+    depths=(1, 2, 3, 4, 5, 10),
+    sources=("digits",),
+    limit=500,
+    latent=8,
+    steps=1200,
+    batch=32,
+)
+MIDDLE_FULL = Plan(
+    networks=partial(convolutional, scales=3, channels=32, growth=2),
+    depths=(1, 2, 3, 4, 5),
+    sources=("cifar-10",),
+    limit=None,
+    latent=64,
+    steps=100_000,
+    batch=128,
+)
 RIGHT = MIDDLE._replace(
     networks=partial(residual, scales=2, channels=8, growth=1),
     depths=tuple(product((1, 2), (2, 5))),
@@ -128,32 +109,41 @@ RIGHT_FULL = MIDDLE_FULL._replace(
 )
 
 
+class Panel(NamedTuple):
+    """A part of the figure.
+
+    name: of the study and its files.
+    title: of the study.
+    xlabel: of the axis that depth is on.
+    unit: of depth, in sentences.
+    """
+
+    name: str
+    title: str
+    xlabel: str
+    unit: str
+
+
 def fig1_left(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     """Fully connected networks over their number of hidden layers."""
-    about = {"xlabel": "hidden layers in encoder and in decoder", "unit": "hidden layers"}
-    return _pairs(
-        plan,
-        seeds,
-        out,
-        command,
-        "fig1-left",
-        "Figure 1, left: fully connected networks over depth",
-        **about,
+    panel = Panel(
+        name="fig1-left",
+        title="Figure 1, left: fully connected networks over depth",
+        xlabel="hidden layers in encoder and in decoder",
+        unit="hidden layers",
     )
+    return _pairs(panel, plan, seeds, out, command)
 
 
 def fig1_middle(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     """Convolutional networks over their number of layers per scale."""
-    about = {"xlabel": "convolutional layers per scale", "unit": "layers per scale"}
-    return _pairs(
-        plan,
-        seeds,
-        out,
-        command,
-        "fig1-middle",
-        "Figure 1, middle: convolutional networks over depth",
-        **about,
+    panel = Panel(
+        name="fig1-middle",
+        title="Figure 1, middle: convolutional networks over depth",
+        xlabel="convolutional layers per scale",
+        unit="layers per scale",
     )
+    return _pairs(panel, plan, seeds, out, command)
 
 
 def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
@@ -161,169 +151,110 @@ def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     averaged over data sets.
     """
     blocks, convs = (sorted({depth[i] for depth in plan.depths}) for i in (0, 1))
-    ratios = []
-    for source in plan.sources:
-        X = data.load(source, limit=plan.limit)
-        errors = [
-            runs(autoencoder, plan, X, source, (b, c), out, seed=np.arange(seeds)).error
-            for b in blocks
-            for c in convs
-        ]
-        ratios.append(np.reshape(errors, (len(blocks), len(convs), seeds)) / np.median(errors[0]))
-    ratio = finite(np.mean(ratios, axis=0))
-    held, said = relative_claim(blocks, convs, ratio)
-    named = {f"{b} block{'s' * (b > 1)} per scale": r for b, r in zip(blocks, ratio, strict=True)}
-    look: Any = {
-        "xlabel": "convolutional layers per block",
-        "ylabel": "error / the shallowest net's",
-        "floor": {"the shallowest net": 1.0},
-        "log": bool(ratio.max() > 5.0),
-    }
-    title = f"residual autoencoders, mean over {', '.join(names(plan))}"
+    plan = plan._replace(depths=tuple(product(blocks, convs)))
+    ratios = [_relative(plan, source, seeds, out) for source in plan.sources]
+    ratio = finite(np.mean(ratios, axis=0)).reshape(len(blocks), len(convs), seeds)
+    held, sentence = relative_claim(blocks, convs, ratio)
+    curves = {f"{b} block{'s' * (b > 1)} per scale": r for b, r in zip(blocks, ratio, strict=True)}
+    axes = partial(
+        plot.depth_errors,
+        convs,
+        curves,
+        xlabel="convolutional layers per block",
+        ylabel="error / the shallowest net's",
+        floor={"the shallowest net": 1.0},
+        log=bool(ratio.max() > TALL),
+        title=f"residual autoencoders, mean over {', '.join(names(plan))}",
+    )
     caption = "Error of residual autoencoders over that of the shallowest, averaged over data sets."
-    figures = [
-        draw(
-            out, "fig1-right", caption, lambda: plot.depth_errors(convs, named, title=title, **look)
-        )
-    ]
+    figure = draw(out, "fig1-right", caption, axes)
     np.savez(out / "fig1-right.npz", allow_pickle=False, blocks=blocks, convs=convs, ratio=ratio)
-    settings = plan.settings(seeds) | {"claim held here": held}
     study = Study(
-        "fig1-right",
-        "Figure 1, right: residual networks over depth",
-        [said],
-        [],
-        figures,
-        (),
-        settings,
-        command,
+        name="fig1-right",
+        title="Figure 1, right: residual networks over depth",
+        said=[sentence],
+        figures=[figure],
+        settings=plan.settings(seeds) | {"claim held here": held},
+        command=command,
     )
     report.save(study, out)
     return study
 
 
-def _pairs(
-    plan: Plan, seeds: int, out: Path, command: str, name: str, title: str, xlabel: str, unit: str
-) -> Study:
-    said, figures, held = [], [], []
+def _relative(plan: Plan, source: str, seeds: int, out: Path) -> np.ndarray:
+    """Errors (depth, seed) of autoencoders over the median of the first depth's."""
+    X = data.load(source, limit=plan.limit)
+    error = over_depth(autoencoder, plan, X, source, seeds, out).error
+    return error / np.median(error[0])
+
+
+def _pairs(panel: Panel, plan: Plan, seeds: int, out: Path, command: str) -> Study:
+    """Autoencoders and VAEs over depth, for every data set."""
+    sentences, figures, held = [], [], []
     for source, short in zip(plan.sources, names(plan), strict=True):
-        X = data.load(source, limit=plan.limit)
-        kinds = [
-            [runs(kind, plan, X, source, d, out, seed=np.arange(seeds)) for d in plan.depths]
-            for kind in (autoencoder, vae)
-        ]
-        plain, variational = (
-            jax.tree.map(lambda *leaves: np.stack(leaves), *trained) for trained in kinds
-        )
-        constant = float(np.mean((X - X.mean(axis=0)) ** 2))
-        errors = {"autoencoder": finite(plain.error), "VAE": finite(variational.error)}
-        here, sentence = claim(
-            plan.depths, unit, short, errors["autoencoder"], errors["VAE"], constant
-        )
-        held.append(here)
-        said += [sentence, checks(plain, variational), collapse(plan.depths, unit, variational)]
-        known = {"best constant": constant}
-        drawn = partial(
-            plot.depth_errors,
-            plan.depths,
-            errors,
-            xlabel=xlabel,
-            floor=known,
-            title=f"{short}, {plan.latent} latents",
-        )
-        file = name if len(plan.sources) == 1 else f"{name}-{short}"
-        figures.append(
-            draw(out, file, f"Error of trained autoencoders and VAEs over depth, {short}.", drawn)
-        )
-        arrays = {f"autoencoder_{k}": v for k, v in plain._asdict().items() if v is not None}
-        arrays |= {f"vae_{k}": v for k, v in variational._asdict().items() if v is not None}
-        np.savez(out / f"{file}.npz", allow_pickle=False, depth=plan.depths, **arrays)
-    settings = plan.settings(seeds) | {"claim held here": all(held)}
-    study = Study(name, title, said, [], figures, (), settings, command)
+        file = panel.name if len(plan.sources) == 1 else f"{panel.name}-{short}"
+        holds, said, figure = _pairs_of(panel, plan, source, file, seeds, out)
+        held.append(holds)
+        sentences += said
+        figures.append(figure)
+    study = Study(
+        name=panel.name,
+        title=panel.title,
+        said=sentences,
+        figures=figures,
+        settings=plan.settings(seeds) | {"claim held here": all(held)},
+        command=command,
+    )
     report.save(study, out)
     return study
 
 
-def options(plan: Plan) -> dict[str, Any]:
-    """Of training, the same for all kinds."""
-    own = {name: getattr(plan, name) for name in ("steps", "batch", "learning_rate", "scale")}
-    return own | {"record": min(RECORD, plan.steps)}
-
-
-def kept(trained: Trained) -> Trained:
-    """What figures need: all but the parameters."""
-    return trained._replace(params=None)
-
-
-def vae(X: jax.Array, networks: Architecture, plan: Plan, seed: Any) -> Trained:
-    """One trained VAE; gamma is learned."""
-    return kept(train.train(X, networks, jax.random.key(seed), **options(plan)))
-
-
-def autoencoder(X: jax.Array, networks: Architecture, plan: Plan, seed: Any) -> Trained:
-    """The autoencoder of the same networks, from the same start, on the same batches."""
-    return kept(train.train_autoencoder(X, networks, jax.random.key(seed), **options(plan)))
-
-
-def runs(
-    kind: Callable[..., Trained],
-    plan: Plan,
-    X: np.ndarray,
-    source: str,
-    depth: Any,
-    out: Path,
-    **axes: Any,
-) -> Trained:
-    """kind(X, networks, plan, **cell) over a grid, NumPy arrays, the axes leading; what `out/runs`
-    holds is not run again.
-    """
-    networks = plan.networks(X, plan.latent, depth)
-    config = {
-        "kind": kind.__name__,
-        "source": source,
-        "networks": networks.name,
-        "latent": plan.latent,
-        "steps": plan.steps,
-    }
-    config |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "scale": plan.scale}
-    config |= {"rows": len(X)}
-    known = hashlib.sha256(json.dumps([config, list(axes)]).encode()).hexdigest()[:12]
-    results = store.create(out / "runs" / f"{kind.__name__}-{known}", X, **config)
-    cell = partial(kind, jnp.asarray(X, jnp.float32), networks, plan)
-    bar = partial(tqdm, desc=f"{Path(source).name}, {networks.name}: {kind.__name__}", leave=False)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sweep.grid(cell, executor=pool, store=results, progress=bar, **axes)
-
-
-def over_depth(
-    kind: Callable[..., Trained], plan: Plan, X: np.ndarray, source: str, seeds: int, out: Path
-) -> Trained:
-    """Leading axes: depth, seed."""
-    trained = [
-        runs(kind, plan, X, source, depth, out, seed=np.arange(seeds)) for depth in plan.depths
+def _pairs_of(
+    panel: Panel, plan: Plan, source: str, file: str, seeds: int, out: Path
+) -> tuple[bool, list[str], Figure]:
+    """Of one data set: whether the claim holds, sentences, figure; arrays go to `out` too."""
+    X, short = data.load(source, limit=plan.limit), Path(source).name
+    constant = best_constant(X)
+    plain, variational = (
+        over_depth(kind, plan, X, source, seeds, out) for kind in (autoencoder, vae)
+    )
+    errors = {"autoencoder": finite(plain.error), "VAE": finite(variational.error)}
+    held, sentence = claim(
+        plan.depths, panel.unit, short, errors["autoencoder"], errors["VAE"], constant
+    )
+    axes = partial(
+        plot.depth_errors,
+        plan.depths,
+        errors,
+        xlabel=panel.xlabel,
+        floor={"best constant": constant},
+        title=f"{short}, {plan.latent} latents",
+    )
+    caption = f"Error of trained autoencoders and VAEs over depth, {short}."
+    figure = draw(out, file, caption, axes)
+    arrays = _arrays("autoencoder", plain) | _arrays("vae", variational)
+    np.savez(out / f"{file}.npz", allow_pickle=False, depth=plan.depths, **arrays)
+    sentences = [
+        sentence,
+        checks(plain, variational),
+        collapse(plan.depths, panel.unit, variational),
     ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trained)
+    return held, sentences, figure
 
 
-def names(plan: Plan) -> list[str]:
-    """Of the data sets."""
-    return [Path(source).name for source in plan.sources]
-
-
-def finite(error: Any) -> np.ndarray:
-    """Errors, infinite where a run diverged."""
-    error = np.asarray(error, dtype=float)
-    return np.where(np.isfinite(error), error, np.inf)
-
-
-def lower(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a is lower than b by the one-sided test of Mann and Whitney (1947), exact."""
-    return bool(mannwhitneyu(a, b, alternative="less", method="exact").pvalue <= LEVEL)
+def _arrays(name: str, trained: Trained) -> dict[str, Any]:
+    """Of runs, by names for a file."""
+    fields = trained._asdict().items()
+    return {f"{name}_{field}": value for field, value in fields if value is not None}
 
 
 class Trend(NamedTuple):
-    """Errors over depth: which depth has the lowest median; whether the shallowest and the deepest
-    are higher by the test; medians (m,).
+    """Errors over depth.
+
+    at: which depth has the lowest median.
+    falls: whether the shallowest is higher than that, by the test.
+    rises: whether the deepest is.
+    median: (m,), over seeds.
     """
 
     at: int
@@ -333,10 +264,15 @@ class Trend(NamedTuple):
 
 
 def trend(errors: np.ndarray) -> Trend:
-    """errors (m, seeds), by depth."""
+    """How errors (m, seeds) go with depth."""
     median = np.median(errors, axis=1)
     at = int(np.argmin(median))
-    return Trend(at, lower(errors[at], errors[0]), lower(errors[at], errors[-1]), median)
+    return Trend(
+        at=at,
+        falls=lower(errors[at], errors[0]),
+        rises=lower(errors[at], errors[-1]),
+        median=median,
+    )
 
 
 def claim(
@@ -350,30 +286,31 @@ def claim(
     """Whether the errors (m, seeds) of autoencoders and VAEs fall, then rise, the VAE's above the
     autoencoder's; in words.
     """
-    ae, of_vae = trend(plain), trend(variational)
-    above = bool((of_vae.median >= ae.median).all())
-    missing = ["the autoencoder's error does not fall first"] * (not ae.falls)
-    missing += [f"the autoencoder's error does not rise again up to {depths[-1]} {unit}"] * (
-        not ae.rises
+    autoencoders, vaes = trend(plain), trend(variational)
+    missing = []
+    if not autoencoders.falls:
+        missing.append("the autoencoder's error does not fall first")
+    if not autoencoders.rises:
+        missing.append(f"the autoencoder's error does not rise again up to {depths[-1]} {unit}")
+    if not (vaes.median >= autoencoders.median).all():
+        missing.append("the VAE's error is not above the autoencoder's at every depth")
+    verdict = (
+        f"The paper's claim holds for {source}: the autoencoder's error falls, then rises, the "
+        f"VAE's is always above"
     )
-    missing += ["the VAE's error is not above the autoencoder's at every depth"] * (not above)
-    verdict = f"The paper's claim is not seen in full for {source}: {'; '.join(missing)}"
-    if not missing:
-        verdict = (
-            f"The paper's claim holds for {source}: the autoencoder's error falls, then "
-            f"rises, the VAE's is always above"
-        )
-
-    def course(t):
-        return ", ".join(
-            f"{t.median[i]:.4g} at {depths[i]}" for i in sorted({0, t.at, len(depths) - 1})
-        )
-
+    if missing:
+        verdict = f"The paper's claim is not seen in full for {source}: {'; '.join(missing)}"
     return not missing, (
         f"{verdict}. Median error per feature of {plain.shape[1]} seeds, by {unit}: autoencoder "
-        f"{course(ae)}; VAE "
-        f"{course(of_vae)}; the best constant has {constant:.4g}."
+        f"{_course(autoencoders, depths)}; VAE {_course(vaes, depths)}; the best constant has "
+        f"{constant:.4g}."
     )
+
+
+def _course(t: Trend, depths: Sequence[int]) -> str:
+    """Medians at the first, the best and the last depth."""
+    places = sorted({0, t.at, len(depths) - 1})
+    return ", ".join(f"{t.median[i]:.4g} at {depths[i]}" for i in places)
 
 
 def relative_claim(
@@ -385,22 +322,18 @@ def relative_claim(
     rises = [lower(r[0], r[-1]) for r in ratio]
     median = np.median(ratio, axis=2)
     course = "; ".join(
-        f"{m[0]:.3g} to {m[-1]:.3g} with {b} block{'s' * (b > 1)} per "
-        f"scale{'' if up else ' (no rise by the test)'}"
+        f"{m[0]:.3g} to {m[-1]:.3g} with {b} block{'s' * (b > 1)} per scale"
+        f"{'' if up else ' (no rise by the test)'}"
         for b, m, up in zip(blocks, median, rises, strict=True)
     )
-    deepest = lower(ratio[0, 0], ratio[-1, -1])
-    verdict = (
-        "The paper's claim holds here"
-        if all(rises)
-        else "The paper's claim is not seen in full at this size"
-    )
+    above = "above" if lower(ratio[0, 0], ratio[-1, -1]) else "not above"
+    verdict = "The paper's claim is not seen in full at this size"
+    if all(rises):
+        verdict = "The paper's claim holds here"
     return all(rises), (
         f"{verdict}: from {convs[0]} to {convs[-1]} layers per block the error of residual "
-        f"autoencoders, over the shallowest "
-        f"net's, goes from {course}, medians of {ratio.shape[2]} seeds; the deepest is "
-        f"{'' if deepest else 'not '}above the "
-        "shallowest by the test."
+        f"autoencoders, over the shallowest net's, goes from {course}, medians of {ratio.shape[2]} "
+        f"seeds; the deepest is {above} the shallowest by the test."
     )
 
 
@@ -409,23 +342,23 @@ def checks(plain: Trained, variational: Trained) -> str:
     best, error, gamma = (
         np.asarray(x, float).ravel() for x in (plain.error, variational.error, variational.gamma)
     )
+    doubt = CLEAR * np.asarray(variational.error_std, float).ravel()
     ran = np.isfinite(best) & np.isfinite(error) & np.isfinite(gamma)
     over, off = 100 * (best / error - 1)[ran], 100 * np.abs(gamma / error - 1)[ran]
     violated = int((over > 0).sum())
-    clear = int(
-        (best - error > CLEAR * np.asarray(variational.error_std, float).ravel())[ran].sum()
-    )
-    worst = (
-        f", at worst by {over.max():.2g} %, by more than {CLEAR:g} standard errors in {clear}"
-        * (violated > 0)
-    )
-    worst += ": there training left the autoencoder above its best" * (clear > 0)
+    clear = int((best - error > doubt)[ran].sum())
+    worst = ""
+    if violated:
+        worst = (
+            f", at worst by {over.max():.2g} %, by more than {CLEAR:g} standard errors in {clear}"
+        )
+    if clear:
+        worst += ": there training left the autoencoder above its best"
     return (
         f"{ran.sum()} of {ran.size} pairs trained to finite numbers. Eq. 8, the autoencoder's "
-        f"error is at most the VAE's: "
-        f"violated by {violated}{worst}. Eq. 10, gamma is the VAE's expected error per feature: "
-        f"met to {np.median(off):.2g} % "
-        f"in the median, {off.max():.2g} % at worst."
+        f"error is at most the VAE's: violated by {violated}{worst}. Eq. 10, gamma is the VAE's "
+        f"expected error per feature: met to {np.median(off):.2g} % in the median, {off.max():.2g} "
+        f"% at worst."
     )
 
 
@@ -434,11 +367,3 @@ def collapse(depths: Sequence[int], unit: str, variational: Trained) -> str:
     shares = near_prior(variational.sigma).mean(axis=1)
     each = ", ".join(f"{100 * s:.0f} % at {d}" for d, s in zip(depths, shares, strict=True))
     return f"Share of the VAE's posterior standard deviations above 0.9, by {unit}: {each}."
-
-
-def near_prior(counts: Any) -> np.ndarray:
-    """Share of standard deviations above 0.9, of counts (..., k, bins) in the bins
-    `train.SIGMA`.
-    """
-    counts = np.asarray(counts)
-    return counts[..., train.SIGMA[:-1] > 0.9 - 1e-9].sum(axis=(-2, -1)) / counts.sum(axis=(-2, -1))

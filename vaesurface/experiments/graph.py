@@ -8,10 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import paths, plot, stationary
-from vaesurface.experiments.study import Setting, far_ends, over, side, verdict, way_out
-from vaesurface.paths.graph import Passage, explore, network
-from vaesurface.report import Study
-from vaesurface.stationary import Kind, tally
+from vaesurface.experiments.study import Setting, at, verdict
+from vaesurface.experiments.ways import far_ends, over, side, way_out
+from vaesurface.paths.graph import Explored, Network, Passage, explore, network
+from vaesurface.problem import Problem
+from vaesurface.report import Figure, Study
+from vaesurface.stationary import Kind, StationaryPoint, tally
+
+__all__ = ["graph"]
 
 
 def graph(setting: Setting, alpha: float, budget: int) -> Study:
@@ -20,68 +24,41 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     """
     problem = setting.problem(alpha)
     ends = setting.ends(problem)
-    collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
-    # Collapse is far from all else, and its turn would never come: the pass out of it is known to
-    # begin with.
-    out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
-    explored = explore(
-        problem, [ends, collapsed], _connect, budget, [] if out is None else [out.transition]
-    )
+    collapsed = stationary.analyze(problem, problem.collapsed())
+    explored = _explored(problem, ends, collapsed, budget)
     net = network(problem, [ends, collapsed], explored.transitions)
-    active = net.active.sum(axis=1)  # type: ignore[union-attr]
-    place = {int(node): i for i, node in enumerate(net.leaves)}
-    edges = [
-        (place[e.low], place[e.high], e.energy)
-        for e in net.edges
-        if {e.low, e.high} <= place.keys() and e.low != e.high
-    ]
-    minima = int((net.kind == Kind.MINIMUM).sum())
-    weak = int(net.bottom.sum()) - minima
-    more = f", {weak} degenerate saddles whose descent float64 does not resolve" if weak else ""
-    said = [
+    lowest = stationary.analyze(problem, jax.tree.map(jnp.asarray, at(net.params, 0)))
+    sentences = [
         f"At alpha = {alpha:g}, {setting.starts} random starts, the collapsed point and the ways "
-        f"between them led to "
-        f"{len(net.energy)} distinct points, {minima} of them minima{more}. {explored.tried} "
-        f"pairs of them were tried, "
+        f"between them led to {_counted(net)}. {explored.tried} pairs of them were tried, "
         f"{len(explored.failed)} of them in vain.",
-        f"Of the starts: "
-        f"{tally.best_of(problem, ends.loss, ends.params, np.asarray(ends.kind) != Kind.NOT_STATIONARY).words}.",
+        f"Of the starts: {_rivals(problem, ends)}.",
     ]
     if len(net.islands) > 1:
-        said.append(f"{len(net.islands)} groups of them are without a known connection.")
-    look: dict[str, Any] = {"title": f"{setting.source}, α = {alpha:g}"}
-    widths = {
-        "lowest point": np.exp(net.params.log_std[0]),
-        "collapsed point": np.exp(np.asarray(collapsed.params.log_std)),
-    }
-    heights, leaves = net.energy[net.leaves], active[net.leaves]
-    figures = [
-        setting.draw(
-            "disconnectivity",
-            "Which minima join at which energy; colors: active latents.",
-            partial(plot.disconnectivity, heights, edges, active=leaves, scale="symlog", **look),
-        ),
-        setting.draw(
-            "index",
-            "Index of the points against their energy.",
-            partial(plot.index_scatter, net.energy, net.negative, active, **look),
-        ),
-        setting.draw(
-            "sigma",
-            "Posterior standard deviations; those at 1 carry nothing.",
-            partial(plot.sigma_histogram, widths, log=True, **look),
-        ),
-    ]
+        sentences.append(f"{len(net.islands)} groups of them are without a known connection.")
+    figures = _figures(setting, alpha, net, collapsed)
     (setting.out / "network.txt").write_text(net.table + "\n", encoding="utf-8")
-    best = stationary.analyze(problem, jax.tree.map(lambda x: jnp.asarray(x[0]), net.params))
     return setting.study(
         "network",
         "How do the stationary points hang together?",
-        said,
-        verdicts=[verdict("lowest point", best), verdict("collapsed point", collapsed)],
+        sentences,
+        verdicts=[verdict("lowest point", lowest), verdict("collapsed point", collapsed)],
         figures=figures,
         settings={"alpha": alpha, "pairs at most": budget},
     )
+
+
+def _explored(
+    problem: Problem, ends: StationaryPoint, collapsed: StationaryPoint, budget: int
+) -> Explored:
+    """The pairs that were connected.
+
+    Collapse is far from all else, and its turn would never come: the pass out of it is known to
+    begin with.
+    """
+    out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
+    passes = [] if out is None else [out.transition]
+    return explore(problem, [ends, collapsed], _connect, budget, passes)
 
 
 def _connect(problem, a, b):
@@ -94,3 +71,55 @@ def _connect(problem, a, b):
     return Passage(
         found.saddle, (paths.fall(problem, side(found, 0)), paths.fall(problem, side(found, 1)))
     )
+
+
+def _counted(net: Network) -> str:
+    """How many points there are, by kind."""
+    minima = int((net.kind == Kind.MINIMUM).sum())
+    weak = int(net.bottom.sum()) - minima
+    words = f"{len(net.energy)} distinct points, {minima} of them minima"
+    if weak:
+        words += f", {weak} degenerate saddles whose descent float64 does not resolve"
+    return words
+
+
+def _rivals(problem: Problem, ends: StationaryPoint) -> str:
+    """What the starts say about what they missed."""
+    reached = np.asarray(ends.kind) != Kind.NOT_STATIONARY
+    return tally.best_of(problem, ends.loss, ends.params, reached).words
+
+
+def _figures(
+    setting: Setting, alpha: float, net: Network, collapsed: StationaryPoint
+) -> list[Figure]:
+    """The tree of minima; index and energy of all points; what latents carry at two of them."""
+    title = f"{setting.source}, α = {alpha:g}"
+    active = net.active.sum(axis=1)  # type: ignore[union-attr]
+    place = {int(node): i for i, node in enumerate(net.leaves)}
+    joined = [
+        (place[edge.low], place[edge.high], edge.energy)
+        for edge in net.edges
+        if {edge.low, edge.high} <= place.keys() and edge.low != edge.high
+    ]
+    widths = {
+        "lowest point": np.exp(net.params.log_std[0]),
+        "collapsed point": np.exp(np.asarray(collapsed.params.log_std)),
+    }
+    tree: dict[str, Any] = {"active": active[net.leaves], "scale": "symlog", "title": title}
+    return [
+        setting.draw(
+            "disconnectivity",
+            "Which minima join at which energy; colors: active latents.",
+            partial(plot.disconnectivity, net.energy[net.leaves], joined, **tree),
+        ),
+        setting.draw(
+            "index",
+            "Index of the points against their energy.",
+            partial(plot.index_scatter, net.energy, net.negative, active, title=title),
+        ),
+        setting.draw(
+            "sigma",
+            "Posterior standard deviations; those at 1 carry nothing.",
+            partial(plot.sigma_histogram, widths, log=True, title=title),
+        ),
+    ]

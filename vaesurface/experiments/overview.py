@@ -9,63 +9,96 @@ from typing import Any
 import numpy as np
 
 from vaesurface import landscape, report
-from vaesurface.experiments import starts
+from vaesurface.experiments import pictures
+from vaesurface.experiments.ends import End, answer, telling
+from vaesurface.experiments.starts import Sweep
 from vaesurface.experiments.study import spectra, surface, verdict
 from vaesurface.plot import Mark
 from vaesurface.report import Figure, Study
-from vaesurface.stationary import Kind
+from vaesurface.stationary import Kind, StationaryPoint
+
+__all__ = ["overview"]
+
+CELLS = 41  # of the plane, a side
+NAMES = ("collapsed point", "best found", "next best")  # of the places of `pictures.cast`
 
 
-def overview(swept: starts.Sweep, rows: Sequence[starts.Found], out: Path, command: str) -> Study:
-    """Figures and the study go to `out`."""
-    ds, alpha = swept.ds, starts.telling(rows)
+def overview(swept: Sweep, ends: Sequence[End], out: Path, command: str) -> Study:
+    """The study of a sweep, written into `out` with its figures."""
+    alpha = telling(ends)
     problem = swept.problem(alpha)
-    cast = starts.cast(swept, rows, alpha)
-    known = {
-        name: p
-        for name, (p, _) in zip(("collapsed point", "best found", "next best"), cast, strict=True)
-        if p is not None
+    places = pictures.cast(swept, ends, alpha)
+    points = {
+        name: place.point
+        for name, place in zip(NAMES, places, strict=True)
+        if place.point is not None
     }
+    grid = {name: swept.ds[name].values for name in ("alpha", "scale")}
+    out.mkdir(parents=True, exist_ok=True)
+    study = Study(
+        name="overview",
+        title="Which starts collapse?",
+        said=answer(swept, ends),
+        verdicts=[verdict(f"{name}, alpha = {alpha:g}", point) for name, point in points.items()],
+        figures=_figures(swept, ends, out, alpha),
+        interactive=[
+            _phase(swept.ds),
+            _surface(problem, places, points, alpha),
+            *spectra(problem, points),
+        ],
+        settings={
+            **swept.settings,
+            **{name: ", ".join(f"{v:g}" for v in values) for name, values in grid.items()},
+        },
+        command=command,
+    )
+    report.save(study, out)
+    return study
+
+
+def _figures(swept: Sweep, ends: Sequence[End], out: Path, alpha: float) -> list[Figure]:
+    """Line and plane."""
     captions = {
         "line": f"Energy on the line between the collapsed point and the best one found, alpha = "
         f"{alpha:g}.",
         "plane": f"Energy over the plane through the collapsed point and the best found, alpha = "
         f"{alpha:g}.",
     }
-    out.mkdir(parents=True, exist_ok=True)
-    files = starts.draw(swept, rows, out, alpha, tuple(captions))
-    cells = [[ds.sel(alpha=a, scale=s) for a in ds.alpha.values] for s in ds.scale.values]
-    phase = {
+    files = pictures.draw(swept, ends, out, alpha, tuple(captions))
+    return [Figure(file.name, captions[file.stem]) for file in files]
+
+
+def _phase(ds: Any) -> dict[str, Any]:
+    """The phase diagram whose cells open, as `report.phase` takes it."""
+    return {
         "kind": "phase",
         "title": ds.attrs["data"],
         "caption": "Share of runs that end collapsed. Click a cell, or choose one, to see its "
         "runs.",
         "alpha": ds.alpha.values,
         "scale": ds.scale.values,
-        "runs": [[_runs(cell) for cell in row] for row in cells],
+        "runs": [
+            [_runs(ds.sel(alpha=alpha, scale=scale)) for alpha in ds.alpha.values]
+            for scale in ds.scale.values
+        ],
     }
-    first, second, third = (p for _, p in cast)
-    plane = landscape.plane(problem.loss, first, second, third, num=41)
+
+
+def _surface(
+    problem: Any,
+    places: Sequence[pictures.Place],
+    points: dict[str, StationaryPoint],
+    alpha: float,
+) -> dict[str, Any]:
+    """The plane through the places, as `report.surface` takes it."""
+    first, second, third = (place.params for place in places)
+    plane = landscape.plane(problem.loss, first, second, third, num=CELLS)
     marks = [
-        Mark(float(foot[0]), float(foot[1]), name, int(p.kind))
-        for foot, (name, p) in zip(np.asarray(plane.points), known.items(), strict=False)
+        Mark(float(foot[0]), float(foot[1]), name, int(point.kind))
+        for foot, (name, point) in zip(np.asarray(plane.points), points.items(), strict=False)
     ]
     title = f"alpha = {alpha:g}: the plane through the collapsed point and the best found"
-    study = Study(
-        "overview",
-        "Which starts collapse?",
-        starts.answer(swept, rows),
-        [verdict(f"{name}, alpha = {alpha:g}", p) for name, p in known.items()],
-        [Figure(file.name, captions[file.stem]) for file in files],
-        [phase, surface(plane, title, marks), *spectra(problem, known)],
-        {
-            **swept.settings,
-            **{k: ", ".join(f"{v:g}" for v in ds[k].values) for k in ("alpha", "scale")},
-        },
-        command,
-    )
-    report.save(study, out)
-    return study
+    return surface(plane, title, marks)
 
 
 def _runs(cell: Any) -> list[dict[str, Any]]:
@@ -82,7 +115,5 @@ def _runs(cell: Any) -> list[dict[str, Any]]:
         "moved by refinement": cell.refinement_moved.values,
         "collapsed": collapsed,
     }
-    return [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*(c.tolist() for c in columns.values()), strict=True)
-    ]
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]

@@ -19,17 +19,25 @@ from scipy.stats import binomtest
 from vaesurface import data, optimize, plot, proof, stationary, store, sweep, theory
 from vaesurface.experiments import starts
 from vaesurface.experiments.study import ADAM, Setting, verdict
-from vaesurface.report import Study
+from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
 
+__all__ = ["RAY", "SCALES", "Row", "prop41"]
+
+ALPHAS = (0.01, 5.0)  # from where to where alpha goes
 SCALES = (0.1, 1.0, 3.0)  # of random starts
 RAY = np.geomspace(1.0, 1e-12, 25)  # gamma along the ray
 DRAWN = 4  # rays in the figure
+PERFECT = 1e-9  # error per coordinate below which the data are said to be reproduced
 
 
 class Row(NamedTuple):
-    """At one alpha. radius: certified; proved: by how many of two proofs; energy and error (m,): at
-    RAY; slope: the last.
+    """At one alpha.
+
+    radius: certified.
+    proved: by how many of two proofs.
+    energy, error: (m,), at RAY; the error per coordinate.
+    slope: of the energy in log gamma at the ray's end.
     """
 
     alpha: float
@@ -44,94 +52,64 @@ def prop41(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
     """alpha from 0.01 to 5, 10 starts per seed at every alpha and scale; full: 100, and alpha twice
     as finely.
     """
-    X, alphas = data.antipodal(d=2), np.geomspace(0.01, 5.0, 19 if full else 10)
+    alphas = np.geomspace(*ALPHAS, 19 if full else 10)
     count = (100 if full else 10) * seeds
-    setting = Setting(X, "antipodal, d = 2", 1, None, 1.0, count, SCALES[0], 0, out, command)
+    setting = Setting(
+        X=data.antipodal(d=2),
+        source="antipodal, d = 2",
+        latent=1,
+        gamma=None,
+        beta=1.0,
+        starts=count,
+        scale=SCALES[0],
+        seed=0,
+        out=out,
+        command=command,
+    )
     rows = [_row(setting, alpha) for alpha in alphas]
     ended, lost = _ended(setting, alphas)
-    intervals = {
-        f"starts of scale {s:g}": _intervals(ended[:, i], count) for i, s in enumerate(SCALES)
-    }
-    level = float(setting.problem(alphas[0]).loss(setting.problem(alphas[0]).collapsed()))  # type: ignore[misc]
-
-    figures = [
-        setting.draw(
-            "prop41",
-            f"Share of {count} random starts that collapse, with 95 % confidence intervals, and "
-            f"the proved radius.",
-            partial(
-                plot.trap, alphas, intervals, [row.radius for row in rows], title=setting.source
-            ),
-        )
-    ]
-    some = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, DRAWN).round().astype(int))]
-    energy, error = (
-        {f"α = {r.alpha:.3g}": getattr(r, name) for r in some} for name in ("energy", "error")
-    )
-    figures.append(
-        setting.draw(
-            "prop41_rays",
-            "Energy along rays to perfect reconstruction, and the squared error there.",
-            partial(plot.rays, RAY, energy, error, level=level, title=setting.source),
-        )
-    )
-    columns: dict[str, Any] = {
-        "alpha": alphas,
-        "scale": SCALES,
-        "collapsed": ended,
-        "not_stationary": lost,
-        "starts": count,
-        "gamma": RAY,
-    }
-    columns |= {
-        name: np.stack([getattr(row, name) for row in rows])
-        for name in ("radius", "energy", "error", "slope")
-    }
-    np.savez(out / "prop41.npz", allow_pickle=False, **columns)
-    problem = setting.problem(alphas[-1])
+    problem: Any = setting.problem(alphas[-1])
+    collapsed = stationary.analyze(problem, problem.collapsed())
+    level = _level(setting, alphas[0])
+    figures = [_trap(setting, rows, ended), _rays(setting, rows, level)]
+    _keep(setting, rows, ended, lost)
     return setting.study(
         "prop41",
         "Is there a bad local minimum beside perfect reconstruction?",
-        [*_said(rows, ended, count), _verdict(rows, ended, count, level)],
-        verdicts=[
-            verdict(
-                f"collapsed point, alpha = {alphas[-1]:g}",
-                stationary.analyze(problem, problem.collapsed()),
-            )
-        ],  # type: ignore[misc]
+        [*_sentences(rows, ended, count), _verdict(rows, ended, count, level)],
+        verdicts=[verdict(f"collapsed point, alpha = {alphas[-1]:g}", collapsed)],
         figures=figures,
         settings={
             "alpha": ", ".join(f"{a:.4g}" for a in alphas),
-            "random "
-            "starts": f"{count} of scales {', '.join(f'{s:g}' for s in SCALES)}, seeds from 0",
+            "random starts": f"{count} of scales {', '.join(f'{s:g}' for s in SCALES)}, "
+            f"seeds from 0",
         },
     )
 
 
 def _row(setting: Setting, alpha: float) -> Row:
+    """The ray and the proofs at one alpha."""
     problem: Any = setting.problem(alpha)
     ray = theory.unbounded_ray(setting.X, setting.latent, alpha)
     energy = jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), jnp.asarray(RAY))
-
-    def error(gamma):
-        model = problem.autoencoder(ray.at(gamma))
-        return (
-            jnp.mean(jax.vmap(model.error)(model.mean, model.log_std, model.data))
-            / setting.X.shape[1]
-        )
-
-    slope = theory.ray_slope(problem.loss, ray, RAY[-2:])[-1]
-    certificates = [proof.certify(problem, problem.collapsed()), proof.certify_unbounded(problem)]
-    proved = sum(proof.verify(certificate, setting.X).valid for certificate in certificates)
-    errors = jax.lax.map(error, jnp.asarray(RAY))
+    error = jax.lax.map(partial(_error, problem, ray), jnp.asarray(RAY))
+    minimum = proof.certify(problem, problem.collapsed())
+    certificates = (minimum, proof.certify_unbounded(problem))
     return Row(
-        alpha,
-        certificates[0].numbers["radius"],
-        proved,
-        np.asarray(energy),
-        np.asarray(errors),
-        float(slope),
+        alpha=alpha,
+        radius=minimum.numbers["radius"],
+        proved=sum(proof.verify(certificate, setting.X).valid for certificate in certificates),
+        energy=np.asarray(energy),
+        error=np.asarray(error),
+        slope=float(theory.ray_slope(problem.loss, ray, RAY[-2:])[-1]),
     )
+
+
+def _error(problem: Any, ray: theory.Ray, gamma: Any) -> Any:
+    """Squared error per coordinate on the ray, mean over data."""
+    model = problem.autoencoder(ray.at(gamma))
+    errors = jax.vmap(model.error)(model.mean, model.log_std, model.data)
+    return jnp.mean(errors) / model.data.shape[1]
 
 
 def _ended(setting: Setting, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,42 +129,95 @@ def _ended(setting: Setting, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.sum(points.theory.collapsed & reached, axis=-1), np.sum(~reached, axis=-1)
 
 
+def _level(setting: Setting, alpha: float) -> float:
+    """Energy of the collapsed point, which is the same at every alpha."""
+    problem: Any = setting.problem(alpha)
+    return float(problem.loss(problem.collapsed()))
+
+
+def _trap(setting: Setting, rows: list[Row], ended: np.ndarray) -> Figure:
+    """Which share of the starts collapses, and the proved radius."""
+    shares = {
+        f"starts of scale {s:g}": _intervals(ended[:, i], setting.starts)
+        for i, s in enumerate(SCALES)
+    }
+    axes = partial(
+        plot.trap,
+        [row.alpha for row in rows],
+        shares,
+        [row.radius for row in rows],
+        title=setting.source,
+    )
+    caption = (
+        f"Share of {setting.starts} random starts that collapse, with 95 % confidence intervals, "
+        f"and the proved radius."
+    )
+    return setting.draw("prop41", caption, axes)
+
+
 def _intervals(counts: np.ndarray, starts: int) -> np.ndarray:
     """Shares with exact 95 % intervals (Clopper & Pearson), (alpha, 3)."""
     exact = [binomtest(int(c), starts).proportion_ci(method="exact") for c in counts]
     return np.array([(c / starts, e.low, e.high) for c, e in zip(counts, exact, strict=True)])
 
 
-def _said(rows: list[Row], ended: np.ndarray, count: int) -> list[str]:
-    said = []
-    for row, each in zip(rows, ended, strict=True):
+def _rays(setting: Setting, rows: list[Row], level: float) -> Figure:
+    """Energy and error on some of the rays; level: of collapse."""
+    chosen = np.unique(np.linspace(0, len(rows) - 1, DRAWN).round().astype(int))
+    energy, error = (
+        {f"α = {rows[i].alpha:.3g}": getattr(rows[i], name) for i in chosen}
+        for name in ("energy", "error")
+    )
+    return setting.draw(
+        "prop41_rays",
+        "Energy along rays to perfect reconstruction, and the squared error there.",
+        partial(plot.rays, RAY, energy, error, level=level, title=setting.source),
+    )
+
+
+def _keep(setting: Setting, rows: list[Row], ended: np.ndarray, lost: np.ndarray) -> None:
+    """All numbers as arrays on disk."""
+    columns: dict[str, Any] = {
+        "alpha": [row.alpha for row in rows],
+        "scale": SCALES,
+        "collapsed": ended,
+        "not_stationary": lost,
+        "starts": setting.starts,
+        "gamma": RAY,
+    }
+    for name in ("radius", "energy", "error", "slope"):
+        columns[name] = np.stack([getattr(row, name) for row in rows])
+    np.savez(setting.out / "prop41.npz", allow_pickle=False, **columns)
+
+
+def _sentences(rows: list[Row], ended: np.ndarray, count: int) -> list[str]:
+    """One for every alpha."""
+    sentences = []
+    for row, collapsed in zip(rows, ended, strict=True):
         shares = ", ".join(
-            f"{c} of {count} starts of scale {s:g}" for c, s in zip(each, SCALES, strict=True)
+            f"{c} of {count} starts of scale {s:g}" for c, s in zip(collapsed, SCALES, strict=True)
         )
-        said.append(
+        sentences.append(
             f"At alpha = {row.alpha:.4g}, on the ray the energy is {row.energy[-1]:.5g} and the "
-            f"error {row.error[-1]:.2g} per "
-            f"coordinate at gamma = {RAY[-1]:g} (slope {row.slope:.6g} in log gamma); collapse "
-            f"is lower than all else whose "
-            f"rows are up to {row.radius:.4g} long; {shares} end there; {row.proved} of 2 proofs "
-            f"verified."
+            f"error {row.error[-1]:.2g} per coordinate at gamma = {RAY[-1]:g} (slope "
+            f"{row.slope:.6g} in log gamma); collapse is lower than all else whose rows are up to "
+            f"{row.radius:.4g} long; {shares} end there; {row.proved} of 2 proofs verified."
         )
-    return said
+    return sentences
 
 
 def _verdict(rows: list[Row], ended: np.ndarray, count: int, level: float) -> str:
+    """Whether the proposition held; level: energy of collapse."""
     proved = all(row.proved == 2 for row in rows)
-    perfect = all(row.error[-1] < 1e-9 and row.energy[-1] < level for row in rows)
+    perfect = all(row.error[-1] < PERFECT and row.energy[-1] < level for row in rows)
     least = min(row.radius / row.alpha for row in rows)
-    shares = ended / count
+    error = max(row.error[-1] for row in rows)
+    percent = 100 * ended / count
     return (
         f"The paper's claim {'held' if proved and perfect else 'did not hold'} here, at all "
-        f"{len(rows)} values of alpha from "
-        f"{rows[0].alpha:g} to {rows[-1].alpha:g}: the data are reproduced to "
-        f"{max(row.error[-1] for row in rows):.1g}, the "
-        f"energy having no lower bound, and yet collapse is proved a strict local minimum, lower "
-        f"than all else with rows of "
-        f"the weight up to {least:.4g} alpha; of random starts {100 * shares.min():.0f} to "
-        f"{100 * shares.max():.0f} % end "
-        f"in it, depending on alpha and scale, {100 * shares.mean():.0f} % over all."
+        f"{len(rows)} values of alpha from {rows[0].alpha:g} to {rows[-1].alpha:g}: the data are "
+        f"reproduced to {error:.1g}, the energy having no lower bound, and yet collapse is proved "
+        f"a strict local minimum, lower than all else with rows of the weight up to {least:.4g} "
+        f"alpha; of random starts {percent.min():.0f} to {percent.max():.0f} % end in it, "
+        f"depending on alpha and scale, {percent.mean():.0f} % over all."
     )

@@ -12,165 +12,208 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature, landscape, plot, stationary
 from vaesurface.experiments.study import (
     DENSE,
-    Crossing,
     Setting,
-    far_ends,
+    at,
     longest_row,
-    side,
     spectra,
     surface,
     verdict,
-    way_out,
 )
+from vaesurface.experiments.ways import Crossing, far_ends, side, way_out
 from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
 
+__all__ = ["rim"]
+
+ALONG = (-0.6, 1.8)  # what the plane shows towards the saddle, in distances to it
+ACROSS = (-1.0, 1.0)  # and across that direction
+CELLS = 41  # of the plane, a side
+
 
 def rim(setting: Setting, alpha: float) -> Study | None:
     """The lowest saddle on the ways from collapse to what random starts find below it; None where
-    no way leads over one.
+    no way leads over one. alpha > 0.
     """
     problem = setting.problem(alpha)
-    collapsed = stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
+    collapsed = stationary.analyze(problem, problem.collapsed())
     crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
     if crossing is None:
         return None
-    far, saddle = crossing.far, crossing.transition.saddle
-    sides = [side(crossing.transition, i) for i in (0, 1)]
-    row = longest_row(saddle.params)
-    per = f", {crossing.rise / alpha**2:.6g} alpha^2" if alpha > 0 else ""
-    said = [
-        f"At alpha = {alpha:g} the collapsed point is a {collapsed.label}, energy "
-        f"{float(collapsed.loss):.10g}. On the way to "
-        f"a {_named(far)} {float(collapsed.loss - far.loss):.6g} lower the lowest pass found is "
-        f"a {saddle.label}, energy "
-        f"{float(saddle.loss):.12g}: {crossing.rise:.8g} above collapse (within "
-        f"{crossing.error:.1g}){per}.",
-        f"Descent from it leads to a {sides[0].label} (energy {float(sides[0].loss):.10g}) on "
-        f"one side and a {sides[1].label} "
-        f"(energy {float(sides[1].loss):.10g}) on the other: "
-        + (
-            "a pass out of collapse."
-            if crossing.home
-            else "neither is the collapsed point, so lower passes may lie elsewhere."
-        ),
-        f"The longest row of the saddle's weight is {row:.6g} long"
-        + f", {row / alpha:.4g} alpha." * (alpha > 0),
+    saddle = crossing.transition.saddle
+    plane = _plane(problem, collapsed, crossing)
+    marks = _marks(collapsed, crossing)
+    title = f"{setting.source}, α = {alpha:g}"
+    figures = [
+        _profile(setting, title, collapsed, crossing),
+        *_maps(setting, title, plane, marks, crossing),
     ]
-    if not crossing.path.converged:
-        said.append(
-            f"The path did not settle (residual {float(crossing.path.residual):.2g}); its saddle "
-            f"is refined all the same."
-        )
-    figures, shown = _drawn(setting, alpha, problem, collapsed, far, crossing)
-    for name, params, more in (
-        ("saddle", saddle.params, {}),
-        (
-            "path",
-            crossing.path.params,
-            {"energy": crossing.path.loss, "distance": crossing.path.distance},
-        ),
-    ):
-        leaves = {k: v for k, v in params._asdict().items() if v is not None} | more
-        np.savez(
-            setting.out / f"{name}.npz",
-            allow_pickle=False,
-            **{k: np.asarray(v) for k, v in leaves.items()},
-        )
-    names = ("collapsed point", "saddle", "one side", "other side", "far end of the path")
-    points = (collapsed, saddle, *sides, far)
+    _keep(setting, crossing)
+    points = {
+        "collapsed point": collapsed,
+        "saddle": saddle,
+        "one side": side(crossing.transition, 0),
+        "other side": side(crossing.transition, 1),
+        "far end of the path": crossing.far,
+    }
     return setting.study(
         "path",
         "How high is the rim of collapse?",
-        said,
-        verdicts=[verdict(name, point) for name, point in zip(names, points, strict=True)],
+        _sentences(alpha, collapsed, crossing),
+        verdicts=[verdict(name, point) for name, point in points.items()],
         figures=figures,
-        interactive=[*shown, *spectra(problem, {"saddle": saddle})],
+        interactive=[
+            surface(plane, f"{title}: the basin of collapse and its rim", marks),
+            *spectra(problem, {"saddle": saddle}),
+        ],
         settings={"alpha": alpha},
     )
 
 
-def _named(point: StationaryPoint) -> str:
-    return "point" if point.kind == Kind.NOT_STATIONARY else point.label
+def _sentences(alpha: float, collapsed: StationaryPoint, crossing: Crossing) -> list[str]:
+    """How high the rim is, what is on both sides of the saddle, and how far away that is."""
+    far, saddle = crossing.far, crossing.transition.saddle
+    one, other = (side(crossing.transition, i) for i in (0, 1))
+    row = longest_row(saddle.params)
+    named = "point" if far.kind == Kind.NOT_STATIONARY else far.label
+    meaning = "neither is the collapsed point, so lower passes may lie elsewhere."
+    if crossing.home:
+        meaning = "a pass out of collapse."
+    sentences = [
+        f"At alpha = {alpha:g} the collapsed point is a {collapsed.label}, energy "
+        f"{float(collapsed.loss):.10g}. On the way to a {named} "
+        f"{float(collapsed.loss - far.loss):.6g} lower the lowest pass found is a {saddle.label}, "
+        f"energy {float(saddle.loss):.12g}: {crossing.rise:.8g} above collapse (within "
+        f"{crossing.error:.1g}), {crossing.rise / alpha**2:.6g} alpha^2.",
+        f"Descent from it leads to a {one.label} (energy {float(one.loss):.10g}) on one side and a "
+        f"{other.label} (energy {float(other.loss):.10g}) on the other: {meaning}",
+        f"The longest row of the saddle's weight is {row:.6g} long, {row / alpha:.4g} alpha.",
+    ]
+    if not crossing.path.converged:
+        sentences.append(
+            f"The path did not settle (residual {float(crossing.path.residual):.2g}); its saddle "
+            f"is refined all the same."
+        )
+    return sentences
 
 
-def _drawn(
-    setting: Setting,
-    alpha: float,
-    problem: Problem,
-    collapsed: StationaryPoint,
-    far: StationaryPoint,
-    crossing: Crossing,
-) -> tuple[list[Figure], list[dict]]:
-    """The path's profile, and the surface around the collapsed point, towards the saddle and
-    towards the far end.
-    """
+def _keep(setting: Setting, crossing: Crossing) -> None:
+    """The saddle and the path, as arrays on disk."""
     path, saddle = crossing.path, crossing.transition.saddle
-    title = f"{setting.source}, α = {alpha:g}"
-    here, there = ravel_pytree(collapsed.params)[0], ravel_pytree(saddle.params)[0]
-    length = float(jnp.linalg.norm(there - here))
-    aside = jax.tree.map(lambda x: x[-1], path.params)
-    directions = jax.tree.map(
-        lambda s, e, c: jnp.stack([s - c, e - c]), saddle.params, aside, collapsed.params
-    )
-    values = {"lowest": landscape.lowest_eigenvalue(problem)} if here.size <= DENSE else None
-    extent = (-0.6 * length, 1.8 * length), (-length, length)
-    plane = landscape.plane_along(problem.loss, collapsed.params, directions, *extent, 41, values)
+    _savez(setting, "saddle", saddle.params)
+    _savez(setting, "path", path.params, energy=path.loss, distance=path.distance)
 
-    marks = [
+
+def _savez(setting: Setting, name: str, params: Any, **more: Any) -> None:
+    """Parameters by name, those that the problem has, and more arrays."""
+    arrays = {k: v for k, v in params._asdict().items() if v is not None} | more
+    arrays = {k: np.asarray(v) for k, v in arrays.items()}
+    np.savez(setting.out / f"{name}.npz", allow_pickle=False, **arrays)
+
+
+def _plane(problem: Problem, collapsed: StationaryPoint, crossing: Crossing) -> landscape.Plane:
+    """The surface around the collapsed point, towards the saddle and towards the far end; with the
+    lowest eigenvalue where there are not too many.
+    """
+    saddle, far = crossing.transition.saddle.params, at(crossing.path.params, -1)
+    directions = jax.tree.map(
+        lambda s, e, c: jnp.stack([s - c, e - c]), saddle, far, collapsed.params
+    )
+    length = _length(collapsed, crossing)
+    values = None
+    if ravel_pytree(saddle)[0].size <= DENSE:
+        values = {"lowest": landscape.lowest_eigenvalue(problem)}
+    return landscape.plane_along(
+        problem.loss,
+        collapsed.params,
+        directions,
+        (ALONG[0] * length, ALONG[1] * length),
+        (ACROSS[0] * length, ACROSS[1] * length),
+        CELLS,
+        values,
+    )
+
+
+def _length(collapsed: StationaryPoint, crossing: Crossing) -> float:
+    """Distance from the collapsed point to the saddle."""
+    begin, end = (
+        ravel_pytree(point.params)[0] for point in (collapsed, crossing.transition.saddle)
+    )
+    return float(jnp.linalg.norm(end - begin))
+
+
+def _marks(collapsed: StationaryPoint, crossing: Crossing) -> list[Mark]:
+    """The two points that the plane is laid through."""
+    saddle = crossing.transition.saddle
+    return [
         Mark(0.0, 0.0, "collapsed", int(collapsed.kind)),
-        Mark(length, 0.0, "saddle", int(saddle.kind)),
+        Mark(_length(collapsed, crossing), 0.0, "saddle", int(saddle.kind)),
     ]
-    feet = [
-        landscape.project(plane, jax.tree.map(lambda x: x[i], path.params))
-        for i in range(len(path.loss))
+
+
+def _profile(
+    setting: Setting, title: str, collapsed: StationaryPoint, crossing: Crossing
+) -> Figure:
+    """Energy along the path."""
+    path, saddle = crossing.path, crossing.transition.saddle
+    marks = [
+        Mark(0.0, math.nan, "collapsed", int(collapsed.kind)),
+        Mark(float(path.distance[path.top]), float(saddle.loss), "", int(saddle.kind)),
+        Mark(float(path.distance[-1]), math.nan, "far end", int(crossing.far.kind)),
     ]
-    inside = [
-        (np.asarray(f), float(r)) for f, r in feet if f[0] <= 1.8 * length and abs(f[1]) <= length
-    ]
-    track = Track(np.array([f for f, _ in inside]), "path", inside[-1][1], images=True)
+    axes = partial(
+        plot.path_profile,
+        path,
+        scale="symlog",
+        marks=marks,
+        barrier=crossing.rise,
+        error=crossing.error,
+        title=title,
+    )
+    caption = "Energy along the path out of collapse; a dot for every image."
+    return setting.draw("path_profile", caption, axes)
+
+
+def _maps(
+    setting: Setting, title: str, plane: landscape.Plane, marks: list[Mark], crossing: Crossing
+) -> list[Figure]:
+    """Energy and, where it is known, the smallest eigenvalue over the plane."""
     look: dict[str, Any] = {
         "marks": marks,
         "title": title,
         "xlabel": "distance towards the saddle",
         "ylabel": "distance across",
     }
-    pivots = [Mark(0.0, math.nan, "collapsed", int(collapsed.kind))]
-    pivots += [Mark(float(path.distance[path.top]), float(saddle.loss), "", int(saddle.kind))]
-    pivots += [Mark(float(path.distance[-1]), math.nan, "far end", int(far.kind))]
-    heights: dict[str, Any] = {
-        "marks": pivots,
-        "barrier": crossing.rise,
-        "error": crossing.error,
-        "title": title,
-    }
+    track = _track(plane, crossing.path, marks[1].x)
     figures = [
-        setting.draw(
-            "path_profile",
-            "Energy along the path out of collapse; a dot for every image.",
-            partial(plot.path_profile, path, scale="symlog", **heights),
-        ),
         setting.draw(
             "path_plane",
             "Energy around the collapsed point, towards the saddle and across it; dots: images "
             "of the path.",
             partial(plot.plane, plane, tracks=[track], **look),
-        ),
-    ]
-    if values:
-        lowest = np.asarray(plane.values["lowest"])
-        flat = float(curvature.band(jnp.abs(lowest).max(), here.size))
-        caption = (
-            "Smallest Hessian eigenvalue over the same plane; where it is negative nothing "
-            "can rest."
         )
+    ]
+    if "lowest" in plane.values:
+        lowest = np.asarray(plane.values["lowest"])
+        flat = float(curvature.band(jnp.abs(lowest).max(), plane.origin.size))
         figures.append(
             setting.draw(
                 "path_eigenvalue",
-                caption,
+                "Smallest Hessian eigenvalue over the same plane; where it is negative nothing "
+                "can rest.",
                 partial(plot.eigenvalue_map, plane, lowest, flat=flat, **look),
             )
         )
-    return figures, [surface(plane, f"{title}: the basin of collapse and its rim", marks)]
+    return figures
+
+
+def _track(plane: landscape.Plane, path: Any, length: float) -> Track:
+    """The images of the path whose feet are inside the plane's extent."""
+    inside, residual = [], 0.0
+    for i in range(len(path.loss)):
+        foot, aside = landscape.project(plane, at(path.params, i))
+        if foot[0] <= ALONG[1] * length and abs(foot[1]) <= ACROSS[1] * length:
+            inside.append(np.asarray(foot))
+            residual = float(aside)
+    return Track(np.array(inside), "path", residual, images=True)

@@ -1,5 +1,8 @@
 """Does KL warm-start keep deep VAEs from collapse? Section 5 of the paper: not where the
 autoencoder itself is stuck.
+
+>>> shown(count(np.arange(12) < 6))
+'6 of 12 (21 to 79 % with 95 % confidence)'
 """
 
 from collections.abc import Sequence
@@ -13,9 +16,11 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from vaesurface import data, plot, report
-from vaesurface.experiments.fig1 import (
+from vaesurface.experiments.study import draw
+from vaesurface.experiments.trained import (
     Plan,
     autoencoder,
+    best_constant,
     finite,
     fully_connected,
     kept,
@@ -23,32 +28,98 @@ from vaesurface.experiments.fig1 import (
     options,
     runs,
 )
-from vaesurface.experiments.study import draw
-from vaesurface.report import Study
+from vaesurface.report import Figure, Study
 from vaesurface.vae import train
 from vaesurface.vae.architecture import Architecture
 from vaesurface.vae.train import Trained
+
+__all__ = [
+    "PLAN",
+    "PLAN_FULL",
+    "Count",
+    "changed",
+    "claim",
+    "count",
+    "listed",
+    "shown",
+    "warm_start",
+    "warmed",
+]
 
 WARM = (0.0, 0.5)  # shares of the steps over which beta grows from 0 to 1
 IDLE = 0.01  # nats per datum of KL divergence below which a latent carries nothing
 # of the best constant's error: an autoencoder above it is called stuck, it explains less than half
 # of the variance
 STUCK = 0.5
-PLAN = Plan(partial(fully_connected, width=16), (4, 8, 16, 24), ("digits",), 1000, 8, 1200, 64)
+AUTOENCODERS = 3  # seeds of them: they only say whether a depth is stuck
+CONFIDENCE = 0.95  # of intervals
+LEVEL = 0.05  # of the tests, all depths together
+PLAN = Plan(
+    networks=partial(fully_connected, width=16),
+    depths=(4, 8, 16, 24),
+    sources=("digits",),
+    limit=1000,
+    latent=8,
+    steps=1200,
+    batch=64,
+)
 PLAN_FULL = Plan(
-    partial(fully_connected, width=512), (4, 10, 20, 40), ("fashion-mnist",), None, 32, 100_000, 128
+    networks=partial(fully_connected, width=512),
+    depths=(4, 10, 20, 40),
+    sources=("fashion-mnist",),
+    limit=None,
+    latent=32,
+    steps=100_000,
+    batch=128,
 )
 
 
 class Count(NamedTuple):
-    """Of runs: how many end collapsed, and the exact 95 % interval of their share (Clopper &
-    Pearson, Biometrika 26, 1934).
+    """Of runs.
+
+    collapsed: how many end collapsed.
+    total: how many there are.
+    low, high: the exact 95 % interval of their share (Clopper & Pearson, Biometrika 26, 1934).
     """
 
     collapsed: int
     total: int
     low: float
     high: float
+
+
+class Depth(NamedTuple):
+    """What came of networks of one depth; errors are squared, per feature.
+
+    layers: hidden layers.
+    counts: of VAEs, without warm-start and with it.
+    error: (2,), of those VAEs, the median.
+    autoencoder_error: the autoencoder's median.
+    constant: the best constant's.
+    """
+
+    layers: int
+    counts: list[Count]
+    error: np.ndarray
+    autoencoder_error: float
+    constant: float
+
+    @property
+    def stuck(self) -> bool:
+        """Whether the autoencoder is."""
+        return self.autoencoder_error >= STUCK * self.constant
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        without, warm = (shown(c) for c in self.counts)
+        percent = [100 * error / self.constant for error in (self.autoencoder_error, *self.error)]
+        return (
+            f"At {self.layers} hidden layers the autoencoder's error is {percent[0]:.0f} % of the "
+            f"best constant's{' (stuck)' * self.stuck}; without warm-start {without} VAEs "
+            f"collapse, with it {warm}; their median error is {percent[1]:.0f} and "
+            f"{percent[2]:.0f} %."
+        )
 
 
 def warm_start(plan: Plan, seeds: int, out: Path, command: str) -> Study:
@@ -61,78 +132,76 @@ def warm_start(plan: Plan, seeds: int, out: Path, command: str) -> Study:
         )
     source, short = plan.sources[0], names(plan)[0]
     X = data.load(source, limit=plan.limit)
-    constant = float(np.mean((X - X.mean(axis=0)) ** 2))
-    counts, stuck, errors, ends = [], [], [], []
-    for depth in plan.depths:
-        ended = runs(warmed, plan, X, source, depth, out, warm=WARM, seed=np.arange(seeds))
-        collapsed = (np.asarray(ended.kl) < IDLE).all(axis=-1) & np.asarray(ended.finite)
-        counts.append([count(row) for row in collapsed])
-        ends.append(np.median(finite(ended.error), axis=1))
-        plain = runs(autoencoder, plan, X, source, depth, out, seed=np.arange(min(seeds, 3)))
-        errors.append(float(np.median(finite(plain.error))))
-        stuck.append(errors[-1] >= STUCK * constant)
-    said = [claim(plan.depths, short, counts, stuck)]
-    said += [
-        f"At {depth} hidden layers the autoencoder's error is {100 * error / constant:.0f} % of "
-        f"the best constant's"
-        f"{' (stuck)' * s}; without warm-start {shown(without)} VAEs collapse, with it "
-        f"{shown(warm)}; their median error is "
-        f"{100 * end[0] / constant:.0f} and {100 * end[1] / constant:.0f} %."
-        for depth, (without, warm), s, error, end in zip(
-            plan.depths, counts, stuck, errors, ends, strict=True
-        )
-    ]
-    ways = ("no warm-start", f"KL warm-start over {100 * WARM[1]:.0f} % of the steps")
-    shares = {
-        w: [(c[i].collapsed / c[i].total, c[i].low, c[i].high) for c in counts]
-        for i, w in enumerate(ways)
-    }
-    labels = {w: [f"{c[i].collapsed}/{c[i].total}" for c in counts] for i, w in enumerate(ways)}
-    drawn = partial(
-        plot.collapse_shares,
-        plan.depths,
-        shares,
-        counts=labels,
-        title=f"{short}, {plan.latent} latents",
-    )
-    figure = draw(
-        out,
-        "warm-start",
-        "Share of VAEs that end collapsed, with exact 95 % confidence intervals.",
-        drawn,
-    )
-    arrays: dict[str, Any] = {
+    depths = [_at_depth(plan, X, source, layers, seeds, out) for layers in plan.depths]
+    counts, stuck = [d.counts for d in depths], [d.stuck for d in depths]
+    columns: dict[str, Any] = {
+        "depth": plan.depths,
         "warm": WARM,
         "counts": counts,
-        "error": ends,
-        "autoencoder_error": errors,
-    }
-    np.savez(out / "warm-start.npz", allow_pickle=False, depth=plan.depths, **arrays)
-    settings: dict[str, Any] = plan.settings(seeds) | {
-        "collapsed": f"every latent's KL divergence below {IDLE} nats"
+        "error": [d.error for d in depths],
+        "autoencoder_error": [d.autoencoder_error for d in depths],
     }
     study = Study(
-        "warm-start", "Does KL warm-start help?", said, [], [figure], (), settings, command
+        name="warm-start",
+        title="Does KL warm-start help?",
+        said=[claim(plan.depths, short, counts, stuck), *(d.words for d in depths)],
+        figures=[_drawn(plan, counts, short, out)],
+        settings=plan.settings(seeds)
+        | {"collapsed": f"every latent's KL divergence below {IDLE} nats"},
+        command=command,
     )
+    np.savez(out / "warm-start.npz", allow_pickle=False, **columns)
     report.save(study, out)
     return study
+
+
+def _at_depth(plan: Plan, X: np.ndarray, source: str, layers: int, seeds: int, out: Path) -> Depth:
+    """VAEs, without warm-start and with it, and autoencoders of one depth."""
+    ended = runs(warmed, plan, X, source, layers, out, warm=WARM, seed=np.arange(seeds))
+    few = np.arange(min(seeds, AUTOENCODERS))
+    plain = runs(autoencoder, plan, X, source, layers, out, seed=few)
+    collapsed = (np.asarray(ended.kl) < IDLE).all(axis=-1) & np.asarray(ended.finite)
+    return Depth(
+        layers=layers,
+        counts=[count(row) for row in collapsed],
+        error=np.median(finite(ended.error), axis=1),
+        autoencoder_error=float(np.median(finite(plain.error))),
+        constant=best_constant(X),
+    )
+
+
+def _drawn(plan: Plan, counts: Sequence[Sequence[Count]], short: str, out: Path) -> Figure:
+    """Shares with their intervals, for each way to train."""
+    ways = ("no warm-start", f"KL warm-start over {100 * WARM[1]:.0f} % of the steps")
+    shares, labels = {}, {}
+    for way, of_way in zip(ways, zip(*counts, strict=True), strict=True):
+        shares[way] = [(c.collapsed / c.total, c.low, c.high) for c in of_way]
+        labels[way] = [f"{c.collapsed}/{c.total}" for c in of_way]
+    title = f"{short}, {plan.latent} latents"
+    axes = partial(plot.collapse_shares, plan.depths, shares, counts=labels, title=title)
+    caption = "Share of VAEs that end collapsed, with exact 95 % confidence intervals."
+    return draw(out, "warm-start", caption, axes)
 
 
 def warmed(X: jax.Array, networks: Architecture, plan: Plan, warm: Any, seed: Any) -> Trained:
     """One trained VAE; beta grows from 0 to 1 over that share of the steps."""
 
     def beta(step):
-        return jnp.where(
-            warm > 0, jnp.clip(step / jnp.maximum(warm * plan.steps, 1.0), 0.0, 1.0), 1.0
-        )
+        share = jnp.clip(step / jnp.maximum(warm * plan.steps, 1.0), 0.0, 1.0)
+        return jnp.where(warm > 0, share, 1.0)
 
     return kept(train.train(X, networks, jax.random.key(seed), beta=beta, **options(plan)))
 
 
 def count(collapsed: np.ndarray) -> Count:
-    """collapsed (runs,)."""
-    interval = binomtest(int(collapsed.sum()), collapsed.size).proportion_ci(0.95, "exact")
-    return Count(int(collapsed.sum()), collapsed.size, float(interval.low), float(interval.high))
+    """How many of the runs (m,) have collapsed."""
+    interval = binomtest(int(collapsed.sum()), collapsed.size).proportion_ci(CONFIDENCE, "exact")
+    return Count(
+        collapsed=int(collapsed.sum()),
+        total=collapsed.size,
+        low=float(interval.low),
+        high=float(interval.high),
+    )
 
 
 def changed(counts: Sequence[Sequence[Count]]) -> np.ndarray:
@@ -140,7 +209,8 @@ def changed(counts: Sequence[Sequence[Count]]) -> np.ndarray:
     depths together (Bonferroni).
     """
     tables = [[[c.collapsed, c.total - c.collapsed] for c in pair] for pair in counts]
-    return np.array([fisher_exact(table).pvalue <= 0.05 / len(tables) for table in tables])
+    level = LEVEL / len(tables)
+    return np.array([fisher_exact(table).pvalue <= level for table in tables])
 
 
 def shown(c: Count) -> str:
@@ -154,33 +224,49 @@ def shown(c: Count) -> str:
 def claim(
     depths: Sequence[int], source: str, counts: Sequence[Sequence[Count]], stuck: Sequence[bool]
 ) -> str:
-    """Whether warm-start leaves collapse as it is where the autoencoder is stuck; in words. counts:
-    without it, with it.
+    """Whether warm-start leaves collapse as it is where the autoencoder is stuck; in words.
+
+    counts: (m, 2), without it, with it.
     """
     moved, still = changed(counts), np.array(stuck)
-
-    def where(chosen):
-        return listed([d for d, c in zip(depths, chosen, strict=True) if c])
-
-    verdict = (
-        f"holds for {source}: where the autoencoder is stuck ({where(still)}) warm-start "
-        f"changes nothing that could be shown"
-    )
-    if not still.any():
-        verdict = f"is not tested for {source}: no autoencoder is stuck up to {listed(depths[-1:])}"
-    elif (still & moved).any():
-        verdict = (
-            f"fails for {source}: at {where(still & moved)} the autoencoder is stuck, yet "
-            f"warm-start changes the share that"
-        )
-        verdict += " collapses"
-        if (still & ~moved).any():
-            verdict += f", while at {where(still & ~moved)} it is stuck and nothing changes that could be shown"
     rest = ""
-    for does, chosen in (("changes", moved), ("does not measurably change", ~moved)):
-        if (here := chosen & ~still).any():
-            rest += f"; where the autoencoder learns, at {where(here)}, it {does} the share that collapses"
-    return f"The paper's claim {verdict}{rest}."
+    if any(moved & ~still):
+        where = _where(depths, moved & ~still)
+        rest += f"; where the autoencoder learns, at {where}, it changes the share that collapses"
+    if any(~moved & ~still):
+        where = _where(depths, ~moved & ~still)
+        rest += (
+            f"; where the autoencoder learns, at {where}, it does not measurably change the share "
+            f"that collapses"
+        )
+    return f"The paper's claim {_verdict(depths, source, moved, still)}{rest}."
+
+
+def _verdict(depths: Sequence[int], source: str, moved: np.ndarray, still: np.ndarray) -> str:
+    """Of depths where the autoencoder is stuck; moved, still (m,): where warm-start changes the
+    share, where the autoencoder is stuck.
+    """
+    if not still.any():
+        return f"is not tested for {source}: no autoencoder is stuck up to {listed(depths[-1:])}"
+    if not (still & moved).any():
+        return (
+            f"holds for {source}: where the autoencoder is stuck ({_where(depths, still)}) "
+            f"warm-start changes nothing that could be shown"
+        )
+    verdict = (
+        f"fails for {source}: at {_where(depths, still & moved)} the autoencoder is stuck, yet "
+        f"warm-start changes the share that collapses"
+    )
+    if (still & ~moved).any():
+        verdict += (
+            f", while at {_where(depths, still & ~moved)} it is stuck and nothing changes that "
+            f"could be shown"
+        )
+    return verdict
+
+
+def _where(depths: Sequence[int], chosen: np.ndarray) -> str:
+    return listed([depth for depth, c in zip(depths, chosen, strict=True) if c])
 
 
 def listed(depths: Sequence[int]) -> str:

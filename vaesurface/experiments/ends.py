@@ -1,0 +1,240 @@
+"""Which starts collapse, at which decoder perturbation strength, and what is the point they
+collapse to?
+
+What a sweep found: its distinct points, as a table and as the answer in sentences.
+
+>>> point = End(0.1, "collapsed local minimum", 1, 3.0, 0, 2, 0, 1.0, 4, True, 0.07, (0.1, 0))
+>>> other = point._replace(label="local minimum", energy=2.5, active=1, starts=2, collapsed=False)
+>>> print(table([other, point], most=1))
+  alpha       energy index flat active     gamma starts  label
+    0.1     3.000000     0    2      0         1      4  collapsed local minimum
+    0.1              and 1 more, 2 starts
+>>> telling([other, point])
+0.1
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaesurface.experiments import starts
+from vaesurface.stationary import Kind, tally
+
+__all__ = ["End", "answer", "distinct", "table", "telling"]
+
+
+class End(NamedTuple):
+    """One distinct stationary point of one alpha, or all runs there that reached none.
+
+    alpha, label, kind (a code of `stationary.Kind`), energy: of the point.
+    negative, flat: numbers of eigenvalues of its Hessian.
+    active: number of latents that carry information.
+    gamma: decoder variance.
+    starts: how many ended there.
+    collapsed: whether it is the collapsed point.
+    radius: row norm up to which that is known to be the lowest; 0: nothing known.
+    cell: (scale, seed) of one of the starts.
+    """
+
+    alpha: float
+    label: str
+    kind: int
+    energy: float
+    negative: int
+    flat: int
+    active: int
+    gamma: float
+    starts: int
+    collapsed: bool
+    radius: float
+    cell: tuple[float, int]
+
+
+def distinct(swept: starts.Sweep) -> list[End]:
+    """The distinct stationary points of every alpha, lowest energy first; runs that reached none
+    come last.
+    """
+    ends = []
+    for alpha in swept.ds.alpha.values:
+        cells = swept.ds.sel(alpha=alpha).stack(run=("scale", "seed")).transpose("run", ...)
+        cells = cells.isel(run=cells.computed.values)
+        reached = cells.kind.values != Kind.NOT_STATIONARY
+        points = cells.isel(run=reached)
+        groups = tally.distinct(swept.problem(alpha), points.loss.values, starts.params(points))
+        runs = [np.flatnonzero(reached)[group] for group in groups]
+        if not reached.all():
+            runs.append(np.flatnonzero(~reached))
+        fixed = swept.settings["gamma"]
+        ends += [_end(cells.isel(run=group[0]), float(alpha), fixed, len(group)) for group in runs]
+    return ends
+
+
+def _end(run: Any, alpha: float, gamma: float | None, count: int) -> End:
+    """From one of the runs that ended there; gamma: where it is not learned."""
+    return End(
+        alpha=alpha,
+        label=str(run.label.values),
+        kind=int(run.kind),
+        energy=float(run.loss),
+        negative=int(run.inertia_negative),
+        flat=int(run.inertia_flat),
+        active=int(run.active.sum()),
+        gamma=float(np.exp(run.params_log_gamma)) if gamma is None else gamma,
+        starts=count,
+        collapsed=bool(run.theory_collapsed) and int(run.kind) != Kind.NOT_STATIONARY,
+        radius=float(run.theory_radius),
+        cell=(float(run.scale), int(run.seed)),
+    )
+
+
+def table(ends: Sequence[End], most: int | None = None) -> str:
+    """The distinct points as text, the `most` commonest of each alpha where that is given, in order
+    of energy.
+    """
+    lines = [
+        f"{'alpha':>7} {'energy':>12} {'index':>5} {'flat':>4} {'active':>6} {'gamma':>9} "
+        f"{'starts':>6}  label"
+    ]
+    for alpha, group in _by_alpha(ends).items():
+        common = sorted(group, key=lambda end: -end.starts)[:most]
+        lines += [_line(end) for end in group if end in common]
+        if len(group) > len(common):
+            rest = sum(end.starts for end in group if end not in common)
+            lines.append(f"{alpha:7g} {'':12} and {len(group) - len(common)} more, {rest} starts")
+    return "\n".join(lines)
+
+
+def _line(end: End) -> str:
+    """Of the table."""
+    return (
+        f"{end.alpha:7g} {end.energy:12.6f} {end.negative:5d} {end.flat:4d} {end.active:6d} "
+        f"{end.gamma:9.3g} {end.starts:6d}  {end.label}"
+    )
+
+
+def answer(swept: starts.Sweep, ends: Sequence[End]) -> list[str]:
+    """The paper's question answered for these data, in plain sentences with counts."""
+    ds = swept.ds
+    sentences = [
+        f"{ds.attrs['data']}; {ds.attrs['optimizer']}; every end refined to a stationary point "
+        f"and judged by its Hessian."
+    ]
+    sentences += [_at_one_alpha(group) for group in _by_alpha(ends).values()]
+    sentences += _over_scales(ds)
+    sentences.append(_refined(ds))
+    if bool((ds.computed & (ds.theory_falling > 0)).any()):
+        drop = float(ds.theory_drop.where(ds.theory_falling > 0).median())
+        sentences.append(
+            f"A degenerate saddle has rows of the weight at exactly zero, where the energy is flat "
+            f"to all orders: no eigenvalue shows it and gradient descent stays there, but a row "
+            f"that leaves zero in the right direction lowers the energy; all of a point's together "
+            f"by {drop:.2g} in the median."
+        )
+    if bool((ds.theory_minimum == -np.inf).any()):
+        sentences.append(
+            "Where alpha and the data allow perfect reconstruction, the energy is unbounded "
+            "below as gamma goes to zero."
+        )
+    return sentences
+
+
+def _over_scales(ds: Any) -> list[str]:
+    """How collapse depends on the initialization scale; nothing where there is one scale only, or
+    no alpha > 0.
+    """
+    collapsed = ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)
+    collapsed = collapsed.isel(alpha=ds.alpha.values > 0)
+    if collapsed.sizes["alpha"] == 0 or collapsed.sizes["scale"] == 1:
+        return []
+    share = collapsed.mean(("alpha", "seed")).values
+    each = ", ".join(
+        f"{100 * s:.0f} % at {x:g}" for x, s in zip(ds.scale.values, share, strict=True)
+    )
+    return [
+        f"Over all alpha > 0 the share of starts that collapse is, by initialization scale: {each}."
+    ]
+
+
+def _refined(ds: Any) -> str:
+    """What refinement did to the optimizer's ends."""
+    left = int((ds.computed & (ds.refinement_rise > 0)).sum())
+    course = "never left the run's own basin"
+    if left:
+        course = f"climbed over a rise, out of the run's own basin, {left} times"
+    moved = float(ds.refinement_moved.median())
+    return f"Refinement {course}; it moved the end by {moved:.2g} in the median."
+
+
+def _at_one_alpha(ends: Sequence[End]) -> str:
+    """How many starts of one alpha collapse, and what is lower."""
+    points = [end for end in ends if end.kind != Kind.NOT_STATIONARY]
+    collapsed = [end for end in points if end.collapsed]
+    total, count = sum(end.starts for end in ends), sum(end.starts for end in collapsed)
+    sentence = f"At alpha = {ends[0].alpha:g}, {count} of {total} starts collapse"
+    if collapsed:
+        sentence += f" ({_trap(collapsed[0])})"
+    if points:
+        sentence += _best(points, collapsed)
+        if not _lowest(points).label.startswith("global optimum"):
+            sentence += _missing(ends)
+    if lost := total - sum(end.starts for end in points):
+        sentence += f"; {lost} end at no stationary point ({ends[-1].label})"
+    return f"{sentence}."
+
+
+def _trap(end: End) -> str:
+    """What the collapsed point is."""
+    clause = f"into a {end.label}"
+    if end.radius > 0:
+        clause += (
+            f"; nothing is lower while the weight's rows are shorter than {end.radius:.2g} and all "
+            f"other parameters within about a hundredth of its own"
+        )
+    return clause
+
+
+def _best(points: Sequence[End], collapsed: Sequence[End]) -> str:
+    """What the lowest of the points is, as a clause."""
+    best = _lowest(points)
+    if best.label.startswith("global optimum"):
+        return f"; {best.starts} reach the global optimum, energy {best.energy:.4f}"
+    if collapsed and not best.collapsed:
+        gap = collapsed[0].energy - best.energy
+        return (
+            f"; the best of {len(points)} points found lies {gap:.4g} lower, with {best.active} "
+            f"active latents"
+        )
+    return f"; distinct points found: {len(points)}, the lowest with energy {best.energy:.4f}"
+
+
+def _missing(ends: Sequence[End]) -> str:
+    """How likely another start is to find another point, as a clause."""
+    unseen, upper = tally.missing_mass(np.repeat(np.arange(len(ends)), [e.starts for e in ends]))
+    return (
+        f"; one more start finds a new point with probability {unseen:.2g} or so (at most "
+        f"{upper:.2g})"
+    )
+
+
+def _lowest(points: Sequence[End]) -> End:
+    return min(points, key=lambda end: end.energy)
+
+
+def telling(ends: Sequence[End]) -> float:
+    """The alpha at which collapsed and other ends are most evenly mixed; the largest where none
+    mixes them.
+    """
+    rarer = {}
+    for alpha, group in _by_alpha(ends).items():
+        collapsed = sum(end.starts for end in group if end.collapsed)
+        rarer[alpha] = min(collapsed, sum(end.starts for end in group) - collapsed)
+    return max(rarer, key=lambda alpha: (rarer[alpha], alpha))
+
+
+def _by_alpha(ends: Sequence[End]) -> dict[float, list[End]]:
+    """Grouped, in their order."""
+    groups: dict[float, list[End]] = {}
+    for end in ends:
+        groups.setdefault(end.alpha, []).append(end)
+    return groups
