@@ -239,7 +239,7 @@ def _start(
 ) -> NetworkParams:
     """`network_vae`'s start at that scale; log_gamma is None where gamma is not learned."""
     problem = network.network_vae(X, architecture, gamma=None if learned else 1.0)
-    return problem.init(key, scale)  # type: ignore[misc]
+    return problem.init(key, scale)
 
 
 def _batch(X: Array, rows: Array, key: Array, i: Array, size: int) -> tuple[Array, Array]:
