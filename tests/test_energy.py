@@ -199,6 +199,36 @@ def test_quadrature_differentiates_the_expectation_even_without_variance():
     assert jax.hessian(mean)(0.7) == pytest.approx(float(numeric), abs=1e-6)
 
 
+def test_moments_without_variance_are_the_threshold_itself():
+    m = jnp.linspace(-1.0, 1.0, 41) + 1e-3
+    for alpha in (0.0, 0.4):
+        mean, variance = energy.soft_threshold(m, jnp.zeros_like(m), alpha)
+        np.testing.assert_allclose(mean, energy.threshold(m, alpha), atol=1e-16)
+        assert not jnp.any(variance)
+    slope = jax.grad(energy.threshold)
+    assert (slope(0.0, 0.0), slope(0.3, 0.4), slope(0.5, 0.4)) == (1.0, 0.0, 1.0)
+
+
+def test_gammabar_and_information_are_means_over_data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(7, 3)) + 5.0
+    expected = np.mean(np.var(X, axis=0))
+    assert isinstance(energy.gammabar(X), np.floating)
+    for data_of in (np.asarray, jnp.asarray):
+        assert energy.gammabar(data_of(X)) == pytest.approx(expected, rel=1e-14)
+    mean, log_std = rng.normal(size=(2, 7, 3))
+    # Twice the KL divergence of N(mu, sigma^2) from N(0, 1), by quadrature.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(20)
+    z = mean[..., None] + np.exp(log_std)[..., None] * nodes
+    ratio = -0.5 * nodes**2 - log_std[..., None] + 0.5 * z**2
+    divergence = ratio @ (weights / weights.sum())
+    np.testing.assert_allclose(
+        energy.information(jnp.asarray(mean), jnp.asarray(log_std)),
+        2.0 * divergence.mean(axis=0),
+        rtol=1e-12,
+    )
+
+
 @pytest.mark.parametrize(("gamma", "beta"), [(None, 1.0), (0.3, 1.0), (None, 2.5)])
 def test_without_threshold_it_is_the_affine_model_with_all_derivatives(gamma, beta):
     X = np.random.default_rng(0).normal(size=(4, 3))

@@ -14,6 +14,7 @@ from scipy import optimize, stats
 from vaesurface import bordered, curvature, data, stationary, theory, vae
 from vaesurface.problem import Parts, Problem, Structure
 from vaesurface.stationary import Kind, analysis
+from vaesurface.theory.bisection import bisect
 from vaesurface.vae.threshold import VANISHING
 
 N, D, K = 9, 5, 3
@@ -162,9 +163,12 @@ def test_a_nearly_singular_block_gives_the_dense_count_or_none(block, corner):
         return x * row[0] * local[0] + 0.5 * corner * row[0] ** 2
 
     structure = Structure(
-        b, term, lambda _, local: 0.5 * block * local[0] ** 2,
-        split=lambda w: Parts((w[0],), jnp.zeros(0), (w[1],)), join=lambda parts: (parts.rows[0], parts.local[0]),
-    )  # fmt: skip
+        b,
+        term,
+        lambda _, local: 0.5 * block * local[0] ** 2,
+        split=lambda w: Parts((w[0],), jnp.zeros(0), (w[1],)),
+        join=lambda parts: (parts.rows[0], parts.local[0]),
+    )
     point = stationary.analyze(
         Problem(structure.loss, structure=structure), (jnp.zeros(3), jnp.zeros(1))
     )
@@ -252,6 +256,16 @@ def test_nothing_in_the_certified_region_is_lower_than_collapse(gamma, beta):
 
     energies = jax.lax.map(worst, jax.random.split(jax.random.key(0), 2000))
     assert float(energies.min()) > float(floor)
+
+
+def test_bisection_ends_at_neighboring_numbers_and_at_the_ends_where_there_is_no_edge():
+    low, high = jnp.asarray(1e-6), jnp.asarray(1e6)
+    edges = jnp.array([1e-9, 1e-5, 0.3, 7.0, 1e5, 1e9])
+    below, above = jax.vmap(lambda edge: bisect(lambda x: x <= edge, low, high))(edges)
+    inside = slice(1, -1)
+    assert jnp.all((below <= edges)[inside] & (edges < above)[inside])
+    np.testing.assert_allclose(below[inside], above[inside], rtol=4 * np.finfo(float).eps)
+    assert below[0] == low and above[-1] == high
 
 
 def test_radius_is_unbounded_where_the_prior_outweighs_the_data_and_zero_without_threshold():

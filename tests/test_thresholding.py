@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from vaesurface import data, energy, optimize, plot, stationary, theory, vae
 from vaesurface.experiments import prop41, prop51
 from vaesurface.experiments.study import Setting
-from vaesurface.problem import Autoencoder, Problem, compiled
+from vaesurface.problem import Autoencoder, Problem
 from vaesurface.theory import encoders, thresholds
 from vaesurface.theory.thresholds import collapse_threshold, latent_thresholds
 from vaesurface.vae import network
@@ -47,7 +47,7 @@ def roots(gamma, beta=1.0):
     kept = SPECTRUM[:LATENT][SPECTRUM[:LATENT] > beta * gamma]
     squares = kept - beta * gamma
     root = partial(brentq, a=1e-3, b=50.0, xtol=1e-14)
-    each = [root(lambda g: gain(g, v, s)) for v, s in zip(kept, squares, strict=True)]
+    each = [root(partial(gain, value=v, square=s)) for v, s in zip(kept, squares, strict=True)]
     return root(lambda g: sum(gain(g, v, s) for v, s in zip(kept, squares, strict=True))), each
 
 
@@ -156,6 +156,7 @@ def test_a_decoder_that_never_wins_has_threshold_zero(what):
         assert np.all(latent_thresholds(problem, collapsed).gamma == 0.0)
 
 
+@jax.jit
 def least_energies(problem, params, gammas, starts=8):
     """Of the decoder at gammas (m,), times gamma, over free encoders: Adam from random starts, each
     datum's best.
@@ -226,7 +227,7 @@ def test_brute_force_over_a_grid_of_gamma_agrees(name):
     model = problem.autoencoder(params)
     level = jnp.mean(jnp.sum((model.data - model.data.mean(axis=0)[None]) ** 2, axis=1))
     factors = jnp.array([0.97, 0.98, 0.99, 1.01, 1.02, 1.03])
-    wins = np.asarray(compiled(least_energies, problem, params, found.gamma * factors) < level)
+    wins = np.asarray(least_energies(problem, params, found.gamma * factors) < level)
     between = (
         found.gamma * factors[np.flatnonzero(wins)[-1]],
         found.gamma * factors[np.flatnonzero(~wins)[0]],

@@ -3,8 +3,8 @@
 `affine`: all stationary points of the affine model (alpha = 0) and its global minimum. `collapse`:
 how far around the collapsed point nothing is lower (alpha > 0). `ray`: where the energy falls
 without bound. `rows`: what becomes of rows of the weight at zero. `thresholds`: the gamma above
-which a decoder, or one of its latents, does not pay (Proposition 5.1). X is (n, d); energies in the
-paper's units, mean per datum.
+which a decoder, or one of its latents, does not pay (Proposition 5.1); for that `encoders` finds
+the best encoder of a decoder. X is (n, d); energies in the paper's units, mean per datum.
 
 >>> from vaesurface import data
 >>> X = data.gaussian(50, [4.0, 2.0, 1.0, 0.5], seed=0)

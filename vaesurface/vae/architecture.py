@@ -77,7 +77,7 @@ class Architecture(ABC):
         hands on shrinks. None without hidden layers.
         """
         size = sum(stream.size for stream in _modules(self).streams)
-        return Symmetry(size, self._rescaled) if size else None
+        return Symmetry(size, _Rescaling(self)) if size else None
 
     @partial(jax.jit, static_argnames=("self", "dtype"))
     def init(self, key: Array, dtype: Any = jnp.float32) -> tuple[Weights, Weights]:
@@ -126,13 +126,20 @@ class Architecture(ABC):
         first = ("hidden", 0) if "hidden" in decoder else ("out",)
         return encoder | heads, _edited(decoder, first, ignoring)
 
-    def _rescaled(self, pair: tuple[Weights, Weights], t: Array) -> tuple[Weights, Weights]:
+
+@dataclass(frozen=True)
+class _Rescaling:
+    """What moves along an architecture's symmetry: equal for equal ones."""
+
+    architecture: Architecture
+
+    def __call__(self, pair: tuple[Weights, Weights], t: Array) -> tuple[Weights, Weights]:
         """Every unit's input exp(t) times as large, t (size,), and its output taken as much
         smaller.
         """
         weights: Weights = dict(enumerate(pair))
         start = 0
-        for stream in _modules(self).streams:
+        for stream in _modules(self.architecture).streams:
             factor = jnp.exp(t[start : start + stream.size])
             start += stream.size
             for path in stream.writers:

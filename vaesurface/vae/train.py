@@ -204,13 +204,18 @@ def _train(
     floor = GAMMA_FLOOR * gammabar(X)
     transformation = options.optimizer(optax.cosine_decay_schedule(learning_rate, steps))
 
+    def at(schedule: Partial, i: ArrayLike) -> Array:
+        return jnp.asarray(schedule(i), X.dtype)
+
     def loss(params: NetworkParams, x: Array, i: Array) -> Array:
         if options.samples == 0:
             mean, _ = architecture.encode(params.encoder, x)
             return jnp.mean((x - architecture.decode(params.decoder, mean)) ** 2)
-        log_gamma = params.log_gamma if gamma is None else jnp.log(_at(gamma, i, X.dtype))
-        weight, drawn = _at(beta, i, X.dtype), jax.random.fold_in(noise, i)
-        return network.estimate(architecture, params, x, drawn, options.samples, log_gamma, weight)
+        log_gamma = jnp.asarray(params.log_gamma) if gamma is None else jnp.log(at(gamma, i))
+        drawn = jax.random.fold_in(noise, i)
+        return network.estimate(
+            architecture, params, x, drawn, options.samples, log_gamma, at(beta, i)
+        )
 
     def step(state: _State, i: Array) -> tuple[_State, Array]:
         x, rows = _batch(X, state.rows, order, i, options.batch)
@@ -224,9 +229,8 @@ def _train(
     history = _averaged(values, options.record, X.dtype)
     if options.samples == 0:
         return _measured_autoencoder(architecture, last.params, X, history)
-    end = jnp.exp(last.params.log_gamma) if gamma is None else _at(gamma, steps, X.dtype)
-    weight = _at(beta, steps, X.dtype)
-    trained = _measured(architecture, last.params, X, fresh, end, weight, history)
+    end = jnp.exp(jnp.asarray(last.params.log_gamma)) if gamma is None else at(gamma, steps)
+    trained = _measured(architecture, last.params, X, fresh, end, at(beta, steps), history)
     return trained._replace(floor=floor if learned else None)
 
 
@@ -235,7 +239,7 @@ def _start(
 ) -> NetworkParams:
     """`network_vae`'s start at that scale; log_gamma is None where gamma is not learned."""
     problem = network.network_vae(X, architecture, gamma=None if learned else 1.0)
-    return problem.init(key, scale)  # type: ignore[misc]
+    return problem.init(key, scale)
 
 
 def _batch(X: Array, rows: Array, key: Array, i: Array, size: int) -> tuple[Array, Array]:
@@ -267,7 +271,8 @@ def _moved(
     )
     moved = optax.apply_updates(weights, change)
     if state.params.log_gamma is not None:
-        excess = jnp.clip(gradient.log_gamma / features, -GAMMA_EXCESS, GAMMA_EXCESS)
+        excess = jnp.asarray(gradient.log_gamma) / features
+        excess = jnp.clip(excess, -GAMMA_EXCESS, GAMMA_EXCESS)
         log_gamma = state.params.log_gamma - GAMMA_RATE * excess
         moved = moved._replace(log_gamma=jnp.maximum(log_gamma, jnp.log(floor)))
     return moved, inner
@@ -368,11 +373,6 @@ def _counts(log_std: Array) -> Array:
 def _finite(*numbers: Any) -> Array:
     """Whether all are, of pytrees."""
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(a)) for a in jax.tree.leaves(numbers)]))
-
-
-def _at(schedule: Partial, step: ArrayLike, dtype: Any) -> Array:
-    """A schedule's value, an array."""
-    return jnp.asarray(schedule(step), dtype)
 
 
 def _schedule(value: ArrayLike | Schedule) -> Partial:
