@@ -212,9 +212,7 @@ def steps(loss: Loss, params: Params) -> Steps:
     return steps_from(factors, partial(solve, params, factors), downhill(params, factors))
 
 
-def steps_from(
-    factors: Any, solve: Callable[[Params, Array], Params], downhill: Params
-) -> Steps:
+def steps_from(factors: Any, solve: Callable[[Params, Array], Params], downhill: Params) -> Steps:
     """Newton's step and descent, from what `factor` returned and a function (right, inverse) -> x
     that solves with it; downhill as it will be in the result.
     """

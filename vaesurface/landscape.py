@@ -23,7 +23,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import bordered, curvature
-from vaesurface.problem import Params, Problem, Structure
+from vaesurface.problem import Params, PerDatum, Problem, Structure
 
 __all__ = [
     "Plane",
@@ -252,12 +252,15 @@ def active(problem: Problem, threshold: float = INFORMED) -> Callable[[Params], 
     stationary points every latent carries a little. Raises ValueError for a problem without
     `information`.
     """
-    information = problem.information
-    if information is None:
+    if not problem.has("information"):
         raise ValueError(
             "expected a problem with information, got one without; give it or slice another value"
         )
-    return lambda params: jnp.sum(information(params) > threshold)
+
+    def carrying(params: Params) -> Array:
+        return jnp.sum(jnp.asarray(problem.information(params)) > threshold)
+
+    return carrying
 
 
 def lowest_eigenvalue(problem: Problem) -> Callable[[Params], Array]:
@@ -319,7 +322,7 @@ def _orthonormal(directions: Array, expected: str) -> Array:
     return jnp.stack([first, rest / jnp.linalg.norm(rest)])
 
 
-def _lowest(structure: Structure, params: Params) -> Array:
+def _lowest(structure: PerDatum, params: Params) -> Array:
     """Lowest eigenvalue t of the Hessian H = [[A, B], [B^T, D]], D the data's own blocks.
 
     There the lowest eigenvalue of S(t) = A - t - B (D - t)^-1 B^T is zero. That is concave and
@@ -343,7 +346,7 @@ def _lowest(structure: Structure, params: Params) -> Array:
     return jax.lax.while_loop(unfinished, step, (0, zero, zero))[2]
 
 
-def _newton(structure: Structure, params: Params, shift: Array) -> tuple[Array, Array]:
+def _newton(structure: PerDatum, params: Params, shift: Array) -> tuple[Array, Array]:
     """Just below D's lowest eigenvalue, and the next step of Newton's method from `shift`.
 
     With u the eigenvector of S(t), t less value over slope is the Rayleigh quotient of H for (u,
@@ -360,16 +363,19 @@ def _newton(structure: Structure, params: Params, shift: Array) -> tuple[Array, 
     return edge, jnp.dot(ravel_pytree(direction)[0], ravel_pytree(image)[0])
 
 
-def _shifted(structure: Structure, shift: Array) -> Structure:
+def _shifted(structure: PerDatum, shift: Array) -> Structure:
     """The same loss less shift/2 |params|^2: shift is taken off every eigenvalue of its Hessian."""
 
     def square(tree):
         return 0.5 * shift * jnp.sum(ravel_pytree(tree)[0] ** 2)
 
     n = len(structure.data)
-    return structure._replace(
+    return Structure(
+        data=structure.data,
         term=lambda row, shared, local, x: structure.term(row, shared, local, x) - square(row),
         penalty=lambda shared, local: (
             structure.penalty(shared, local) - square(shared) - n * square(local)
         ),
+        split=structure.split,
+        join=structure.join,
     )

@@ -27,7 +27,7 @@ So is a dataclass of your own with a method `loss`, registered with JAX so that 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -144,9 +144,6 @@ class Problem:
     registered as a pytree keeps its arrays out of the programs.
     """
 
-    structure: "PerDatum | None" = None  # exact inertia and Newton steps in time linear in n
-    symmetry: Symmetry | None = None  # flat directions that are no degeneracy
-
     def __init__(self, loss: Callable[[Params], Array], **functions: Any) -> None:
         if unknown := functions.keys() - OPTIONAL:
             raise TypeError(
@@ -157,6 +154,16 @@ class Problem:
     def loss(self, params: Params) -> Array:
         """The energy, a real scalar."""
         raise NotImplementedError("expected a problem with a loss, got one without; write its loss")
+
+    @property
+    def structure(self) -> "PerDatum | None":
+        """What gives exact inertia and Newton's steps in time linear in n, or None."""
+        return self.__dict__.get("structure")
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """Flat directions that are no degeneracy, or None."""
+        return self.__dict__.get("symmetry")
 
     def init(self, key: Array, scale: ArrayLike = 0.1) -> Params:
         """A random start, for `stationary.find`."""
@@ -302,11 +309,12 @@ class PerDatum:
     loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i) ]
     """
 
-    data: Array
-    term: Callable[[Params, Params, Params, Array], Array]
-    penalty: Callable[[Params, Params], Array]
-    split: Callable[[Params], Parts]
-    join: Callable[[Parts], Params]
+    if TYPE_CHECKING:
+        data: Any
+        term: Any
+        penalty: Any
+        split: Any
+        join: Any
 
     def loss(self, params: Params) -> Array:
         """The energy, a scalar."""

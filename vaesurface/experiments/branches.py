@@ -85,9 +85,9 @@ def _followed(
     begun: dict[str, Any] = {"collapsed point": problem.collapsed()}
     if far and far[0].kind != Kind.NOT_STATIONARY:
         begun["best minimum"] = far[0]
-    crossing = way_out(problem, far)
-    if crossing is not None:
-        begun["saddle"] = crossing.transition.saddle
+    way = way_out(problem, far)
+    if way is not None:
+        begun["saddle"] = way.crossing.saddle
     moved: dict[str, Any] = {parameter: values}
     followed = {
         name: paths.follow(make, start, jump=jump and name == "best minimum", **moved)

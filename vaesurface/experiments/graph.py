@@ -9,7 +9,7 @@ import numpy as np
 
 from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, at, verdict
-from vaesurface.experiments.ways import far_ends, over, side, way_out
+from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.graph import Explored, Network, Passage, explore, network
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -57,7 +57,7 @@ def _explored(
     begin with.
     """
     out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
-    passes = [] if out is None else [out.transition]
+    passes = [] if out is None else [out.crossing]
     return explore(problem, [ends, collapsed], _connect, budget, passes)
 
 
@@ -65,12 +65,11 @@ def _connect(problem, a, b):
     """What a saddle between two points joins: the bottoms to which descent from its sides falls
     on.
     """
-    found = over(problem, paths.minimum_energy_path(problem, a, b))
-    if found is None:
+    crossing = paths.barrier(problem, a, b, anywhere=True)
+    if crossing is None:
         return None
-    return Passage(
-        found.saddle, (paths.fall(problem, side(found, 0)), paths.fall(problem, side(found, 1)))
-    )
+    one, other = (paths.fall(problem, crossing.end(i)) for i in (0, 1))
+    return Passage(crossing.saddle, (one, other))
 
 
 def _counted(net: Network) -> str:

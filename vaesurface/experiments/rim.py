@@ -19,7 +19,7 @@ from vaesurface.experiments.study import (
     surface,
     verdict,
 )
-from vaesurface.experiments.ways import Crossing, far_ends, side, way_out
+from vaesurface.experiments.ways import WayOut, far_ends, way_out
 from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -38,29 +38,29 @@ def rim(setting: Setting, alpha: float) -> Study | None:
     """
     problem = setting.problem(alpha)
     collapsed = stationary.analyze(problem, problem.collapsed())
-    crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
-    if crossing is None:
+    way = way_out(problem, far_ends(problem, setting.ends(problem)))
+    if way is None:
         return None
-    saddle = crossing.transition.saddle
-    plane = _plane(problem, collapsed, crossing)
-    marks = _marks(collapsed, crossing)
+    saddle = way.crossing.saddle
+    plane = _plane(problem, collapsed, way)
+    marks = _marks(collapsed, way)
     title = f"{setting.source}, α = {alpha:g}"
     figures = [
-        _profile(setting, title, collapsed, crossing),
-        *_maps(setting, title, plane, marks, crossing),
+        _profile(setting, title, collapsed, way),
+        *_maps(setting, title, plane, marks, way),
     ]
-    _keep(setting, crossing)
+    _keep(setting, way)
     points = {
         "collapsed point": collapsed,
         "saddle": saddle,
-        "one side": side(crossing.transition, 0),
-        "other side": side(crossing.transition, 1),
-        "far end of the path": crossing.far,
+        "one side": way.crossing.end(0),
+        "other side": way.crossing.end(1),
+        "far end of the path": way.far,
     }
     return setting.study(
         "path",
         "How high is the rim of collapse?",
-        _sentences(alpha, collapsed, crossing),
+        _sentences(alpha, collapsed, way),
         verdicts=[verdict(name, point) for name, point in points.items()],
         figures=figures,
         interactive=[
@@ -71,36 +71,36 @@ def rim(setting: Setting, alpha: float) -> Study | None:
     )
 
 
-def _sentences(alpha: float, collapsed: StationaryPoint, crossing: Crossing) -> list[str]:
+def _sentences(alpha: float, collapsed: StationaryPoint, way: WayOut) -> list[str]:
     """How high the rim is, what is on both sides of the saddle, and how far away that is."""
-    far, saddle = crossing.far, crossing.transition.saddle
-    one, other = (side(crossing.transition, i) for i in (0, 1))
+    far, saddle = way.far, way.crossing.saddle
+    one, other = (way.crossing.end(i) for i in (0, 1))
     row = longest_row(saddle.params)
     named = "point" if far.kind == Kind.NOT_STATIONARY else far.label
     meaning = "neither is the collapsed point, so lower passes may lie elsewhere."
-    if crossing.home:
+    if way.crossing.home:
         meaning = "a pass out of collapse."
     sentences = [
         f"At alpha = {alpha:g} the collapsed point is a {collapsed.label}, energy "
         f"{float(collapsed.loss):.10g}. On the way to a {named} "
         f"{float(collapsed.loss - far.loss):.6g} lower the lowest pass found is a {saddle.label}, "
-        f"energy {float(saddle.loss):.12g}: {crossing.rise:.8g} above collapse (within "
-        f"{crossing.error:.1g}), {crossing.rise / alpha**2:.6g} alpha^2.",
+        f"energy {float(saddle.loss):.12g}: {way.crossing.height:.8g} above collapse (within "
+        f"{way.crossing.height_error:.1g}), {way.crossing.height / alpha**2:.6g} alpha^2.",
         f"Descent from it leads to a {one.label} (energy {float(one.loss):.10g}) on one side and a "
         f"{other.label} (energy {float(other.loss):.10g}) on the other: {meaning}",
         f"The longest row of the saddle's weight is {row:.6g} long, {row / alpha:.4g} alpha.",
     ]
-    if not crossing.path.converged:
+    if not way.crossing.path.converged:
         sentences.append(
-            f"The path did not settle (residual {float(crossing.path.residual):.2g}); its saddle "
+            f"The path did not settle (residual {float(way.crossing.path.residual):.2g}); its saddle "
             f"is refined all the same."
         )
     return sentences
 
 
-def _keep(setting: Setting, crossing: Crossing) -> None:
+def _keep(setting: Setting, way: WayOut) -> None:
     """The saddle and the path, as arrays on disk."""
-    path, saddle = crossing.path, crossing.transition.saddle
+    path, saddle = way.crossing.path, way.crossing.saddle
     _savez(setting, "saddle", saddle.params)
     _savez(setting, "path", path.params, energy=path.loss, distance=path.distance)
 
@@ -112,15 +112,15 @@ def _savez(setting: Setting, name: str, params: Any, **more: Any) -> None:
     np.savez(setting.out / f"{name}.npz", allow_pickle=False, **arrays)
 
 
-def _plane(problem: Problem, collapsed: StationaryPoint, crossing: Crossing) -> landscape.Plane:
+def _plane(problem: Problem, collapsed: StationaryPoint, way: WayOut) -> landscape.Plane:
     """The surface around the collapsed point, towards the saddle and towards the far end; with the
     lowest eigenvalue where there are not too many.
     """
-    saddle, far = crossing.transition.saddle.params, at(crossing.path.params, -1)
+    saddle, far = way.crossing.saddle.params, at(way.crossing.path.params, -1)
     directions = jax.tree.map(
         lambda s, e, c: jnp.stack([s - c, e - c]), saddle, far, collapsed.params
     )
-    length = _length(collapsed, crossing)
+    length = _length(collapsed, way)
     values = None
     if ravel_pytree(saddle)[0].size <= DENSE:
         values = {"lowest": landscape.lowest_eigenvalue(problem)}
@@ -135,40 +135,36 @@ def _plane(problem: Problem, collapsed: StationaryPoint, crossing: Crossing) -> 
     )
 
 
-def _length(collapsed: StationaryPoint, crossing: Crossing) -> float:
+def _length(collapsed: StationaryPoint, way: WayOut) -> float:
     """Distance from the collapsed point to the saddle."""
-    begin, end = (
-        ravel_pytree(point.params)[0] for point in (collapsed, crossing.transition.saddle)
-    )
+    begin, end = (ravel_pytree(point.params)[0] for point in (collapsed, way.crossing.saddle))
     return float(jnp.linalg.norm(end - begin))
 
 
-def _marks(collapsed: StationaryPoint, crossing: Crossing) -> list[Mark]:
+def _marks(collapsed: StationaryPoint, way: WayOut) -> list[Mark]:
     """The two points that the plane is laid through."""
-    saddle = crossing.transition.saddle
+    saddle = way.crossing.saddle
     return [
         Mark(0.0, 0.0, "collapsed", int(collapsed.kind)),
-        Mark(_length(collapsed, crossing), 0.0, "saddle", int(saddle.kind)),
+        Mark(_length(collapsed, way), 0.0, "saddle", int(saddle.kind)),
     ]
 
 
-def _profile(
-    setting: Setting, title: str, collapsed: StationaryPoint, crossing: Crossing
-) -> Figure:
+def _profile(setting: Setting, title: str, collapsed: StationaryPoint, way: WayOut) -> Figure:
     """Energy along the path."""
-    path, saddle = crossing.path, crossing.transition.saddle
+    path, saddle = way.crossing.path, way.crossing.saddle
     marks = [
         Mark(0.0, math.nan, "collapsed", int(collapsed.kind)),
         Mark(float(path.distance[path.top]), float(saddle.loss), "", int(saddle.kind)),
-        Mark(float(path.distance[-1]), math.nan, "far end", int(crossing.far.kind)),
+        Mark(float(path.distance[-1]), math.nan, "far end", int(way.far.kind)),
     ]
     axes = partial(
         plot.path_profile,
         path,
         scale="symlog",
         marks=marks,
-        barrier=crossing.rise,
-        error=crossing.error,
+        barrier=way.crossing.height,
+        error=way.crossing.height_error,
         title=title,
     )
     caption = "Energy along the path out of collapse; a dot for every image."
@@ -176,7 +172,7 @@ def _profile(
 
 
 def _maps(
-    setting: Setting, title: str, plane: landscape.Plane, marks: list[Mark], crossing: Crossing
+    setting: Setting, title: str, plane: landscape.Plane, marks: list[Mark], way: WayOut
 ) -> list[Figure]:
     """Energy and, where it is known, the smallest eigenvalue over the plane."""
     look: dict[str, Any] = {
@@ -185,7 +181,7 @@ def _maps(
         "xlabel": "distance towards the saddle",
         "ylabel": "distance across",
     }
-    track = _track(plane, crossing.path, marks[1].x)
+    track = _track(plane, way.crossing.path, marks[1].x)
     figures = [
         setting.draw(
             "path_plane",

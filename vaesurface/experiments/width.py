@@ -86,11 +86,11 @@ def _row(setting: Setting, alpha: float) -> Row:
     directions = basin.principal(problem, min(DIRECTIONS, setting.X.shape[1]))
     widths = basin.width(problem, problem.collapsed(), directions, alpha * REACH)
     radius = float(theory.collapse_radius(setting.X, alpha, setting.gamma, setting.beta).radius)
-    crossing = way_out(problem, far_ends(problem, setting.ends(problem)))
-    if crossing is None:
+    way = way_out(problem, far_ends(problem, setting.ends(problem)))
+    if way is None:
         return Row(alpha, radius, widths, None, math.nan, math.nan)
-    lengths = basin.compare(problem, widths, crossing.transition.saddle.params)
-    return Row(alpha, radius, widths, lengths, crossing.rise, crossing.error)
+    lengths = basin.compare(problem, widths, way.crossing.saddle.params)
+    return Row(alpha, radius, widths, lengths, way.crossing.height, way.crossing.height_error)
 
 
 def _resolved(widths: basin.Width) -> np.ndarray:

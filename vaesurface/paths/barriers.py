@@ -32,7 +32,8 @@ class Barrier(NamedTuple):
     barrier: (2,), from each of them up to the saddle, as in `Transition`.
     error: (2,), of those.
     path: the chain that led to it.
-    height: (), of the saddle above a.
+    height: of the saddle above a.
+    height_error: of that.
     home: whether a is one of the two points that the saddle joins. If not, the height is that of a
         pass between two other points, and lower ways out of a may lie elsewhere.
     """
@@ -43,6 +44,7 @@ class Barrier(NamedTuple):
     error: Array
     path: Path
     height: float
+    height_error: float
     home: bool
 
     @property
@@ -58,28 +60,35 @@ class Barrier(NamedTuple):
 
 
 def barrier(
-    problem: Problem, a: Params | StationaryPoint, b: Params | StationaryPoint, **options: Any
+    problem: Problem,
+    a: Params | StationaryPoint,
+    b: Params | StationaryPoint,
+    anywhere: bool = False,
+    **options: Any,
 ) -> Barrier | None:
     """The lowest pass found out of a towards b; None where no way was found to lead over one.
 
     A path is relaxed between them, its highest image refined to a saddle, and that connected to
     what it joins. Where that is not a, or there is no such saddle, the edge of a's basin is tracked
-    along the path (`rim`). options: of `minimum_energy_path`, whose errors are raised. Not for
-    `jit`.
+    along the path (`rim`). anywhere: a pass between two other points on the way is an answer too,
+    as `label` then says. options: of `minimum_energy_path`, whose errors are raised. Not for `jit`.
     """
     problem = adopt(problem)
     path = minimum_energy_path(problem, a, b, **options)
     home = model.at(path.params, 0)
     crossing = _over(problem, path)
-    if crossing is not None and not _joins(problem, crossing, home):
+    joins = None if crossing is None else _joins(problem, crossing, home)
+    if crossing is not None and joins is None and not anywhere:
         crossing = rim(problem, path) or crossing
+        joins = _joins(problem, crossing, home)
     if crossing is None:
         return None
     return Barrier(
         *crossing,
         path=path,
         height=float(crossing.saddle.loss - problem.loss(home)),
-        home=_joins(problem, crossing, home),
+        height_error=float(crossing.error[joins or 0]),
+        home=joins is not None,
     )
 
 
@@ -93,7 +102,8 @@ def _over(problem: Problem, path: Path) -> Transition | None:
     return connect(problem, highest)
 
 
-def _joins(problem: Problem, crossing: Transition, point: Params) -> bool:
-    """Whether one end of a transition is this point, up to symmetry."""
-    ends = [model.at(crossing.ends.params, i) for i in (0, 1)]
-    return min(tally.distance(problem, end, point) for end in ends) <= HOME
+def _joins(problem: Problem, crossing: Transition, point: Params) -> int | None:
+    """Which end of a transition is this point, up to symmetry; None for neither."""
+    gaps = [tally.distance(problem, model.at(crossing.ends.params, i), point) for i in (0, 1)]
+    nearest = int(gaps[1] < gaps[0])
+    return nearest if gaps[nearest] <= HOME else None

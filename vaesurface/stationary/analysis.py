@@ -306,7 +306,9 @@ def _probed(
     solve = model.methods(problem).solve
 
     def explore() -> Probe:
-        back = partial(solve, params, factors, inverse=inverse)
+        def back(gradient: Params) -> Params:
+            return solve(params, factors, gradient, inverse)
+
         return probe(problem.loss, params, back, problem.size(params), band, directions)
 
     blank = _blank(explore)

@@ -293,7 +293,7 @@ def _off_rows(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _
     if not problem.has("theory"):
         return state
     over = (state.outcome == Outcome.STATIONARY) | (state.outcome == Outcome.NO_STEP)
-    over &= state.left < rules.saddles
+    over &= state.left < jnp.asarray(rules.saddles)
 
     def beside() -> Params:
         known = problem.theory(state.params, jnp.asarray(0.0))

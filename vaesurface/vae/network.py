@@ -185,10 +185,10 @@ class NetworkVAE(Problem):
         at the mean squared deviation: at scale 0, collapse.
         """
         problem.require_key(key)
-        pair = self.architecture.init(key, self.X.dtype)
+        encoder, decoder = pair = self.architecture.init(key, self.X.dtype)
         center = self.X.mean(axis=0)
-        silent = self.architecture.silence(*pair, jnp.zeros_like(center))
-        still = self.architecture.silence(*pair, center)
+        silent = self.architecture.silence(encoder, decoder, jnp.zeros_like(center))
+        still = self.architecture.silence(encoder, decoder, center)
         factor = jnp.asarray(scale, self.X.dtype)
         return self._params(jax.tree.map(lambda a, b, c: c + factor * (a - b), pair, silent, still))
 
@@ -196,8 +196,9 @@ class NetworkVAE(Problem):
         """The decoder constant at the data's mean, the posterior the prior; hidden layers as `init`
         has them for that key or, with dead=True, a decoder of which no unit fires: a plateau.
         """
-        pair = self.architecture.init(jax.random.key(0) if key is None else key, self.X.dtype)
-        return self._params(self.architecture.silence(*pair, self.X.mean(axis=0), dead))
+        key = jax.random.key(0) if key is None else key
+        encoder, decoder = self.architecture.init(key, self.X.dtype)
+        return self._params(self.architecture.silence(encoder, decoder, self.X.mean(axis=0), dead))
 
     def information(self, params: NetworkParams) -> Array:
         """(k,), twice the KL divergence per latent, mean over data."""
