@@ -92,8 +92,8 @@ def _sentences(alpha: float, collapsed: StationaryPoint, way: WayOut) -> list[st
     ]
     if not way.crossing.path.converged:
         sentences.append(
-            f"The path did not settle (residual {float(way.crossing.path.residual):.2g}); its saddle "
-            f"is refined all the same."
+            f"The path did not settle (residual {float(way.crossing.path.residual):.2g}); its "
+            "saddle is refined all the same."
         )
     return sentences
 
