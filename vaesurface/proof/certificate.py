@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaesurface import data
+from vaesurface import data, files
 from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.form import Settings
 
@@ -91,11 +91,7 @@ def checksum(certificate: Certificate) -> str:
 
 def save(certificate: Certificate, path: str | os.PathLike) -> None:
     """Write a certificate as JSON, all at once or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(_text(certificate))
-    temporary.replace(path)
+    files.write(path, _text(certificate))
 
 
 def load(path: str | os.PathLike) -> Certificate:
