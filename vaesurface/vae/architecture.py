@@ -79,15 +79,11 @@ class Architecture(ABC):
         size = sum(stream.size for stream in _modules(self).streams)
         return Symmetry(size, _Rescaling(self)) if size else None
 
-    @partial(jax.jit, static_argnames=("self", "dtype"))
     def init(self, key: Array, dtype: Any = jnp.float32) -> tuple[Weights, Weights]:
         """Random weights of the encoder and the decoder in that dtype, which decides what is
         computed in.
         """
-        deviations, unravel = ravel_pytree(
-            tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in _made(self, dtype))
-        )
-        return unravel(deviations * jax.random.normal(key, deviations.shape, dtype))
+        return _drawn(self, key, dtype)
 
     def encode(self, encoder: Weights, x: Array) -> tuple[Array, Array]:
         """mean and log_std (n, k) of the posteriors of x (n, d)."""
@@ -478,6 +474,16 @@ def _made(architecture: Architecture, dtype: Any) -> tuple[nnx.Module, nnx.Modul
     """Modules whose weights are their own standard deviations."""
     options = {"param_dtype": dtype, "rngs": nnx.Rngs(0)}
     return architecture.encoder(options), architecture.decoder(options)
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _drawn(architecture: Architecture, key: Array, dtype: Any) -> tuple[Weights, Weights]:
+    """Standard deviations times normal numbers, drawn all at once."""
+    modules = _made(architecture, dtype)
+    deviations, unravel = ravel_pytree(
+        tuple(nnx.to_pure_dict(nnx.split(module)[1]) for module in modules)
+    )
+    return unravel(deviations * jax.random.normal(key, deviations.shape, dtype))
 
 
 @cache
