@@ -13,8 +13,8 @@ import pytest
 from scipy.optimize import minimize, minimize_scalar
 
 from vaesurface import cli, data, diagnose, report, theory, vae
-from vaesurface.diagnose import Collapse, export, measures
-from vaesurface.diagnose.diagnosis import ACTIVE
+from vaesurface.diagnose import Collapse, bounds, export, halves, posteriors
+from vaesurface.diagnose.diagnosis import ACTIVE_NATS, affine_gain
 from vaesurface.plot import divergences, residual_spectrum
 from vaesurface.problem import Problem
 
@@ -28,24 +28,25 @@ def partial_collapse():
     make it, all keys.
     """
     X = data.load("digits-4x4", limit=120)
-    values = measures.spectrum(X)
+    values = theory.eigenvalues(X)
     gamma = math.sqrt(values[2] * values[3])
     params = min(theory.stationary_points(X, 5, gamma), key=lambda e: e.loss).params
     return diagnose.exported(vae.threshold_vae(X, 5, 0.0, gamma), params)
 
 
-def required(given, **changed):
-    return {name: getattr(given, name) for name in KEYS} | changed
+def required(exported, **changed):
+    """Arguments of `diagnose.arrays`: the keys that an .npz needs."""
+    return {name: getattr(exported, name) for name in KEYS} | changed
 
 
 # Numbers
 
 
 def test_information_of_two_data_far_apart_is_log_2_and_of_collapse_zero():
-    apart = measures.information(np.array([[9.0], [-9.0]]), np.full((2, 1), -3.0))
+    apart = posteriors.information(np.array([[9.0], [-9.0]]), np.full((2, 1), -3.0))
     assert apart.value == pytest.approx(math.log(2), abs=1e-12)
     assert apart.limit == math.log(2)
-    none = measures.information(np.zeros((5, 2)), np.zeros((5, 2)))
+    none = posteriors.information(np.zeros((5, 2)), np.zeros((5, 2)))
     assert abs(none.value) < 1e-14
 
 
@@ -55,26 +56,28 @@ def test_information_of_a_gaussian_channel():
     rng = np.random.default_rng(0)
     std = np.array([0.5, 0.3])
     mean = np.sqrt(1 - std**2) * rng.standard_normal((1500, 2))
-    found = measures.information(mean, np.log(std) * np.ones((1500, 1)))
-    print(found, -np.log(std).sum())
-    assert abs(found.value + np.log(std).sum()) < 4 * found.error
+    information = posteriors.information(mean, np.log(std) * np.ones((1500, 1)))
+    print(information, -np.log(std).sum())
+    assert abs(information.value + np.log(std).sum()) < 4 * information.error
     assert (
-        found.value
-        < measures.divergences(mean, np.log(std) * np.ones((1500, 1))).sum(axis=1).mean()
-        + 4 * found.error
+        information.value
+        < posteriors.divergences(mean, np.log(std) * np.ones((1500, 1))).sum(axis=1).mean()
+        + 4 * information.error
     )
 
 
 def test_information_takes_part_of_many_data(monkeypatch):
-    monkeypatch.setattr(measures, "PAIRS", 2**10)
-    found = measures.information(np.linspace(-1e3, 1e3, 500)[:, None], np.full((500, 1), -9.0))
-    assert found.limit == math.log(32)
-    assert found.value == pytest.approx(found.limit, abs=1e-9)
+    monkeypatch.setattr(posteriors, "PAIRS", 2**10)
+    information = posteriors.information(
+        np.linspace(-1e3, 1e3, 500)[:, None], np.full((500, 1), -9.0)
+    )
+    assert information.limit == math.log(32)
+    assert information.value == pytest.approx(information.limit, abs=1e-9)
 
 
-def test_affine_optimum_is_theory_s():
+def test_the_affine_optimum_is_the_lowest_stationary_point():
     X = data.gaussian(12, [3.0, 1.0, 0.2, 0.0], seed=1)
-    values = measures.spectrum(X)
+    values = theory.eigenvalues(X)
     for latent, gamma, beta in (
         (2, None, 1.0),
         (3, None, 1.0),
@@ -82,55 +85,55 @@ def test_affine_optimum_is_theory_s():
         (3, None, 1.5),
         (2, 0.4, 0.5),
     ):
-        found = measures.affine_optimum(values, latent, gamma, beta)
-        assert found.energy == pytest.approx(
+        optimum = theory.affine_optimum(values, latent, gamma, beta)
+        assert optimum.energy == pytest.approx(
             float(theory.global_minimum(X, latent, gamma, beta)), rel=1e-12
         )
-        if math.isfinite(found.energy):
+        if math.isfinite(optimum.energy):
             best = min(theory.stationary_points(X, latent, gamma, beta), key=lambda e: e.loss)
-            assert found.kept == len(best.retained)
-    assert measures.affine_optimum(values, 3, None, 1.0) == (3, 0.0, -math.inf)
+            assert optimum.kept == len(best.retained)
+    assert theory.affine_optimum(values, 3, None, 1.0) == (3, 0.0, -math.inf)
     # Slack: of gamma = 0.195 the third direction gains next to nothing.
-    assert measures.affine_optimum(values, 3, 0.195, 1.0).kept == 3
-    assert measures.affine_optimum(values, 3, 0.195, 1.0, slack=0.02).kept == 2
+    assert theory.affine_optimum(values, 3, 0.195, 1.0).kept == 3
+    assert theory.affine_optimum(values, 3, 0.195, 1.0, slack=0.02).kept == 2
 
 
 def test_what_an_affine_latent_gains():
     X = data.gaussian(12, [3.0, 1.0, 0.5], seed=1)
     energy = {e.retained: e.loss for e in theory.stationary_points(X, 1, 0.4, 1.0)}
-    assert measures.gain(3.0 / 0.4) == pytest.approx(0.5 * (energy[()] - energy[(0,)]), rel=1e-12)
-    assert measures.gain(1.0) == measures.gain(0.3) == 0.0
+    assert affine_gain(3.0 / 0.4) == pytest.approx(0.5 * (energy[()] - energy[(0,)]), rel=1e-12)
+    assert affine_gain(1.0) == affine_gain(0.3) == 0.0
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 1.9])
 def test_the_best_component_of_two_data_in_closed_form(gamma):
     # X = +-v, |v|^2 = 2, theta = t v: log D = log cosh(2 t / gamma) - t^2 / gamma.
-    found = measures.best_component(data.antipodal(2), gamma)
+    component = bounds.best_component(data.antipodal(2), gamma)
     height = minimize_scalar(
         lambda t: t**2 / gamma - math.log(math.cosh(2 * t / gamma)), bounds=(0, 2), method="bounded"
     )
-    assert found.gain == pytest.approx(-height.fun, abs=1e-9)
-    assert not found.proved
+    assert component.gain == pytest.approx(-height.fun, abs=1e-9)
+    assert not component.proved
 
 
 def test_no_component_is_better_where_that_is_proved():
     X = data.clusters(30, 2, centers=3, noise=0.3, seed=1)
     square = np.sum((X - X.mean(axis=0)) ** 2, axis=1).max()
-    assert measures.best_component(X, 1.001 * square) == (0.0, True)
+    assert bounds.best_component(X, 1.001 * square) == (0.0, True)
     grid = np.stack(np.meshgrid(*[np.linspace(-4, 4, 161)] * 2), axis=-1).reshape(-1, 2)
     Z = X - X.mean(axis=0)
     for gamma in (0.1 * square, 0.3 * square, 0.6 * square):
         exponent = (2 * grid @ Z.T - np.sum(grid**2, axis=1)[:, None]) / (2 * gamma)
         brute = np.log(np.mean(np.exp(exponent), axis=1)).max()
-        found = measures.best_component(X, gamma)
-        print(gamma, found, brute)
-        assert brute - 1e-9 <= found.gain <= brute + 0.01
+        component = bounds.best_component(X, gamma)
+        print(gamma, component, brute)
+        assert brute - 1e-9 <= component.gain <= brute + 0.01
 
 
 def test_no_decoder_of_latents_alone_beats_the_bound():
     X = data.load("digits-4x4", limit=40)
     problem = vae.threshold_vae(X, 3, 0.02)
-    leading = float(measures.spectrum(X)[0])
+    leading = float(theory.eigenvalues(X)[0])
 
     @jax.jit
     def errors(keys, scales):
@@ -143,17 +146,17 @@ def test_no_decoder_of_latents_alone_beats_the_bound():
 
         return jax.vmap(one)(keys, scales)
 
-    found = errors(jax.random.split(jax.random.key(0), 60), jnp.logspace(-3, 0, 60))
+    errors_and_nats = errors(jax.random.split(jax.random.key(0), 60), jnp.logspace(-3, 0, 60))
     tight = []
-    for error, nats in zip(*map(np.asarray, found), strict=True):
-        bound, _ = measures.least_error(X, nats, error, leading)
+    for error, nats in zip(*map(np.asarray, errors_and_nats), strict=True):
+        bound, _ = bounds.least_error(X, nats, error, leading)
         assert error >= bound
         tight.append(bound > 0)
     assert sum(tight) > 10
     # Where a latent only just pays, the best affine decoder comes close.
     G = data.gaussian(30, [1.0, 0.3, 0.3], seed=0)
     error, nats = 0.6 + 0.95, -0.5 * math.log(0.95)  # at gamma = 0.95
-    bound, proved = measures.least_error(G, nats, error, 1.0)
+    bound, proved = bounds.least_error(G, nats, error, 1.0)
     print(bound, error, 1.6, proved)
     assert 1.6 - 2.0 * nats * np.sum(G**2, axis=1).max() <= bound <= error
 
@@ -161,11 +164,11 @@ def test_no_decoder_of_latents_alone_beats_the_bound():
 def test_noise_does_not_last_from_one_half_to_the_other_and_structure_does():
     rng = np.random.default_rng(0)
     noise = rng.standard_normal((400, 20))
-    assert measures.variances(noise)[0] > 1.3
-    assert measures.held_out(noise, 1)[0] < 1.15
+    assert theory.eigenvalues(noise)[0] > 1.3
+    assert halves.held_out(noise, 1)[0] < 1.15
     structured = noise + 3 * rng.standard_normal((400, 1)) * np.eye(20)[0]
-    assert measures.held_out(structured, 1)[0] == pytest.approx(10.0, rel=0.15)
-    assert measures.held_out(data.antipodal(3), 2) == pytest.approx([3.0, 0.0])
+    assert halves.held_out(structured, 1)[0] == pytest.approx(10.0, rel=0.15)
+    assert halves.held_out(data.antipodal(3), 2) == pytest.approx([3.0, 0.0])
 
 
 def test_the_error_at_the_posterior_mean_tells_the_expected_one(partial_collapse):
@@ -182,17 +185,17 @@ def test_the_error_at_the_posterior_mean_tells_the_expected_one(partial_collapse
 
 
 def test_some_latents_off_because_gamma_is_fixed(partial_collapse):
-    found = diagnose.arrays(**required(partial_collapse))
-    assert found.kinds.tolist() == [0, 0, 0, 2, 2]
-    assert found.fixed and not found.matches
-    assert found.label == "(ii) gamma or beta too large: 2 of 5 latents inactive"
-    assert "Learn gamma" in found.change
-    assert found.affine.kept == 3 and found.free.kept == 5
-    assert found.kl[:3] == pytest.approx(
-        0.5 * np.log(measures.spectrum(partial_collapse.x)[:3] / found.gamma), rel=1e-9
+    diagnosis = diagnose.arrays(**required(partial_collapse))
+    assert diagnosis.kinds.tolist() == [0, 0, 0, 2, 2]
+    assert diagnosis.fixed and not diagnosis.matches
+    assert diagnosis.label == "(ii) gamma or beta too large: 2 of 5 latents inactive"
+    assert "Learn gamma" in diagnosis.change
+    assert diagnosis.affine.kept == 3 and diagnosis.free.kept == 5
+    assert diagnosis.kl[:3] == pytest.approx(
+        0.5 * np.log(theory.eigenvalues(partial_collapse.x)[:3] / diagnosis.gamma), rel=1e-9
     )
-    assert found.counts.sum() == partial_collapse.mean.size
-    assert found.counts[20] == 2 * len(partial_collapse.x)
+    assert diagnosis.counts.sum() == partial_collapse.mean.size
+    assert diagnosis.counts[20] == 2 * len(partial_collapse.x)
 
 
 def test_a_verdict_does_not_depend_on_order_signs_units_shape_or_precision(partial_collapse):
@@ -213,10 +216,10 @@ def test_a_verdict_does_not_depend_on_order_signs_units_shape_or_precision(parti
         single,
         {k: v[rows] if v.ndim else v for k, v in required(g).items()},
     ):
-        found = diagnose.arrays(**changed)
-        assert found.kinds.tolist() == base.kinds.tolist()
-        assert found.kl == pytest.approx(base.kl, rel=1e-5, abs=1e-6)
-        assert found.error / found.gamma == pytest.approx(base.error / base.gamma, rel=1e-5)
+        diagnosis = diagnose.arrays(**changed)
+        assert diagnosis.kinds.tolist() == base.kinds.tolist()
+        assert diagnosis.kl == pytest.approx(base.kl, rel=1e-5, abs=1e-6)
+        assert diagnosis.error / diagnosis.gamma == pytest.approx(base.error / base.gamma, rel=1e-5)
 
 
 def test_a_collapsed_decoder_that_misses_the_mean_is_in_training_or_in_other_units():
@@ -230,10 +233,10 @@ def test_a_collapsed_decoder_that_misses_the_mean_is_in_training_or_in_other_uni
     center = np.broadcast_to(x.mean(axis=0), x.shape)
     assert diagnose.arrays(x=x, reconstruction=center, **still).kind == Collapse.LOCAL
     for data_of_it, answer in ((x, 0.0 * center), (255.0 * x, center)):
-        found = diagnose.arrays(x=data_of_it, reconstruction=answer, **still)
-        assert found.kind == Collapse.UNDECIDED
-        assert "not what it was fed" in found.change
-        assert "always answering with the mean" in found.evidence["use"]
+        diagnosis = diagnose.arrays(x=data_of_it, reconstruction=answer, **still)
+        assert diagnosis.kind == Collapse.UNDECIDED
+        assert "not what it was fed" in diagnosis.change
+        assert "always answering with the mean" in diagnosis.evidence["use"]
 
 
 def test_gamma_in_all_its_shapes(partial_collapse):
@@ -250,19 +253,19 @@ def test_gamma_in_all_its_shapes(partial_collapse):
 
 def test_faint_coordinates_are_no_spike_and_few_data_are():
     X = data.load("digits-4x4", limit=60)
-    given = {
+    arrays = {
         "x": X,
         "mean": np.zeros((60, 2)),
         "log_std": np.zeros((60, 2)),
         "reconstruction": np.tile(X.mean(axis=0), (60, 1)),
     }
     per_coordinate = np.maximum(X.var(axis=0), 1e-9)
-    faint = diagnose.arrays(**given, gamma=per_coordinate)
+    faint = diagnose.arrays(**arrays, gamma=per_coordinate)
     assert faint.kind == Collapse.UNDECIDED
     gamma = np.tile(per_coordinate, (60, 1))
     gamma[7] = 1e-12
-    sharp = given | {
-        "reconstruction": np.where(np.arange(60)[:, None] == 7, X, given["reconstruction"])
+    sharp = arrays | {
+        "reconstruction": np.where(np.arange(60)[:, None] == 7, X, arrays["reconstruction"])
     }
     spiked = diagnose.arrays(**sharp, gamma=gamma)
     assert spiked.kind == Collapse.COVARIANCE
@@ -277,53 +280,53 @@ def test_a_decoder_that_ignores_its_latents_is_told_by_draws_from_the_prior():
     X = data.load("digits-4x4", limit=60)
     rng = np.random.default_rng(0)
     seen = X + 0.02 * rng.standard_normal(X.shape)
-    given = {
+    arrays = {
         "x": X,
         "mean": rng.standard_normal((60, 2)) * [1, 0],
         "log_std": np.tile([-2.0, 0.0], (60, 1)),
     }
-    given |= {"reconstruction": seen, "gamma": np.mean((X - seen) ** 2)}
-    assert diagnose.arrays(**given, prior_reconstruction=seen).kinds.tolist() == [
+    arrays |= {"reconstruction": seen, "gamma": np.mean((X - seen) ** 2)}
+    assert diagnose.arrays(**arrays, prior_reconstruction=seen).kinds.tolist() == [
         0,
         Collapse.FLEXIBLE,
     ]
-    assert diagnose.arrays(**given, prior_reconstruction=X[::-1]).kind != Collapse.FLEXIBLE
+    assert diagnose.arrays(**arrays, prior_reconstruction=X[::-1]).kind != Collapse.FLEXIBLE
 
 
 def test_white_data_with_everything_off_are_undecided_from_arrays_and_few_data_say_little():
     X = data.gaussian(300, [1.0] * 4, seed=0)
-    given = {
+    arrays = {
         "x": X,
         "mean": np.zeros((300, 2)),
         "log_std": np.zeros((300, 2)),
         "reconstruction": np.zeros((300, 4)),
     }
-    found = diagnose.arrays(**given, gamma=1.0)
-    assert (found.kind, found.pays) == (Collapse.UNDECIDED, -1)
-    assert found.lower < 1e-12
+    diagnosis = diagnose.arrays(**arrays, gamma=1.0)
+    assert (diagnosis.kind, diagnosis.pays) == (Collapse.UNDECIDED, -1)
+    assert diagnosis.lower < 1e-12
     few = np.random.default_rng(0).standard_normal((6, 30))
-    given = {
+    arrays = {
         "x": few,
         "mean": np.zeros((6, 2)),
         "log_std": np.zeros((6, 2)),
         "reconstruction": np.tile(few.mean(axis=0), (6, 1)),
     }
-    found = diagnose.arrays(**given, gamma=few.var(axis=0).mean())
-    assert (found.kind, found.pays) == (Collapse.UNDECIDED, 0)
-    assert "optional arrays" in found.change
+    diagnosis = diagnose.arrays(**arrays, gamma=few.var(axis=0).mean())
+    assert (diagnosis.kind, diagnosis.pays) == (Collapse.UNDECIDED, 0)
+    assert "optional arrays" in diagnosis.change
 
 
 def test_of_a_family_without_affine_maps_less_is_said():
     X = data.load("digits-4x4", limit=60)
-    given = {
+    arrays = {
         "x": X,
         "mean": np.zeros((60, 2)),
         "log_std": np.zeros((60, 2)),
         "reconstruction": np.tile(X.mean(axis=0), (60, 1)),
     }
     gamma = float(np.mean((X - X.mean(axis=0)) ** 2))
-    assert diagnose.arrays(**given, gamma=gamma).kind == Collapse.LOCAL
-    assert diagnose.arrays(**given, gamma=gamma, affine=False).kind == Collapse.UNDECIDED
+    assert diagnose.arrays(**arrays, gamma=gamma).kind == Collapse.LOCAL
+    assert diagnose.arrays(**arrays, gamma=gamma, affine=False).kind == Collapse.UNDECIDED
 
 
 # No verdict that is wrong: each of these was one once
@@ -348,11 +351,12 @@ def affine_vae(X, latent, gamma, **more):
     } | more
 
 
-def with_latents(given, mean, log_std, count=1):
+def with_latents(arrays, mean, log_std, count=1):
     """With `count` more latents of those posteriors."""
     wider = {"mean": mean, "log_std": log_std}
-    return given | {
-        k: np.append(given[k], np.full((len(given[k]), count), v), axis=1) for k, v in wider.items()
+    return arrays | {
+        k: np.append(arrays[k], np.full((len(arrays[k]), count), v), axis=1)
+        for k, v in wider.items()
     }
 
 
@@ -385,14 +389,14 @@ def along_a_curve(gamma, noise):
             w * curve(t + std * e) for w, e in zip(weights / weights.sum(), nodes, strict=True)
         )
 
-    given = {
+    arrays = {
         "x": X,
         "mean": t[:, None],
         "log_std": np.full((500, 1), math.log(std)),
         "reconstruction": decode(t),
         "gamma": gamma,
     }
-    return with_latents(given, 0.0, 0.0, 2) | {
+    return with_latents(arrays, 0.0, 0.0, 2) | {
         "sampled_reconstruction": decode(t + std * rng.standard_normal(500))
     }
 
@@ -406,12 +410,12 @@ def test_posteriors_that_are_the_same_for_all_data_carry_nothing():
         "learned_gamma": True,
     }
     for mean, std in ((0.2, 1.0), (0.0, 2.0)):
-        found = diagnose.arrays(
+        diagnosis = diagnose.arrays(
             **off, mean=np.full((500, 2), mean), log_std=np.full((500, 2), math.log(std))
         )
-        assert found.kl.min() > ACTIVE
-        assert found.label == "(v) a bad local optimum: 2 of 2 latents inactive"
-        assert "in the same way for all data" in found.evidence["latents"]
+        assert diagnosis.kl.min() > ACTIVE_NATS
+        assert diagnosis.label == "(v) a bad local optimum: 2 of 2 latents inactive"
+        assert "in the same way for all data" in diagnosis.evidence["latents"]
     healthy = affine_vae(X, 3, 0.1)
     assert diagnose.arrays(**with_latents(healthy, 0.0, 0.0)).kinds.tolist() == [
         0,
@@ -433,33 +437,37 @@ def test_posteriors_that_are_the_same_for_all_data_carry_nothing():
 def test_what_a_latent_can_carry_is_at_least_what_it_does_and_at_most_its_divergence():
     rng = np.random.default_rng(0)
     mean, log_std = 0.3 + rng.choice([-1.0, 1.0, 4.0], (200, 1)), rng.uniform(-2, 1, (200, 1))
-    most = measures.carried(mean, log_std)[0]
-    found = measures.information(mean, log_std)
-    assert found.value - 4 * found.error < most < measures.divergences(mean, log_std).mean()
-    assert measures.carried(2 * mean + 7, log_std + math.log(2)) == pytest.approx(most, abs=1e-12)
+    most = posteriors.carried(mean, log_std)[0]
+    information = posteriors.information(mean, log_std)
+    assert (
+        information.value - 4 * information.error
+        < most
+        < posteriors.divergences(mean, log_std).mean()
+    )
+    assert posteriors.carried(2 * mean + 7, log_std + math.log(2)) == pytest.approx(most, abs=1e-12)
 
 
 def test_a_decoder_that_makes_no_use_of_its_latents_is_not_healthy():
     rng = np.random.default_rng(0)
     X = normal([9, 4, 2] + [0.1] * 7)
-    given = {
+    arrays = {
         "mean": 0.3 * rng.standard_normal((500, 2)),
         "log_std": 0.1 * rng.standard_normal((500, 2)),
         "gamma": 1.0,
     }
-    found = diagnose.arrays(x=X, reconstruction=0.1 * rng.standard_normal(X.shape), **given)
+    diagnosis = diagnose.arrays(x=X, reconstruction=0.1 * rng.standard_normal(X.shape), **arrays)
     assert (
-        found.label
+        diagnosis.label
         == "undecided: all 2 latents differ between data, which the decoder makes no use of"
     )
-    assert found.evidence["use"].startswith("exact") and "Train on" in found.change
+    assert diagnosis.evidence["use"].startswith("exact") and "Train on" in diagnosis.change
 
 
 def test_the_error_without_noise_does_not_show_a_decoder_that_needs_no_latents():
     # An autoencoder trained without noise: codes of little spread, deviations as they were, a steep
     # decoder.
-    given = affine_vae(normal([9, 4, 2] + [0.1] * 7), 3, 1e-6, learned_gamma=False)
-    steep = given | {"mean": 0.05 * given["mean"], "log_std": 0.0 * given["mean"], "gamma": 0.1}
+    arrays = affine_vae(normal([9, 4, 2] + [0.1] * 7), 3, 1e-6, learned_gamma=False)
+    steep = arrays | {"mean": 0.05 * arrays["mean"], "log_std": 0.0 * arrays["mean"], "gamma": 0.1}
     assert diagnose.arrays(**steep).kind == Collapse.UNDECIDED
 
 
@@ -470,33 +478,35 @@ def test_noise_that_varies_is_no_spike():
     for std in (volatile, regimes):
         X = std[:, None] * rng.standard_normal((500, 4))
         mean = np.append(np.log(std)[:, None], np.zeros((500, 1)), axis=1)
-        found = diagnose.arrays(X, mean, np.full((500, 2), [-2.0, 0.0]), 0 * X, std**2)
-        assert found.kinds.tolist() == [0, Collapse.UNDECIDED]
+        diagnosis = diagnose.arrays(X, mean, np.full((500, 2), [-2.0, 0.0]), 0 * X, std**2)
+        assert diagnosis.kinds.tolist() == [0, Collapse.UNDECIDED]
     blank = np.where(regimes[:, None] < 1, 0.0, X)  # the same point again and again is one
-    found = diagnose.arrays(
+    diagnosis = diagnose.arrays(
         blank, np.zeros((500, 1)), np.zeros((500, 1)), 0 * X, np.where(regimes < 1, 1e-9, 1.0)
     )
-    assert found.kind == Collapse.COVARIANCE
+    assert diagnosis.kind == Collapse.COVARIANCE
 
 
 def test_what_affine_vaes_need_a_better_decoder_does_not():
     for gamma, noise in ((0.05, 0.1), (0.3, 0.0)):
-        found = diagnose.arrays(**along_a_curve(gamma, noise), learned_gamma=False)
-        assert (found.free.kept, found.free_lasting, found.pays) == (3, 3, -1)
-        assert found.kinds.tolist() == [0, 1, 1]
-        assert "higher than this VAE" in found.evidence["learned gamma"]
+        diagnosis = diagnose.arrays(**along_a_curve(gamma, noise), learned_gamma=False)
+        assert (diagnosis.free.kept, diagnosis.free_lasting, diagnosis.pays) == (3, 3, -1)
+        assert diagnosis.kinds.tolist() == [0, 1, 1]
+        assert "higher than this VAE" in diagnosis.evidence["learned gamma"]
     # One more direction of variance above gamma: training has not ended, and gamma is not to blame.
-    given = along_a_curve(0.05, 0.1)
-    given["x"][:, :3] += 0.35 * np.random.default_rng(1).standard_normal((500, 1))
-    found = diagnose.arrays(**given, learned_gamma=False)
-    assert (found.pays, found.kinds.tolist()) == (1, [0, 6, 6])
+    arrays = along_a_curve(0.05, 0.1)
+    arrays["x"][:, :3] += 0.35 * np.random.default_rng(1).standard_normal((500, 1))
+    diagnosis = diagnose.arrays(**arrays, learned_gamma=False)
+    assert (diagnosis.pays, diagnosis.kinds.tolist()) == (1, [0, 6, 6])
 
 
 def test_noise_would_not_be_revived_by_a_learned_gamma():
     X = np.random.default_rng(0).standard_normal((500, 10)) * np.sqrt([9, 4] + [0.1] * 8)
-    found = diagnose.arrays(**with_latents(affine_vae(X, 2, 0.2), 0.0, 0.0, 3), learned_gamma=False)
-    assert found.free.kept > 2 and found.free_lasting == 2
-    assert found.kinds.tolist() == [0, 0, 1, 1, 1]
+    diagnosis = diagnose.arrays(
+        **with_latents(affine_vae(X, 2, 0.2), 0.0, 0.0, 3), learned_gamma=False
+    )
+    assert diagnosis.free.kept > 2 and diagnosis.free_lasting == 2
+    assert diagnosis.kinds.tolist() == [0, 0, 1, 1, 1]
     white = np.random.default_rng(0).standard_normal((500, 6))
     assert diagnose.arrays(**affine_vae(white, 3, 2.0)).kind == Collapse.UNDECIDED
 
@@ -508,33 +518,33 @@ def test_clusters_that_no_affine_latent_tells_apart_are_no_superfluous_latent_s(
     X = np.append(normal([36, 36]), left, axis=1)
     gamma = 1.05 * left.var(axis=0).mean()
     for learned in (True, False):
-        found = diagnose.arrays(
+        diagnosis = diagnose.arrays(
             **with_latents(affine_vae(X, 2, gamma), 0.0, 0.0, 2), learned_gamma=learned
         )
-        assert (found.pays, found.kinds.tolist()) == (-1, [0, 0, 6, 6])
-        assert "has clusters" in found.evidence["clusters"]
+        assert (diagnosis.pays, diagnosis.kinds.tolist()) == (-1, [0, 0, 6, 6])
+        assert "has clusters" in diagnosis.evidence["clusters"]
     white = np.append(normal([36, 36]), normal([1.0] * 4, seed=1), axis=1)
-    found = diagnose.arrays(
+    diagnosis = diagnose.arrays(
         **with_latents(affine_vae(white, 2, 1.0), 0.0, 0.0, 2), learned_gamma=True
     )
-    assert found.kinds.tolist() == [0, 0, 1, 1]
+    assert diagnosis.kinds.tolist() == [0, 0, 1, 1]
 
 
 def test_zeros_and_ones_with_a_gamma_that_was_made_up():
     rng = np.random.default_rng(0)
     z = rng.standard_normal((500, 2))
     p = 1 / (1 + np.exp(-2 * z @ rng.standard_normal((2, 30))))
-    given = {
+    arrays = {
         "x": (rng.random(p.shape) < p).astype(float),
         "mean": 0.9 * z,
         "log_std": np.full((500, 2), -1.0),
     }
-    given = with_latents(given, 0.0, 0.0, 3) | {"reconstruction": p, "gamma": 1.0}
-    found = diagnose.arrays(**given)
-    assert found.kinds.tolist() == [0, 0, 6, 6, 6]
-    assert "Bernoulli" in found.evidence["likelihood"] and "Bernoulli" in found.change
+    arrays = with_latents(arrays, 0.0, 0.0, 3) | {"reconstruction": p, "gamma": 1.0}
+    diagnosis = diagnose.arrays(**arrays)
+    assert diagnosis.kinds.tolist() == [0, 0, 6, 6, 6]
+    assert "Bernoulli" in diagnosis.evidence["likelihood"] and "Bernoulli" in diagnosis.change
     assert (
-        diagnose.arrays(**given, learned_gamma=False).kind == Collapse.GAMMA
+        diagnose.arrays(**arrays, learned_gamma=False).kind == Collapse.GAMMA
     )  # so it was Gaussian
 
 
@@ -542,12 +552,14 @@ def test_a_gamma_that_is_not_the_loss_s_is_noticed():
     # Trained with an error averaged over 64 features, gamma = 32; 1/2 is what was said.
     X = normal([2500.0, 400.0, 25.0] + [0.1] * 61)
     trained = affine_vae(X, 4, 32.0)
-    found = diagnose.arrays(**trained, learned_gamma=False)
-    assert found.kinds.tolist() == [0, 0, 2, 6]
-    assert found.fitted == pytest.approx(32.0, rel=1e-9)
-    found = diagnose.arrays(**trained | {"gamma": 0.5})
-    assert found.kinds.tolist() == [0, 0, 6, 6]
-    assert "not those of the loss" in found.evidence["posteriors"] and "d / 2" in found.change
+    diagnosis = diagnose.arrays(**trained, learned_gamma=False)
+    assert diagnosis.kinds.tolist() == [0, 0, 2, 6]
+    assert diagnosis.fitted == pytest.approx(32.0, rel=1e-9)
+    diagnosis = diagnose.arrays(**trained | {"gamma": 0.5})
+    assert diagnosis.kinds.tolist() == [0, 0, 6, 6]
+    assert (
+        "not those of the loss" in diagnosis.evidence["posteriors"] and "d / 2" in diagnosis.change
+    )
 
 
 def test_training_that_has_not_ended_is_no_local_optimum():
@@ -556,9 +568,9 @@ def test_training_that_has_not_ended_is_no_local_optimum():
     early = early._replace(
         weight=early.weight + 0.03, mean=early.mean + jnp.array([[0.02], [-0.02]])
     )
-    found = diagnose.collapse(problem, early)
-    assert found.search.polished_active == 1
-    assert found.kind == Collapse.UNDECIDED
+    diagnosis = diagnose.collapse(problem, early)
+    assert diagnosis.search.polished_active == 1
+    assert diagnosis.kind == Collapse.UNDECIDED
 
 
 # Problems
@@ -566,9 +578,9 @@ def test_training_that_has_not_ended_is_no_local_optimum():
 
 def test_a_problem_is_tried_and_judged():
     problem = vae.threshold_vae(data.antipodal(2), 1, 0.1, gamma=0.5)
-    found = diagnose.collapse(problem, problem.collapsed())
-    s = found.search
-    assert found.label == "(v) a bad local optimum: 1 of 1 latents inactive"
+    diagnosis = diagnose.collapse(problem, problem.collapsed())
+    s = diagnosis.search
+    assert diagnosis.label == "(v) a bad local optimum: 1 of 1 latents inactive"
     assert s.polished == pytest.approx(s.energy, abs=1e-12)
     assert (s.best_active, s.dropped) == (1, 0.0)
 
@@ -584,20 +596,20 @@ def test_a_problem_is_tried_and_judged():
     )
     assert s.best == pytest.approx(lowest.fun, abs=1e-5)
     assert (
-        0.9 * measures.gain(2.0 / 0.5) < s.gain < measures.gain(2.0 / 0.5)
+        0.9 * affine_gain(2.0 / 0.5) < s.gain < affine_gain(2.0 / 0.5)
     )  # the affine optimum is lower
     assert s.own == pytest.approx(1.0)
     assert s.fresh <= 0.5 + 1e-9  # at most one of two coordinates behind the threshold
-    assert ("is stuck too" in found.change) == (s.fresh >= found.gamma)
-    for said in found.evidence.values():
-        assert said.startswith(STATUSES)
+    assert ("is stuck too" in diagnosis.change) == (s.fresh >= diagnosis.gamma)
+    for sentence in diagnosis.evidence.values():
+        assert sentence.startswith(STATUSES)
 
 
 @pytest.mark.slow
 def test_a_stationary_point_is_judged_where_that_is_asked():
     problem = vae.threshold_vae(data.antipodal(2), 1, 0.1, gamma=0.5)
-    found = diagnose.collapse(problem, problem.collapsed(), hessian=True)
-    assert found.evidence["surface"] == "judged (stationary.analyze): collapsed local minimum"
+    diagnosis = diagnose.collapse(problem, problem.collapsed(), hessian=True)
+    assert diagnosis.evidence["surface"] == "judged (stationary.analyze): collapsed local minimum"
 
 
 def test_functions_of_another_library_s_make(partial_collapse):
@@ -615,16 +627,16 @@ def test_functions_of_another_library_s_make(partial_collapse):
     def decode(z):
         return (z @ jnp.asarray(W, jnp.float32)).reshape(-1, 1, 4, 4) + center
 
-    found = diagnose.functions(x, encode, decode, float(g.gamma), learned=False)
-    assert found.kinds.tolist() == [0, 0, 0, 2, 2]
-    assert found.error_status == "measured"
-    assert found.error == pytest.approx(diagnose.arrays(**g._asdict()).error, rel=0.05)
+    diagnosis = diagnose.functions(x, encode, decode, float(g.gamma), learned=False)
+    assert diagnosis.kinds.tolist() == [0, 0, 0, 2, 2]
+    assert diagnosis.error_status == "measured"
+    assert diagnosis.error == pytest.approx(diagnose.arrays(**g._asdict()).error, rel=0.05)
 
 
 def test_every_kind_has_words(partial_collapse):
-    found = diagnose.arrays(**required(partial_collapse))
+    diagnosis = diagnose.arrays(**required(partial_collapse))
     for kind in Collapse:
-        changed = found._replace(kind=kind, kinds=np.array([0, 0, 0, kind, kind]))
+        changed = diagnosis._replace(kind=kind, kinds=np.array([0, 0, 0, kind, kind]))
         assert kind.words in changed.label
         assert len(changed.change) > 20
 
@@ -703,7 +715,7 @@ def test_the_verb_prints_json_and_leaves_a_study_and_a_figure(partial_collapse, 
 
 
 def test_figures():
-    ax = divergences([0.0, 2.0, 0.5], kinds=["(v)", "active", "active"], active=ACTIVE)
+    ax = divergences([0.0, 2.0, 0.5], kinds=["(v)", "active", "active"], active=ACTIVE_NATS)
     assert [bar.get_height() for bar in ax.patches] == [2.0, 0.5, 1e-4]
     ax = residual_spectrum([0.1, 3.0, 1.0, 0.0], 0.5)
     assert "pay: 2" in ax.get_legend().get_texts()[1].get_text()
