@@ -38,7 +38,7 @@ def cheap(alpha, key):
 
 def collapsed(alpha, beta):
     problem = vae.threshold_vae(X, latent=1, alpha=alpha, beta=beta)
-    return stationary.analyze(problem, problem.collapsed())  # type: ignore[misc]
+    return stationary.analyze(problem, problem.collapsed())
 
 
 def files(path):

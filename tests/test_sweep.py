@@ -35,7 +35,7 @@ def cheap(alpha, number, key):
 
 def descend(alpha, scale, key, steps=20):
     problem = vae.threshold_vae(data.gaussian(12, [3.0, 1.0, 0.1], seed=0), latent=2, alpha=alpha)
-    return optimize.adam(steps)(problem.loss, problem.init(key, scale))  # type: ignore[misc]
+    return optimize.adam(steps)(problem.loss, problem.init(key, scale))
 
 
 def find(alpha, scale, key):

@@ -14,6 +14,7 @@ of any functions of the parameters, such as `gamma`, `active` and `lowest_eigenv
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import bordered, curvature
-from vaesurface.problem import Params, PerDatum, Problem, Structure
+from vaesurface.problem import Params, Parts, PerDatum, Problem
 
 __all__ = [
     "Plane",
@@ -354,7 +355,7 @@ def _newton(structure: PerDatum, params: Params, shift: Array) -> tuple[Array, A
     is an upper bound on its own.
     """
     n, p = len(structure.data), ravel_pytree(params)[0].size
-    shifted = _shifted(structure, shift)
+    shifted = _Shifted(data=structure.data, original=structure, shift=shift)
     factors = bordered.factor(shifted, params)
     local = shift + factors.eigenvalues[len(factors.shared) :] / n  # of D
     edge = jnp.min(local) - 4 * curvature.band(jnp.max(jnp.abs(local)), p)
@@ -363,19 +364,30 @@ def _newton(structure: PerDatum, params: Params, shift: Array) -> tuple[Array, A
     return edge, jnp.dot(ravel_pytree(direction)[0], ravel_pytree(image)[0])
 
 
-def _shifted(structure: PerDatum, shift: Array) -> Structure:
+@partial(
+    jax.tree_util.register_dataclass, data_fields=["data", "original", "shift"], meta_fields=[]
+)
+@dataclass(frozen=True, eq=False)
+class _Shifted(PerDatum):
     """The same loss less shift/2 |params|^2: shift is taken off every eigenvalue of its Hessian."""
 
-    def square(tree):
-        return 0.5 * shift * jnp.sum(ravel_pytree(tree)[0] ** 2)
+    data: Array
+    original: PerDatum
+    shift: Array
 
-    n = len(structure.data)
-    return Structure(
-        data=structure.data,
-        term=lambda row, shared, local, x: structure.term(row, shared, local, x) - square(row),
-        penalty=lambda shared, local: (
-            structure.penalty(shared, local) - square(shared) - n * square(local)
-        ),
-        split=structure.split,
-        join=structure.join,
-    )
+    def term(self, row: Params, shared: Params, local: Params, value: Array) -> Array:
+        return self.original.term(row, shared, local, value) - self._square(row)
+
+    def penalty(self, shared: Params, local: Params) -> Array:
+        # The loss is a mean over data: a datum's own square has to weigh n.
+        penalty = self.original.penalty(shared, local)
+        return penalty - self._square(shared) - len(self.data) * self._square(local)
+
+    def split(self, params: Params) -> Parts:
+        return self.original.split(params)
+
+    def join(self, parts: Parts) -> Params:
+        return self.original.join(parts)
+
+    def _square(self, params: Params) -> Array:
+        return 0.5 * self.shift * jnp.sum(ravel_pytree(params)[0] ** 2)
