@@ -5,4 +5,8 @@ function. Import the modules one by one (`from vaesurface import vae, stationary
 nothing.
 """
 
+from vaesurface import moved
+
 __version__ = "0.1.0"
+
+moved.install()

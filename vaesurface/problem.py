@@ -24,6 +24,7 @@ So is a dataclass of your own with a method `loss`, registered with JAX so that 
 'maximum'
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
@@ -34,6 +35,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
+
+from vaesurface import moved
 
 __all__ = [
     "Autoencoder",
@@ -52,6 +55,8 @@ __all__ = [
     "require_float64",
     "require_key",
 ]
+
+__getattr__ = moved.names(__name__)
 
 Params = Any
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
@@ -235,6 +240,15 @@ class Problem:
         """
         own = {name: getattr(self, name) for name in ("loss", *OPTIONAL) if self.has(name)}
         return Problem(**(own | functions))
+
+    def _replace(self, **functions: Any) -> "Problem":
+        """The old name of `replace`."""
+        warnings.warn(
+            "Problem._replace is now Problem.replace; the old name goes with the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self.replace(**functions)
 
     def like(self) -> Params:
         """Shapes of the parameters, or None where they are not known."""

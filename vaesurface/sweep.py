@@ -23,11 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaesurface import moved
 from vaesurface.problem import require_float64
 from vaesurface.store import Columns, canonical, columns, create
 from vaesurface.store.names import complaint
 
 __all__ = ["grid", "together"]
+
+__getattr__ = moved.names(__name__)
 
 LARGEST_CHUNK = 32  # cells in a chunk by default
 # At least, on a CPU and where cells allow: workers end together, and an interruption costs little.

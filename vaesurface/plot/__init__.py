@@ -15,6 +15,7 @@ they switch off. All are reached from here:
 'index 1, 1 flat, 2 positive'
 """
 
+from vaesurface import moved
 from vaesurface.plot.canvas import COLORS, COLUMN, style
 from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum, sigma_histogram
 from vaesurface.plot.lines import path_profile, segment
@@ -63,3 +64,5 @@ __all__ = [
     "thresholding",
     "trap",
 ]
+
+__getattr__ = moved.names(__name__)

@@ -12,6 +12,7 @@ diagram whose cells open. Imports no JAX and computes nothing.
 True
 """
 
+from vaesurface import moved
 from vaesurface.report.interactive import phase, spectrum, surface
 from vaesurface.report.page import page
 from vaesurface.report.study import Figure, Study, load, plain, save, studies, write
@@ -29,3 +30,5 @@ __all__ = [
     "surface",
     "write",
 ]
+
+__getattr__ = moved.names(__name__)

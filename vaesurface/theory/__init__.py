@@ -12,6 +12,7 @@ the best encoder of a decoder. X is (n, d); energies in the paper's units, mean 
 [((), 2), ((0,), 0), ((1,), 1)]
 """
 
+from vaesurface import moved
 from vaesurface.theory.affine import (
     Expected,
     Optimum,
@@ -49,3 +50,5 @@ __all__ = [
     "stationary_points",
     "unbounded_ray",
 ]
+
+__getattr__ = moved.names(__name__)

@@ -9,6 +9,7 @@ frozen noise; `train` trains them.
 3.000
 """
 
+from vaesurface import moved
 from vaesurface.vae.network import (
     NetworkParams,
     NetworkVAE,
@@ -34,3 +35,5 @@ __all__ = [
     "sampled_loss",
     "threshold_vae",
 ]
+
+__getattr__ = moved.names(__name__)

@@ -1,0 +1,101 @@
+"""Where did a module or a name go?
+
+What moved keeps working under its old name for one release, with a DeprecationWarning that says
+where it is now.
+
+>>> import warnings
+>>> with warnings.catch_warnings():
+...     warnings.simplefilter("ignore")
+...     from vaesurface.tally import distinct
+>>> distinct.__module__
+'vaesurface.stationary.tally'
+"""
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["MODULES", "NAMES", "install", "names"]
+
+MODULES = {
+    "architecture": "vae.architecture",
+    "balls": "proof.balls",
+    "band": "paths.band",
+    "basin": "paths.basin",
+    "continuation": "paths.branch",
+    "corrector": "paths.corrector",
+    "deep": "vae.network",
+    "experiments.depth": "experiments.fig1",
+    "losses": "energy",
+    "moments": "energy",
+    "network": "paths.graph",
+    "probe": "stationary.probe",
+    "rows": "theory.rows",
+    "second_order": "stationary.model",
+    "tally": "stationary.tally",
+    "thresholding": "theory.thresholds",
+    "train": "vae.train",
+    "verdict": "stationary.verdict",
+}
+# Of modules that are still there: (module, name) to where the name is now.
+NAMES = {
+    ("plot", "KINDS"): "marks.KINDS",
+    ("problem", "VAEParams"): "energy.VAEParams",
+    ("report", "MARKERS"): "marks.KINDS",
+    ("report", "UNIT"): "marks.UNIT",
+    ("sweep", "canonical"): "store.canonical",
+    ("sweep", "identities"): "store.identities",
+    ("theory", "is_trivial"): "theory.collapse.is_trivial",
+    ("vae", "soft_threshold"): "energy.threshold",
+}
+PACKAGE = "vaesurface."
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Finds old modules: empty ones that ask the new module for every name."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Of an old module, None for all others."""
+        if not fullname.startswith(PACKAGE) or fullname[len(PACKAGE) :] not in MODULES:
+            return None
+        return ModuleSpec(fullname, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Warns, and leads every name on to the new module."""
+        new = PACKAGE + MODULES[module.__name__[len(PACKAGE) :]]
+        _warn(module.__name__, new)
+        target = importlib.import_module(new)
+        module.__getattr__ = lambda name: getattr(target, name)  # type: ignore[method-assign]
+
+
+def install() -> None:
+    """Make old modules importable."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+def names(module: str) -> Callable[[str], Any]:
+    """`__getattr__` of a module (its `__name__`) that some names have left."""
+
+    def find(name: str) -> Any:
+        new = NAMES.get((module.removeprefix(PACKAGE), name))
+        if new is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module}.{name}", PACKAGE + new)
+        place, _, attribute = new.rpartition(".")
+        return getattr(importlib.import_module(PACKAGE + place), attribute)
+
+    return find
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(
+        f"{old} is now {new}; the old name goes with the next release",
+        DeprecationWarning,
+        stacklevel=3,
+    )
