@@ -14,7 +14,7 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from vaesurface import report
+from vaesurface import files, report
 from vaesurface.report import Figure, Study
 
 GRID = np.linspace(-1.5, 1.5, 25)
@@ -208,7 +208,7 @@ def click_lower_left_cell(browser, diagram):
 
 def test_in_a_browser_the_surface_turns_and_a_cell_opens(tmp_path, browser):
     made(tmp_path)
-    report.write(page_of(tmp_path), tmp_path / "report.html")
+    files.write(tmp_path / "report.html", page_of(tmp_path))
     wait = opened(browser, tmp_path / "report.html")
     assert browser.title == "A report"
     drag(browser, wait, browser.find_element(By.ID, "figure-1"))

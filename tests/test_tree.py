@@ -43,7 +43,9 @@ FLOORS: tuple[dict[str, str], ...] = (
         "experiments": "curvature data energy landscape optimize paths plot problem proof report "
         "stationary store sweep theory vae"
     },
-    {"cli": "data diagnose experiments files optimize plot proof report stationary store theory vae"},
+    {
+        "cli": "data diagnose experiments files optimize plot proof report stationary store theory vae"
+    },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}
 # Imports inside functions, of what is heavy and not always needed: third parties, or in the command

@@ -48,7 +48,6 @@ NAMES = {
     ("problem", "VAEParams"): "energy.VAEParams",
     ("report", "MARKERS"): "marks.KINDS",
     ("report", "UNIT"): "marks.UNIT",
-    ("sweep", "canonical"): "store.canonical",
     ("sweep", "identities"): "store.identities",
     ("theory", "is_trivial"): "theory.collapse.is_trivial",
     ("vae", "soft_threshold"): "energy.threshold",

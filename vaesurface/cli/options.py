@@ -250,6 +250,6 @@ def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:
     if not as_json:
         print("\n".join(text))
         return
-    from vaesurface.report import plain
+    from vaesurface import files
 
-    print(json.dumps(plain(result), allow_nan=False))
+    print(json.dumps(files.plain(result), allow_nan=False))

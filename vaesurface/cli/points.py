@@ -96,7 +96,7 @@ def census(
     problem = make_problem(model, 0.0, terms)
     from itertools import islice
 
-    from vaesurface import report, theory
+    from vaesurface import files, theory
 
     listed = theory.stationary_points(problem.X, model.latent, terms.gamma, terms.beta)
     rows = [_checked(problem, expected) for expected in islice(listed, most)]
@@ -104,7 +104,7 @@ def census(
     lines = [",".join(COLUMNS)]
     lines += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
     if out is not None:
-        report.write("\n".join(lines) + "\n", out)
+        files.write(out, "\n".join(lines) + "\n")
     text = [*lines, f"{len(rows)} points, {wrong} disagree with theory"]
     say({"points": rows, "wrong": wrong}, text, as_json)
     return int(wrong > 0)

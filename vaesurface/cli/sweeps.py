@@ -188,6 +188,7 @@ def report(
     """One HTML page of all results in a directory: verdicts with evidence, figures, a surface that
     turns, cells that open.
     """
+    from vaesurface import files
     from vaesurface import report as pages
 
     if not results.is_dir():
@@ -206,7 +207,7 @@ def report(
     rank = {name: i for i, name in enumerate(ORDER)}
     studies.sort(key=lambda one: rank.get(one[0].name, len(rank)))
     out = results / "report.html" if out is None else out
-    pages.write(pages.page(studies, f"vaesurface: {results.resolve().name}"), out)
+    files.write(out, pages.page(studies, f"vaesurface: {results.resolve().name}"))
     titles = [study.title for study, _ in studies]
     say({"file": str(out), "studies": titles}, [*titles, f"wrote {out}"], as_json)
     return 0
@@ -278,16 +279,16 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
 
 def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) -> int:
     """Leave figures, labelled results, table and answer in a directory, and print the answer."""
-    from vaesurface import report, store
+    from vaesurface import files, store
     from vaesurface.experiments import ends, pictures
 
     result, text = _answered(swept, points)
-    files = pictures.draw(swept, points, out, note=note)
-    files += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
+    written = pictures.draw(swept, points, out, note=note)
+    written += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
     store.save(swept.ds, out / "points.nc")
-    report.write(ends.table(points) + "\n", out / "table.txt")
-    report.write("\n".join(result["answer"]) + "\n", out / "answer.txt")
-    names = [str(file) for file in files]
+    files.write(out / "table.txt", ends.table(points) + "\n")
+    files.write(out / "answer.txt", "\n".join(result["answer"]) + "\n")
+    names = [str(file) for file in written]
     say(result | {"files": names}, text + [f"wrote {name}" for name in names], as_json)
     return 0
 

@@ -15,7 +15,7 @@ True
 from vaesurface import moved
 from vaesurface.report.interactive import phase, spectrum, surface
 from vaesurface.report.page import page
-from vaesurface.report.study import Figure, Study, load, plain, save, studies, write
+from vaesurface.report.study import Figure, Study, load, save, studies, write
 
 __all__ = [
     "Figure",
@@ -23,12 +23,11 @@ __all__ = [
     "load",
     "page",
     "phase",
-    "plain",
     "save",
     "spectrum",
     "studies",
-    "surface",
     "write",
+    "surface",
 ]
 
 __getattr__ = moved.names(__name__)

@@ -2,13 +2,13 @@
 
 A study is a JSON file beside its figures.
 
->>> plain({"energy": float("nan"), "alpha": [0.1, float("inf")]})
-{'energy': None, 'alpha': [0.1, None]}
+>>> Study("path", "A way out", said=["The barrier is 0.01 high."]).name
+'path'
 """
 
 import json
-import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import vaesurface
+from vaesurface import files
 
-__all__ = ["Figure", "Study", "load", "plain", "save", "studies", "write"]
+__all__ = ["Figure", "Study", "load", "save", "studies", "write"]
 
 FORMAT = 1  # of the file; raised by changes that older code would misread
 SOFTWARE = ("jax", "numpy", "scipy")  # whose versions a study names
@@ -68,7 +69,8 @@ def save(study: Study, out: str | os.PathLike) -> Path:
     figures = [figure._asdict() for figure in study.figures]
     fields = study._replace(software=software)._asdict() | {"figures": figures}
     path = Path(out) / f"{study.name}.json"
-    write(json.dumps({"format": FORMAT, **plain(fields)}, allow_nan=False), path)
+    text = json.dumps({"format": FORMAT, **files.plain(fields)}, allow_nan=False)
+    files.write(path, text)
     return path
 
 
@@ -102,20 +104,11 @@ def _has_verdicts(path: Path) -> bool:
 
 
 def write(text: str, path: str | os.PathLike) -> None:
-    """Write a file all at once, or not at all; its directory is made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it: arrays are lists, names strings, and NaN and infinities None."""
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """The old door to `files.write(path, text)`."""
+    warnings.warn(
+        "report.write(text, path) is now files.write(path, text); the old name goes with the next "
+        "release",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    files.write(path, text)
