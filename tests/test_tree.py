@@ -13,7 +13,8 @@ import pytest
 from vaesurface import moved
 
 ROOT = Path(__file__).parent.parent
-# Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or above.
+# Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
+# above.
 FLOORS: tuple[dict[str, str], ...] = (
     {"moved": ""},
     {"data": "", "energy": "", "files": "", "marks": "", "problem": "moved"},
@@ -49,7 +50,8 @@ FLOORS: tuple[dict[str, str], ...] = (
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}
 # Imports inside functions, of what is heavy and not always needed: third parties, or in the command
-# line, whose --help answers at once. One of the package's own: verifying needs no JAX, proving does.
+# line, whose --help answers at once. One of the package's own: verifying needs no JAX, proving
+# does.
 LIGHT = {("proof", "vae")}
 
 

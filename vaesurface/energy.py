@@ -328,51 +328,61 @@ def _beyond(m: Array, v: Array, alpha: Array) -> tuple[_PositivePart, _PositiveP
     return _positive_part(m - alpha, v), _positive_part(-m - alpha, v)
 
 
-def quadrature(f: Callable[[Array], Array], order: int = 32) -> Callable[[Array, Array], Moments]:
-    """Moments of a smooth scalar function f by Gauss-Hermite quadrature with `order` nodes: a
-    function of (m, v).
+def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moments]:
+    """Moments of a smooth scalar function f(u, *settings) by Gauss-Hermite quadrature with `order`
+    nodes: a function of (m, v, *settings), which broadcast.
 
     Derivatives are those of the expectation (d/dm E f = E f', d/dv E f = E f''/2), so they hold at
-    v = 0 too; f must be as often differentiable as derivatives are asked for.
+    v = 0 too; f must be as often differentiable as derivatives are asked for. What is traced, as a
+    hyper-parameter, has to be among the settings; f itself may hold none.
+
+    >>> bent = quadrature(lambda u, alpha: u + alpha * jnp.sin(u))
+    >>> print(f"{bent(jnp.array(1.0), jnp.array(0.0), 0.5).mean:.6f}")  # 1 + sin(1) / 2
+    1.420735
     """
 
-    def value(u: Array, _: Array) -> Array:
-        return f(u)
+    def value(u: Array, _: Array, *settings: Array) -> Array:
+        return f(u, *settings)
 
-    def squared_deviation(u: Array, center: Array) -> Array:
-        return (f(u) - center) ** 2
+    def squared_deviation(u: Array, center: Array, *settings: Array) -> Array:
+        return (f(u, *settings) - center) ** 2
 
-    def moments(m: Array, v: Array) -> Moments:
-        m, v = jnp.broadcast_arrays(m, v)
-        mean = _expectation(value, order)(m, v, m)
+    def moments(m: Array, v: Array, *settings: ArrayLike) -> Moments:
+        constants = (jnp.asarray(setting, m.dtype) for setting in settings)
+        m, v, *constants = jnp.broadcast_arrays(m, v, *constants)
+        mean = _expectation(value, order)(m, v, m, *constants)
         # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
         center = jax.lax.stop_gradient(mean)
-        square = _expectation(squared_deviation, order)(m, v, center)
+        square = _expectation(squared_deviation, order)(m, v, center, *constants)
         return Moments(mean=mean, variance=square - (mean - center) ** 2)
 
     return moments
 
 
-def _expectation(g: Callable[[Array, Array], Array], order: int) -> Callable[..., Array]:
-    """E g(u, c) over u ~ N(m, v): a function of m, v and the constants c, arrays of one shape, with
+def _expectation(g: Callable[..., Array], order: int) -> Callable[..., Array]:
+    """E g(u, c, *s) over u ~ N(m, v): a function of m, v, the constant c and settings s, arrays of
+    one shape, with
 
-    d/dm E g = E g',    d/dv E g = E g''/2
+    d/dm E g = E g',    d/dv E g = E g''/2,    d/ds E g = E dg/ds
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(order)
     weights = weights / weights.sum()
     slope = jax.grad(g)
 
     @jax.custom_jvp
-    def mean(m, v, center):
+    def mean(m, v, *constants):
         points = jnp.asarray(nodes).reshape((1,) * m.ndim + (-1,))
         u = m[..., None] + jnp.sqrt(v)[..., None] * points
-        return jnp.vectorize(g)(u, center[..., None]) @ weights
+        return jnp.vectorize(g)(u, *(constant[..., None] for constant in constants)) @ weights
 
     @mean.defjvp
     def _(primals, tangents):
-        (m, v, center), (dm, dv, _) = primals, tangents
-        first = _expectation(slope, order)(m, v, center)
-        second = _expectation(jax.grad(slope), order)(m, v, center)
-        return mean(m, v, center), first * dm + 0.5 * second * dv
+        dm, dv, _, *changes = tangents
+        first = _expectation(slope, order)(*primals)
+        second = _expectation(jax.grad(slope), order)(*primals)
+        total = first * dm + 0.5 * second * dv
+        for i, change in enumerate(changes):
+            total = total + _expectation(jax.grad(g, 2 + i), order)(*primals) * change
+        return mean(*primals), total
 
     return mean

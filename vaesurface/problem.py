@@ -495,7 +495,9 @@ def require_key(key: Any) -> None:
 
 
 def require_draws(samples: int, batch: int | None, n: int) -> None:
-    """Refuse numbers of draws per datum, and of data in a batch, out of range. Raises ValueError."""
+    """Refuse numbers of draws per datum, and of data in a batch, out of range. Raises
+    ValueError.
+    """
     if samples < 1 or not 1 <= (n if batch is None else batch) <= n:
         raise ValueError(
             f"expected samples >= 1 and a batch of 1 to {n} data, got {samples} and {batch}; "

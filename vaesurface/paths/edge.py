@@ -102,7 +102,9 @@ def _crossed(basin: _Basin, path: Path) -> tuple[Params, Params] | None:
 
 
 def _met(basin: _Basin, a: Params, b: Params) -> list[StationaryPoint]:
-    """Saddles of index 1 that brackets (a inside, b outside) of the edge lead to, lower and lower."""
+    """Saddles of index 1 that brackets (a inside, b outside) of the edge lead to, lower and
+    lower.
+    """
     problem = basin.problem
     met: list[StationaryPoint] = []
     for _ in range(ROUNDS):

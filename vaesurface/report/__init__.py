@@ -26,8 +26,8 @@ __all__ = [
     "save",
     "spectrum",
     "studies",
-    "write",
     "surface",
+    "write",
 ]
 
 __getattr__ = moved.names(__name__)

@@ -299,7 +299,9 @@ def _probed(
     undecided: Array,
     directions: int,
 ) -> Probe:
-    """What lies along flat directions and those of doubtful eigenvalues, where that is undecided."""
+    """What lies along flat directions and those of doubtful eigenvalues, where that is
+    undecided.
+    """
     values, out = factors.eigenvalues, _is_flat(factors) | doubtful
     inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, values))
     band = jnp.max(jnp.where(doubtful, jnp.abs(values), factors.width))

@@ -1,15 +1,16 @@
 """Which VAE's loss surface?
 
-`threshold`: exact energies, no sampling, no noise. `network`: VAEs of `architecture`'s networks, by
+`threshold`: exact energies, no sampling, no noise, one of those of `elementwise`. `network`: VAEs of `architecture`'s networks, by
 frozen noise; `train` trains them.
 
 >>> from vaesurface import data
 >>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
->>> print(f"{problem.loss(problem.collapsed()):.3f}")  # 2 from the data, 0 from log gamma, 1 from the posterior
+>>> print(f"{problem.loss(problem.collapsed()):.3f}")  # 2 from the data, 1 from the posterior
 3.000
 """
 
 from vaesurface import moved
+from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.network import (
     NetworkParams,
     NetworkVAE,
@@ -23,6 +24,7 @@ from vaesurface.vae.network import (
 from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
 
 __all__ = [
+    "ElementwiseVAE",
     "NetworkParams",
     "NetworkVAE",
     "ThresholdVAE",
