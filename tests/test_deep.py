@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature, data, energy, optimize, stationary, theory, vae
 from vaesurface.stationary import Kind
 from vaesurface.vae import architecture, network
-from vaesurface.vae.network import NetworkParams
+from vaesurface.vae.network import NetworkParams, NetworkVAE
 
 X = data.gaussian(12, [6.0, 2.0, 0.3, 0.2], seed=0)
 NODES = network.gauss_hermite(1, 4)
@@ -178,8 +178,9 @@ def test_data_in_batches_give_the_same_energy_and_gradient(monkeypatch):
 
     assert not loops()
     value, gradient = both()
-    monkeypatch.setattr(network, "STREAM", 1)
-    monkeypatch.setattr(network, "BATCH", 5 * 4 * 10)  # five data at a time
+    NetworkVAE.loss.clear_cache()
+    monkeypatch.setattr("vaesurface.problem.STREAM", 1)
+    monkeypatch.setattr("vaesurface.problem.BATCH", 5 * 4 * 10)  # five data at a time
     assert loops()
     batched, by_batch = both()
     assert batched == pytest.approx(float(value), rel=1e-14)
