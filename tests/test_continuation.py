@@ -13,7 +13,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, data, stationary, theory, vae
-from vaesurface.paths.branch import Ended, EventKind, follow, switch
+from vaesurface.paths.branch import Ended, follow
+from vaesurface.paths.events import EventKind
+from vaesurface.paths.switching import switch
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind
 
