@@ -13,7 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
 from vaesurface import data, optimize, theory, vae
-from vaesurface.paths import basin
+from vaesurface.paths import basin, flows
 from vaesurface.problem import Problem
 
 X = data.antipodal(2)
@@ -49,11 +49,11 @@ def widths():
     return run
 
 
-@pytest.mark.parametrize("flow", [basin.gradient_flow, basin.second_order_descent])
+@pytest.mark.parametrize("flow", [flows.gradient_flow, flows.second_order_descent])
 def test_a_double_well_is_as_wide_as_the_way_to_its_ridge(flow):
     directions = jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
     found = basin.width(WELLS, LEFT, directions, jnp.array([0.25, 0.9, 3.0]), flow)
-    if flow is basin.gradient_flow:
+    if flow is flows.gradient_flow:
         assert np.all((found.inner[:2] <= 1.0) & (found.outer[:2] >= 1.0))
         np.testing.assert_allclose(found.outer[:2] - found.inner[:2], (3.0 - 0.9) * RESOLVED)
     else:  # Newton's method leads from near the ridge to the saddle on it, which is no return
@@ -200,9 +200,9 @@ def shifted(problem, key, scale):
 @pytest.mark.parametrize(
     "flow",
     [
-        basin.gradient_flow,
-        basin.optimized(optimize.adam(800, 0.01)),
-        basin.noisy(
+        flows.gradient_flow,
+        flows.optimized(optimize.adam(800, 0.01)),
+        flows.noisy(
             optimize.descend_noisily(optax.sgd(0.01), 2000, "descent"),
             partial(shake, strength=0.01),
         ),
@@ -217,13 +217,13 @@ def test_a_basins_volume_is_the_probability_of_starting_on_its_side(flow):
     assert counted.starts == 300 and counted.below == 0
     assert counted.low <= norm.cdf(-0.4) <= counted.high
     assert counted.returned == counted.share * 300 and counted.returned + counted.other == 300
-    sure = np.abs(starts) > (1e-6 if flow is basin.gradient_flow else 0.1)
+    sure = np.abs(starts) > (1e-6 if flow is flows.gradient_flow else 0.1)
     assert np.all((starts < 0)[sure] == np.asarray(found.returned)[sure])
 
 
 def test_strong_noise_makes_runs_forget_where_they_began():
     keys = jax.random.split(jax.random.key(1), 40)
-    flow = basin.noisy(
+    flow = flows.noisy(
         optimize.descend_noisily(optax.sgd(0.02), 2000, "descent"), partial(shake, strength=20.0)
     )
     counted = basin.volume(basin.ends(WELLS, keys, 0.0, flow, lambda *_: LEFT, LEFT))

@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import root
 
 from vaesurface import data, stationary, theory, vae
-from vaesurface.paths import basin, graph
+from vaesurface.paths import flows, graph
 from vaesurface.paths.graph import Passage
 from vaesurface.problem import Problem
 
@@ -50,7 +50,7 @@ def judge():
 def brown(judge):
     """Its minima and passages, from their known places."""
     tops = [judge(place) for place in SADDLES]
-    down = jax.jit(lambda start: basin.gradient_flow(BROWN, start, -jnp.inf, time=10.0))
+    down = jax.jit(lambda start: flows.gradient_flow(BROWN, start, -jnp.inf, time=10.0))
     ends = [
         tuple(judge(down(top.params + sign * 0.01 * top.descent)) for sign in (1, -1))
         for top in tops
