@@ -205,6 +205,7 @@ def _widths(
     flow: Flow,
     halvings: int,
 ) -> Width:
+    """`width`, of lengths that ascend."""
     level = _level(problem, minimum)
 
     def returns(start: Params) -> Array:
@@ -331,6 +332,7 @@ def _ends(problem: Problem, minimum: Params, ran: Params) -> Ends:
 
 
 def _init(problem: Problem, key: Array, scale: Array) -> Params:
+    """A start as the problem draws it."""
     return problem.init(key, scale)
 
 

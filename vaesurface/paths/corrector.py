@@ -186,6 +186,7 @@ class _Made:
 
 
 def _problem(source: Any) -> Problem:
+    """Of what `_at` gives."""
     return source.make_problem(source.value) if isinstance(source, _Made) else source
 
 
@@ -240,6 +241,7 @@ def _examined(source: Any, rate: Any, like: Params, z: Array, row: Array) -> Pla
 
 
 def _flatten(tree: Params) -> Array:
+    """The raveled parameters (p,)."""
     return ravel_pytree(tree)[0]
 
 
