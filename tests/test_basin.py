@@ -13,7 +13,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import norm
 
 from vaesurface import data, optimize, theory, vae
-from vaesurface.paths import basin
+from vaesurface.paths import basin, flows
 from vaesurface.problem import Problem
 
 X = data.antipodal(2)
@@ -27,9 +27,9 @@ def double_well(w):
 
 WELLS = Problem(loss=double_well)
 TURN = jnp.array([[0.8, -0.6], [0.6, 0.8]])
-TILTED = Problem(
-    loss=lambda w: double_well(TURN @ w) + 0.3 * (TURN @ w)[0]
-)  # turned, and higher on the right
+
+# Turned, and higher on the right.
+TILTED = Problem(loss=lambda w: double_well(TURN @ w) + 0.3 * (TURN @ w)[0])
 RESOLVED = 2.0**-12  # of a bracket, after the default number of halvings
 
 
@@ -41,69 +41,66 @@ def widths():
 
     def run(alpha):
         problem = vae.threshold_vae(X, 1, alpha)
-        lengths = alpha * jnp.array([0.3, 0.6, 0.7, 1.0])
-        return problem, basin.width(
-            problem, problem.collapsed(), basin.principal(problem, 1), lengths
-        )
+        directions, lengths = basin.principal(problem, 1), alpha * jnp.array([0.3, 0.6, 0.7, 1.0])
+        return problem, basin.width(problem, problem.collapsed(), directions, lengths)
 
     return run
 
 
-@pytest.mark.parametrize("flow", [basin.gradient_flow, basin.second_order_descent])
+@pytest.mark.parametrize("flow", [flows.gradient_flow, flows.second_order_descent])
 def test_a_double_well_is_as_wide_as_the_way_to_its_ridge(flow):
     directions = jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
-    found = basin.width(WELLS, LEFT, directions, jnp.array([0.25, 0.9, 3.0]), flow)
-    if flow is basin.gradient_flow:
-        assert np.all((found.inner[:2] <= 1.0) & (found.outer[:2] >= 1.0))
-        np.testing.assert_allclose(found.outer[:2] - found.inner[:2], (3.0 - 0.9) * RESOLVED)
+    widths = basin.width(WELLS, LEFT, directions, jnp.array([0.25, 0.9, 3.0]), flow)
+    inner, outer = widths.inner[:2], widths.outer[:2]
+    if flow is flows.gradient_flow:
+        assert np.all((inner <= 1.0) & (outer >= 1.0))
+        np.testing.assert_allclose(outer - inner, (3.0 - 0.9) * RESOLVED)
     else:  # Newton's method leads from near the ridge to the saddle on it, which is no return
-        assert np.all(
-            (found.inner[:2] > 0.5) & (found.inner[:2] < found.outer[:2]) & (found.outer[:2] <= 1.0)
-        )
-    assert (found.inner[2], found.outer[2]) == (3.0, np.inf)  # no ridge on that side
-    assert np.all(found.crossing == np.inf)  # nothing is lower than this minimum
-    np.testing.assert_allclose(found.params, LEFT[None] + found.inner[:, None] * directions)
-    np.testing.assert_allclose(found.distance, found.inner * np.linalg.norm(directions, axis=1))
+        assert np.all((inner > 0.5) & (inner < outer) & (outer <= 1.0))
+    assert (widths.inner[2], widths.outer[2]) == (3.0, np.inf)  # no ridge on that side
+    assert np.all(widths.crossing == np.inf)  # nothing is lower than this minimum
+    np.testing.assert_allclose(widths.params, LEFT[None] + widths.inner[:, None] * directions)
+    np.testing.assert_allclose(widths.distance, widths.inner * np.linalg.norm(directions, axis=1))
 
 
 def test_an_oblique_ridge_and_the_place_beyond_it_where_starts_are_lower_than_the_minimum():
     low, top, high = np.sort(np.roots([4.0, 0.0, -4.0, 0.3]))  # of the derivative along the valley
     minimum = TURN.T @ jnp.array([high, 0.0])
-    directions = jnp.stack(
-        [jnp.array([-1.0, 0.0]), TURN.T @ jnp.array([-1.0, 0.0])]
-    )  # cosines with the valley: 0.8 and 1
-    found = basin.width(TILTED, minimum, directions, jnp.linspace(0.2, 2.0, 10))
-    ridge = (high - top) / np.array([0.8, 1.0])
-    assert np.all((found.inner <= ridge) & (ridge <= found.outer))
-
-    def value(t):
-        return ((x := high - 0.8 * t) ** 2 - 1) ** 2 + 3 * (0.6 * t) ** 2 + 0.3 * x
+    left = jnp.array([-1.0, 0.0])
+    directions = jnp.stack([left, TURN.T @ left])
+    cosines = np.array([0.8, 1.0])  # with the valley
+    widths = basin.width(TILTED, minimum, directions, jnp.linspace(0.2, 2.0, 10))
+    ridge = (high - top) / cosines
+    assert np.all((widths.inner <= ridge) & (ridge <= widths.outer))
 
     def valley(x):
         return (x**2 - 1) ** 2 + 0.3 * x
 
-    assert min(value(t) for t in np.linspace(0.01, 2.0, 500)) > value(0.0) and valley(low) < valley(
-        high
-    )
-    assert found.crossing[0] == np.inf  # this line leaves the valley too far
-    crossing = np.roots(
-        np.polysub([1.0, 0.0, -2.0, 0.3, 1.0], [valley(high)])
-    )  # twice high, and where the level is met again
-    first = max(x.real for x in crossing if x.real < high - 1e-3)
-    assert found.crossing[1] == pytest.approx(high - first, abs=0.2 * RESOLVED)
+    def oblique(t):
+        return valley(high - 0.8 * t) + 3 * (0.6 * t) ** 2
+
+    assert min(oblique(t) for t in np.linspace(0.01, 2.0, 500)) > oblique(0.0)
+    assert valley(low) < valley(high)
+    assert widths.crossing[0] == np.inf  # this line leaves the valley too far
+    # Twice high, and where the level is met again.
+    level = np.roots(np.polysub([1.0, 0.0, -2.0, 0.3, 1.0], [valley(high)]))
+    first = max(x.real for x in level if x.real < high - 1e-3)
+    assert widths.crossing[1] == pytest.approx(high - first, abs=0.2 * RESOLVED)
 
 
 def test_where_nothing_returns_the_width_is_zero():
-    none = basin.width(
-        WELLS,
-        jnp.zeros(2),
-        jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]]),
-        jnp.array([0.1, 0.5, 1.0]),
-    )
+    directions = jnp.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
+    none = basin.width(WELLS, jnp.zeros(2), directions, jnp.array([0.1, 0.5, 1.0]))
     assert np.all(none.inner == 0.0) and np.all(none.distance == 0.0)
     np.testing.assert_allclose(none.outer, 0.1 * RESOLVED)
     with pytest.raises(ValueError, match="expected lengths ascending from above 0, got"):
         basin.width(WELLS, LEFT, LEFT[None], jnp.array([0.5, 0.1]))
+
+
+def highest(function, low, high, precision):
+    """Where a function of one variable is largest."""
+    options = {"method": "bounded", "options": {"xatol": precision}}
+    return minimize_scalar(lambda x: -function(x), bounds=(low, high), **options).x
 
 
 def reduced(alpha):
@@ -120,38 +117,27 @@ def reduced(alpha):
             error = 1 - 2 * first + second  # per feature; the best gamma is this
             return 2 * np.log1p(error - 1) + 2 + s**2 - 2 * v[1] + m**2 - 3
 
-        return minimize(
-            energy, [0.3 * w, 0.0], tol=1e-14, method="Nelder-Mead", options={"xatol": 1e-9}
-        ).fun
+        finely = {"tol": 1e-14, "method": "Nelder-Mead", "options": {"xatol": 1e-9}}
+        return minimize(energy, [0.3 * w, 0.0], **finely).fun
 
-    return minimize_scalar(
-        lambda w: -best(w),
-        bounds=(0.6 * alpha, 0.72 * alpha),
-        options={"xatol": 1e-7},
-        method="bounded",
-    ).x
+    return highest(best, 0.6 * alpha, 0.72 * alpha, 1e-7)
 
 
 @pytest.mark.slow
 def test_the_collapsed_basin_ends_at_the_saddle_and_the_certificate_reaches_beyond_it(widths):
-    problem, found = widths(0.5)
+    problem, width = widths(0.5)
     saddle = reduced(0.5)
-    print("width / alpha:", float(found.inner[0]) / 0.5, "saddle:", saddle / 0.5)
-    assert found.inner[0] == pytest.approx(
-        saddle, rel=2e-3
-    )  # gamma starts at collapse here, and is best there
+    print("width / alpha:", float(width.inner[0]) / 0.5, "saddle:", saddle / 0.5)
+    # gamma starts at collapse here, and is best there
+    assert width.inner[0] == pytest.approx(saddle, rel=2e-3)
     weight = jnp.full((2, 1), saddle)
-    sides = basin.compare(problem, found, problem.collapsed()._replace(weight=weight))
-    assert (sides.radius, sides.saddle) == (
-        pytest.approx(float(theory.collapse_radius(X, 0.5).radius), rel=1e-12),
-        saddle,
-    )
+    sides = basin.compare(problem, width, problem.collapsed()._replace(weight=weight))
+    assert sides.saddle == saddle
+    assert sides.radius == pytest.approx(float(theory.collapse_radius(X, 0.5).radius), rel=1e-12)
     assert sides.certified and sides.descent and not sides.returns and not sides.ordered
     assert sides.width[1] < sides.radius < sides.crossing
-    with pytest.raises(
-        ValueError, match="expected a problem of vae.threshold_vae, got another one"
-    ):
-        basin.compare(WELLS, found, problem.collapsed())
+    with pytest.raises(ValueError, match=r"expected a problem of vae.threshold_vae, got another"):
+        basin.compare(WELLS, width, problem.collapsed())
 
 
 def test_for_small_alpha_width_and_crossing_take_the_values_of_the_limit(widths):
@@ -160,29 +146,25 @@ def test_for_small_alpha_width_and_crossing_take_the_values_of_the_limit(widths)
     def height(a):
         return (4 * ((1 + a * a) * norm.sf(a) - a * norm.pdf(a)) - 16 * norm.sf(a) ** 2) / a**2
 
-    crest = minimize_scalar(
-        lambda a: -height(a), bounds=(1.3, 2.5), options={"xatol": 1e-10}, method="bounded"
-    ).x
+    crest = highest(height, 1.3, 2.5, 1e-10)
     for alpha in (1e-2, 1e-3):
-        _, found = widths(alpha)
-        assert found.inner[0] <= alpha / crest <= found.outer[0]
-        assert found.outer[0] - found.inner[0] < 1e-4 * alpha
+        _, width = widths(alpha)
+        assert width.inner[0] <= alpha / crest <= width.outer[0]
+        assert width.outer[0] - width.inner[0] < 1e-4 * alpha
         limit = float(theory.collapse_radius(X, alpha).limit)
-        assert found.crossing[0] == pytest.approx(limit, abs=0.4 * alpha * RESOLVED + alpha**3)
+        assert width.crossing[0] == pytest.approx(limit, abs=0.4 * alpha * RESOLVED + alpha**3)
 
 
 def test_principal_directions_are_the_datas_and_row_norms_their_unit():
     Z = data.gaussian(14, [3.0, 1.5, 0.6, 0.3], seed=3)
     problem = vae.threshold_vae(Z, 2, 0.1)
-    found = basin.principal(problem, 2)
-    w = np.asarray(found.weight[:, :, 0])
+    directions = basin.principal(problem, 2)
+    w = np.asarray(directions.weight[:, :, 0])
     np.testing.assert_allclose(np.abs(w).max(axis=1), 1.0)
     covariance = Z.T @ Z / 14
     np.testing.assert_allclose(w @ covariance, np.array([[3.0], [1.5]]) * w, atol=1e-12)
-    assert not any(
-        np.any(x)
-        for x in (found.weight[:, :, 1], found.bias, found.log_gamma, found.mean, found.log_std)
-    )
+    blank = directions._replace(weight=directions.weight[:, :, 1])
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(blank))
     with pytest.raises(ValueError, match="with at least 5 >= 1 features, got 4 features"):
         basin.principal(problem, 5)
     with pytest.raises(ValueError, match="got no data"):
@@ -200,9 +182,9 @@ def shifted(problem, key, scale):
 @pytest.mark.parametrize(
     "flow",
     [
-        basin.gradient_flow,
-        basin.optimized(optimize.adam(800, 0.01)),
-        basin.noisy(
+        flows.gradient_flow,
+        flows.optimized(optimize.adam(800, 0.01)),
+        flows.noisy(
             optimize.descend_noisily(optax.sgd(0.01), 2000, "descent"),
             partial(shake, strength=0.01),
         ),
@@ -211,21 +193,20 @@ def shifted(problem, key, scale):
 )
 def test_a_basins_volume_is_the_probability_of_starting_on_its_side(flow):
     keys = jax.random.split(jax.random.key(1), 300)
-    found = basin.ends(WELLS, keys, 0.4, flow, shifted, LEFT)
+    ends = basin.ends(WELLS, keys, 0.4, flow, shifted, LEFT)
     starts = np.array([shifted(WELLS, jax.random.split(key)[0], 0.4)[0] for key in keys])
-    counted = basin.volume(found)
+    counted = basin.volume(ends)
     assert counted.starts == 300 and counted.below == 0
     assert counted.low <= norm.cdf(-0.4) <= counted.high
     assert counted.returned == counted.share * 300 and counted.returned + counted.other == 300
-    sure = np.abs(starts) > (1e-6 if flow is basin.gradient_flow else 0.1)
-    assert np.all((starts < 0)[sure] == np.asarray(found.returned)[sure])
+    sure = np.abs(starts) > (1e-6 if flow is flows.gradient_flow else 0.1)
+    assert np.all((starts < 0)[sure] == np.asarray(ends.returned)[sure])
 
 
 def test_strong_noise_makes_runs_forget_where_they_began():
     keys = jax.random.split(jax.random.key(1), 40)
-    flow = basin.noisy(
-        optimize.descend_noisily(optax.sgd(0.02), 2000, "descent"), partial(shake, strength=20.0)
-    )
+    optimizer = optimize.descend_noisily(optax.sgd(0.02), 2000, "descent")
+    flow = flows.noisy(optimizer, partial(shake, strength=20.0))
     counted = basin.volume(basin.ends(WELLS, keys, 0.0, flow, lambda *_: LEFT, LEFT))
     assert counted.low < 0.5 < counted.high
 
@@ -270,10 +251,8 @@ def test_the_sampled_energy_and_its_gradient_are_unbiased(samples, batch):
     def statistics(keys):
         draw = jax.value_and_grad(lambda w, key: vae.sampled_loss(problem, w, key, samples, batch))
         values = jax.lax.map(lambda key: draw(params, key), keys, batch_size=1000)
-        return [
-            jax.tree.map(f, values)
-            for f in (lambda x: x.mean(axis=0), lambda x: x.std(axis=0) / np.sqrt(draws))
-        ]
+        means = jax.tree.map(lambda x: x.mean(axis=0), values)
+        return means, jax.tree.map(lambda x: x.std(axis=0) / np.sqrt(draws), values)
 
     (mean, slope), (error, spread) = statistics(jax.random.split(jax.random.key(0), draws))
     print(f"{mean} -+ {error}, exactly {energy}")
@@ -311,9 +290,8 @@ def test_noise_leaves_a_weight_alone_that_no_draw_lifts_over_the_threshold():
         assert np.all(end.weight == weight)
         assert np.any(end.bias != collapsed.bias)  # mini-batches did shake the rest
     assert not np.any(run(0.4, 20 * within).weight == 20 * within)
-    assert not np.any(
-        run(0.0, 0 * within).weight == 0
-    )  # without a threshold every draw moves the weight, at zero too
+    # Without a threshold every draw moves the weight, at zero too.
+    assert not np.any(run(0.0, 0 * within).weight == 0)
 
 
 def test_a_noisy_run_needs_steps():

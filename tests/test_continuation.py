@@ -13,9 +13,11 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, data, stationary, theory, vae
-from vaesurface.paths.branch import Ended, EventKind, follow, switch
+from vaesurface.paths.branch import Ended, follow
+from vaesurface.paths.events import EventKind
+from vaesurface.paths.switching import switch
 from vaesurface.problem import Problem
-from vaesurface.stationary import Kind
+from vaesurface.stationary import Kind, model
 
 ROTATION = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
 X = data.gaussian(12, [3.0, 1.5, 0.6, 0.3], seed=3)
@@ -105,11 +107,8 @@ def test_a_fold_is_passed_and_located_and_requested_values_are_met_twice():
     assert branch.ended == Ended.RANGE
     assert branch.value[branch.requested].tolist() == [-1.0, -0.5, -0.25, -0.25, -0.5, -1.0]
     x = coordinates(branch.point.params)
-    np.testing.assert_allclose(
-        x[branch.requested, 0],
-        np.sqrt([1, 0.5, 0.25, 0.25, 0.5, 1]) * [1, 1, 1, -1, -1, -1],
-        atol=1e-9,
-    )
+    exact = np.sqrt([1, 0.5, 0.25, 0.25, 0.5, 1]) * [1, 1, 1, -1, -1, -1]
+    np.testing.assert_allclose(x[branch.requested, 0], exact, atol=1e-9)
     np.testing.assert_allclose(x[:, 0] ** 2, -branch.value, atol=1e-9)
     np.testing.assert_allclose(x[:, 3], 0.3, atol=1e-12)  # nothing drives the flat direction
     assert branch.point.inertia.negative.tolist() == (1 + (x[:, 0] < 0)).tolist()
@@ -118,9 +117,8 @@ def test_a_fold_is_passed_and_located_and_requested_values_are_met_twice():
 
 @pytest.mark.parametrize(("make", "sign"), [(PITCHFORK, 1.0), (SUBCRITICAL, -1.0)])
 def test_a_pitchfork_is_found_from_the_trunk_and_its_branch_followed_both_ways(make, sign):
-    trunk = follow(
-        make, at(0.0, -1.0), v=np.linspace(-1, 1, 5)
-    )  # the branch point is a requested value as well
+    # The branch point is a requested value as well.
+    trunk = follow(make, at(0.0, -1.0), v=np.linspace(-1, 1, 5))
     assert summary(trunk) == [("branch point", 1)]
     check_event(trunk.events[0], EventKind.BRANCH_POINT, 0.0, 0.0)
     assert trunk.point.inertia.negative.tolist() == (1 + (trunk.value > 0)).tolist()
@@ -131,13 +129,11 @@ def test_a_pitchfork_is_found_from_the_trunk_and_its_branch_followed_both_ways(m
     for direction in (1, -1):
         branch = follow(make, start, v=[start.value, -1, 1], direction=direction)
         through = direction * sign < 0  # back through the branch point, to the mirrored half
-        expected = through * [(EventKind.BRANCH_POINT, 0.0)] + (sign < 0) * [
-            (EventKind.FOLD, -0.25)
-        ]
+        expected = through * [(EventKind.BRANCH_POINT, 0.0)]
+        expected += (sign < 0) * [(EventKind.FOLD, -0.25)]
         assert [event.kind for event in branch.events] == [kind for kind, _ in expected]
-        np.testing.assert_allclose(
-            [event.value for event in branch.events], [value for _, value in expected], atol=1e-9
-        )
+        values = [event.value for event in branch.events]
+        np.testing.assert_allclose(values, [value for _, value in expected], atol=1e-9)
         ends = coordinates(branch.point.params)[-1, 0]
         assert np.sign(ends) == (-np.sign(x) if through else np.sign(x))
         assert branch.ended == Ended.RANGE
@@ -168,11 +164,7 @@ def test_a_closed_loop_ends_where_it_began():
 
 def test_a_jump_leaves_the_fold_downhill_and_goes_on():
     edge, x = 2 / (3 * math.sqrt(3)), 1 / math.sqrt(3)
-
-    def make(v):
-        return build_stable(v)
-
-    branch = follow(make, jnp.array([-1.3, 1.3**2]), v=[-0.9, 0.0, 0.9], jump=True)
+    branch = follow(build_stable, jnp.array([-1.3, 1.3**2]), v=[-0.9, 0.0, 0.9], jump=True)
     assert [str(event.kind) for event in branch.events] == ["fold", "jump"]
     fold, jump = branch.events
 
@@ -261,20 +253,16 @@ def test_collapse_of_the_affine_model_branches_where_theory_says(name):
     high, low = np.array([3.5, 0.2]) / unit
     trunk = follow(make, make(high).collapsed(), **{name: [high, 1.0 / unit, low]})
     expected = np.array([3.0, 1.5, 0.6, 0.3])
-    print(
-        "errors:",
-        [event.value * unit / e - 1 for event, e in zip(trunk.events, expected, strict=True)],
-    )
-    np.testing.assert_allclose([event.value * unit for event in trunk.events], expected, rtol=1e-8)
+    values = np.array([event.value * unit for event in trunk.events])
+    print("errors:", values / expected - 1)
+    np.testing.assert_allclose(values, expected, rtol=1e-8)
     assert summary(trunk) == 4 * [("branch point", 2)]  # both latents wake at once
-    assert trunk.point.inertia.negative.tolist() == [
-        2 * int((expected > v * unit).sum()) for v in trunk.value
-    ]
+    awake = [2 * int((expected > v * unit).sum()) for v in trunk.value]
+    assert trunk.point.inertia.negative.tolist() == awake
     assert trunk.value[trunk.requested].tolist() == [high, 1.0 / unit, low]
     for event in trunk.events[:2]:
-        hessian = dense(
-            0.0, *((event.value, 1.0) if name == "gamma" else (0.5, event.value)), event.params
-        )
+        gamma, beta = (event.value, 1.0) if name == "gamma" else (0.5, event.value)
+        hessian = dense(0.0, gamma, beta, event.params)
         basis = jax.vmap(lambda v: ravel_pytree(v)[0])(event.kernel)
         np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
         assert jnp.linalg.norm(hessian @ basis.T) <= 1e-10 * jnp.linalg.norm(hessian)
@@ -285,13 +273,11 @@ def test_switching_gives_the_affine_models_other_points_and_those_branch_at_eige
     trunk = follow(make, make(3.5).collapsed(), gamma=[3.5, 0.9])
     for event, retained, later in zip(trunk.events, [(0,), (1,)], [[1.5, 0.6], [0.6]], strict=True):
         starts = switch(make, event)
-        awake = [
-            start for start in starts if (np.abs(start.params.weight) > 1e-6).any(axis=0).sum() == 1
-        ]
-        assert (
-            len(starts) == 2
-        )  # one latent alone, or both alike: a rotated point, which theory does not list
-        (start,) = awake
+        # One latent alone, or both alike: a rotated point, which theory does not list.
+        assert len(starts) == 2
+        awake = [(np.abs(start.params.weight) > 1e-6).any(axis=0).sum() for start in starts]
+        start, rotated = starts if awake[0] == 1 else starts[::-1]
+        assert sorted(awake) == [1, 2]
         branch = follow(make, start, gamma=[start.value, 1.0, 0.5], direction=-1)
         np.testing.assert_allclose([e.value for e in branch.events], later, rtol=1e-8)
         assert [e.dimension for e in branch.events] == [1] * len(later)
@@ -302,7 +288,6 @@ def test_switching_gives_the_affine_models_other_points_and_those_branch_at_eige
             assert loss == pytest.approx(match.loss, abs=1e-9)
             assert negative == match.negative
         assert branch.value[-1] == 0.5
-        (rotated,) = (start for start in starts if start is not awake[0])
         np.testing.assert_allclose(*np.abs(rotated.params.weight.T), rtol=1e-6)
 
 
@@ -321,37 +306,27 @@ def test_collapse_branches_in_beta_where_gamma_is_learned():
 
 
 def test_a_direction_is_followed_in_its_own_eigenvalue_past_the_others_down_to_where_it_collapses():
-    scores = np.linalg.svd(data.gaussian(12, [4.0, 3.0, 2.0, 1.0], seed=3), full_matrices=False)[
-        0
-    ] * np.sqrt(12)
+    generic = data.gaussian(12, [4.0, 3.0, 2.0, 1.0], seed=3)
+    scores = np.linalg.svd(generic, full_matrices=False)[0] * np.sqrt(12)
 
     def make(value):
-        return vae.threshold_vae(
-            scores * jnp.sqrt(jnp.stack([3.0, 1.5, 0.6, value]))[None], 2, 0.0, 0.5
-        )
+        roots = jnp.sqrt(jnp.stack([3.0, 1.5, 0.6, value]))
+        return vae.threshold_vae(scores * roots[None], 2, 0.0, 0.5)
 
-    (top,) = (
-        e
-        for e in theory.stationary_points(
-            np.asarray(scores * np.sqrt([3.0, 1.5, 0.6, 4.0])), 2, 0.5
-        )
-        if e.retained == (0,)
-    )
+    points = theory.stationary_points(np.asarray(scores * np.sqrt([3.0, 1.5, 0.6, 4.0])), 2, 0.5)
+    (top,) = (e for e in points if e.retained == (0,))
     branch = follow(make, top.params, eigenvalue=[4.0, 2.0, 0.3, 4.5])
-    np.testing.assert_allclose(
-        [event.value for event in branch.events[:4]], [3.0, 1.5, 0.6, 0.5], rtol=1e-8
-    )
-    assert [event.kind for event in branch.events[:4]] == 4 * [EventKind.BRANCH_POINT]
-    assert [event.dimension for event in branch.events[:4]] == [1, 1, 1, 2]
+    events = branch.events[:4]
+    np.testing.assert_allclose([event.value for event in events], [3.0, 1.5, 0.6, 0.5], rtol=1e-8)
+    assert [event.kind for event in events] == 4 * [EventKind.BRANCH_POINT]
+    assert [event.dimension for event in events] == [1, 1, 1, 2]
     turned = int(np.argmin(branch.value))
     negative = [sum(x > v for x in (3.0, 1.5, 0.6)) + 3 for v in branch.value[: turned + 1]]
     assert branch.point.inertia.negative[: turned + 1].tolist() == negative
-    assert (
-        branch.value.min() >= 0.5 - 1e-8
-    )  # there it meets collapse and turns into its mirror image
-    np.testing.assert_allclose(
-        branch.point.loss[-1], branch.point.loss[branch.value == 4.5], atol=1e-9
-    )
+    # There it meets collapse and turns into its mirror image.
+    assert branch.value.min() >= 0.5 - 1e-8
+    returned = branch.point.loss[branch.value == 4.5]
+    np.testing.assert_allclose(branch.point.loss[-1], returned, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -364,9 +339,7 @@ def good():
         return vae.threshold_vae(X, 2, alpha, 1.0)
 
     (affine,) = (e for e in theory.stationary_points(X, 2, 1.0) if e.retained == (0, 1))
-    start = jax.tree.map(
-        lambda x: x[-1], follow(make, affine.params, alpha=[0.0, 0.05]).point.params
-    )
+    start = model.at(follow(make, affine.params, alpha=[0.0, 0.05]).point.params, -1)
     return make, start, follow(make, start, alpha=[0.05, 0.8, 1.0])
 
 
@@ -389,8 +362,8 @@ def test_a_minimum_folds_in_alpha_and_all_on_the_way_is_stationary(good):
         (kernel,) = jax.vmap(lambda v: ravel_pytree(v)[0])(fold.kernel)
         assert jnp.linalg.norm(hessian @ kernel) <= 1e-9 * eigenvalues[-1]
     for i in np.flatnonzero(branch.value == 0.8):
-        params = jax.tree.map(lambda x: x[i] + 1e-5, branch.point.params)
-        refined = stationary.refine(make(0.8), params)
+        beside = jax.tree.map(lambda x: x + 1e-5, model.at(branch.point.params, i))
+        refined = stationary.refine(make(0.8), beside)
         assert refined.converged
         assert make(0.8).loss(refined.params) == pytest.approx(branch.point.loss[i], abs=1e-10)
 
@@ -401,9 +374,8 @@ def test_a_minimum_jumps_at_its_fold_to_where_the_branch_comes_back_to(good):
     assert [event.kind for event in branch.events] == [EventKind.FOLD, EventKind.JUMP]
     fold, jump = branch.events
     assert fold.value == jump.value == pytest.approx(through.events[0].value, abs=1e-9)
-    assert jump.drop == pytest.approx(
-        fold.loss - float(make(fold.value).loss(jump.params)), abs=1e-12
-    )
+    landed = float(make(fold.value).loss(jump.params))
+    assert jump.drop == pytest.approx(fold.loss - landed, abs=1e-12)
     assert jump.drop > 1e-3
     assert branch.value[branch.requested].tolist() == [0.05, 0.8, 1.0]
     assert (branch.point.kind[branch.requested] == Kind.MINIMUM).all()
@@ -430,13 +402,12 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
     branch = follow(make, affine(1), alpha=[0.0, 0.2, 1.1], max_points=92)
     assert [event.kind for event in branch.events] == [EventKind.FOLD]
     dead = branch.point.theory.dead_rows
-    assert branch.value[dead > 0].max() == pytest.approx(
-        0.34, abs=0.02
-    )  # long after the fold, at 1.03
+    # Long after the fold, at 1.03.
+    assert branch.value[dead > 0].max() == pytest.approx(0.34, abs=0.02)
     assert (np.diff(dead) >= 0).all()
     i = np.flatnonzero(branch.value == 0.2)[1]
     assert dead[i] == 1
-    params = jax.tree.map(lambda x: x[i], branch.point.params)
+    params = model.at(branch.point.params, i)
     assert jnp.linalg.norm(ravel_pytree(jax.grad(make(0.2).loss)(params))[0]) <= 1e-10
     negative = int(np.sum(np.linalg.eigvalsh(dense(0.2, 1.0, 1.0, params)) < -1e-10))
     assert branch.point.inertia.negative[i] == negative
@@ -448,7 +419,7 @@ def test_a_row_without_effect_stays_at_zero_and_the_branch_goes_on(good):
     assert branch.point.theory.falling[first - 1 : first + 1].tolist() == [0, 1]
     slopes = []
     for j in (first - 1, first):
-        params = jax.tree.map(lambda x: x[j], branch.point.params)
+        params = model.at(branch.point.params, j)
         ends = [float(make(branch.value[j] + h).loss(params)) for h in (-1e-4, 1e-4)]
         slopes.append(np.diff(ends)[0] / 2e-4)
     secant = np.diff(branch.point.loss)[first - 1] / np.diff(branch.value)[first - 1]

@@ -12,7 +12,8 @@ import pytest
 from scipy.optimize import root
 
 from vaesurface import data, stationary, theory, vae
-from vaesurface.paths import basin, graph
+from vaesurface.paths import flows, graph
+from vaesurface.paths.exploring import explore
 from vaesurface.paths.graph import Passage
 from vaesurface.problem import Problem
 
@@ -30,9 +31,8 @@ def mueller_brown(w):
 
 BROWN = Problem(loss=mueller_brown)
 MINIMA = np.array([[-0.558, 1.442], [-0.050, 0.467], [0.623, 0.028]])
-SADDLES = np.array(
-    [[-0.822, 0.624], [0.212, 0.293]]
-)  # the first lies between the first and the second minimum
+# The first lies between the first and the second minimum.
+SADDLES = np.array([[-0.822, 0.624], [0.212, 0.293]])
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,16 @@ def judge():
 def brown(judge):
     """Its minima and passages, from their known places."""
     tops = [judge(place) for place in SADDLES]
-    down = jax.jit(lambda start: basin.gradient_flow(BROWN, start, -jnp.inf, time=10.0))
-    ends = [
-        tuple(judge(down(top.params + sign * 0.01 * top.descent)) for sign in (1, -1))
-        for top in tops
-    ]
-    return [judge(place) for place in MINIMA], [
-        Passage(top, pair) for top, pair in zip(tops, ends, strict=True)
-    ]
+
+    @jax.jit
+    def down(start):
+        return flows.gradient_flow(BROWN, start, -jnp.inf, time=10.0)
+
+    def passage(top):
+        starts = (top.params + sign * 0.01 * top.descent for sign in (1, -1))
+        return Passage(top, tuple(judge(down(start)) for start in starts))
+
+    return [judge(place) for place in MINIMA], [passage(top) for top in tops]
 
 
 def gradient(w):
@@ -94,35 +96,34 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
     minima, passages = brown
     asked = []
 
+    def nearest(point):
+        return int(np.argmin(np.linalg.norm(MINIMA - np.asarray(point.params), axis=1)))
+
     def connect(problem, a, b):
         """Knows the first pass alone: any path from the first minimum meets it."""
-        asked.append(
-            {int(np.argmin(np.linalg.norm(MINIMA - np.asarray(w.params), axis=1))) for w in (a, b)}
-        )
+        asked.append({nearest(a), nearest(b)})
         return passages[0] if 0 in asked[-1] else None
 
-    found = graph.explore(BROWN, [minima[0], minima[2]], connect)
+    explored = explore(BROWN, [minima[0], minima[2]], connect)
     assert asked == [{0, 2}, {1, 2}]  # all that is left then is the pair asked for first
-    assert (len(found.points), len(found.transitions), found.tried) == (3, 1, 2)
-    assert [tuple(point.loss for point in pair) for pair in found.failed] == [
-        (pytest.approx(minima[2].loss), pytest.approx(minima[1].loss))
-    ]
-    net = graph.network(BROWN, found.points, found.transitions)
+    assert (len(explored.points), len(explored.transitions), explored.tried) == (3, 1, 2)
+    (failed,) = explored.failed
+    assert [point.loss for point in failed] == pytest.approx([minima[2].loss, minima[1].loss])
+    net = graph.network(BROWN, explored.points, explored.transitions)
     assert net.islands == ((0, 2), (1,))
     assert "without a known connection: 0, 2 | 1" in net.table
 
     asked.clear()
-    found = graph.explore(BROWN, minima, connect, budget=2)
+    explored = explore(BROWN, minima, connect, budget=2)
 
     def distance(pair):
         return np.linalg.norm(np.subtract(*MINIMA[sorted(pair)]))
 
-    assert found.tried == len(asked) == 2
+    assert explored.tried == len(asked) == 2
     assert distance(asked[0]) == min(distance(pair) for pair in ({0, 1}, {1, 2}, {0, 2}))
-    whole = graph.explore(BROWN, minima, connect, transitions=passages)
-    assert (
-        asked[2:] == [{0, 2}] and not whole.failed
-    )  # all hang together: only the pair that nothing joins directly
+    whole = explore(BROWN, minima, connect, transitions=passages)
+    # All hang together: only the pair that nothing joins directly.
+    assert asked[2:] == [{0, 2}] and not whole.failed
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +134,8 @@ def flat(judge):
     minimum, saddle = judge(MINIMA[0]), judge(SADDLES[0])
 
     def make(energy, negative=0):
-        like = saddle if negative else minimum
-        return like._replace(
-            loss=jnp.asarray(float(energy)), params=jnp.array([float(energy), float(negative)])
-        )
+        like, place = saddle if negative else minimum, jnp.array([energy, negative], float)
+        return like._replace(loss=jnp.asarray(float(energy)), params=place)
 
     return make
 
@@ -171,9 +170,11 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     # loop) at 7; 4 alone.
     minima = [flat(energy) for energy in range(5)]
     passes = [(0, 1, 10), (0, 1, 12), (2, 3, 5), (1, 3, 8), (3, 3, 7), (0, 2, 11)]
-    net = graph.network(
-        BROWN, minima, [Passage(flat(e, 1), (minima[i], minima[j])) for i, j, e in passes]
-    )
+
+    def passage(i, j, energy):
+        return Passage(flat(energy, 1), (minima[i], minima[j]))
+
+    net = graph.network(BROWN, minima, [passage(*numbers) for numbers in passes])
     assert [(m.energy, m.left, m.right) for m in net.merges] == [
         (5, (2,), (3,)),
         (8, (1,), (2, 3)),
@@ -183,11 +184,8 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     assert [edge.energy for edge in net.edges] == sorted(e for *_, e in passes)
     assert [net.energy[m.saddle] for m in net.merges] == [5, 8, 10]
     # Energies may shift as a whole, and the order of what is given does not matter.
-    again = graph.network(
-        BROWN,
-        minima[::-1],
-        [Passage(flat(e, 1), (minima[j], minima[i])) for i, j, e in passes[::-1]],
-    )
+    turned = [passage(j, i, energy) for i, j, energy in passes[::-1]]
+    again = graph.network(BROWN, minima[::-1], turned)
     assert again.merges == net.merges and again.table == net.table
 
 
@@ -207,7 +205,7 @@ def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bott
     flat,
 ):
     low, next_, beyond, far = (flat(energy) for energy in (0.0, 1.0, 2.5, 10.0))
-    known = Passage(flat(5, 1), (next_, low))
+    joined = Passage(flat(5, 1), (next_, low))
     weak = flat(6.0)._replace(
         kind=jnp.asarray(2), theory=SimpleNamespace(falling=1, drop=np.array(1e-17))
     )
@@ -218,33 +216,26 @@ def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bott
         asked.append({float(a.loss), float(b.loss)})
         return Passage(top, (b, a))
 
-    found = graph.explore(
-        BROWN, [low, next_, beyond, far], partial(connect, weak), budget=2, transitions=[known]
-    )
+    start = partial(explore, BROWN, [low, next_, beyond, far], budget=2, transitions=[joined])
+    explored = start(partial(connect, weak))
     assert asked == [{1.0, 2.5}, {0.0, 2.5}]
-    assert (len(found.failed), len(found.transitions)) == (2, 1)
-    found = graph.explore(
-        BROWN, [low, next_, beyond, far], partial(connect, strong), budget=2, transitions=[known]
-    )
+    assert (len(explored.failed), len(explored.transitions)) == (2, 1)
+    explored = start(partial(connect, strong))
     assert asked[2:] == [{1.0, 2.5}, {2.5, 10.0}]  # the first of them joined two groups
-    assert not found.failed
+    assert not explored.failed
 
 
 def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):
     off = flat(0)._replace(kind=jnp.asarray(0))
-    with pytest.raises(
-        ValueError, match="expected at least one stationary point, got none among 1"
-    ):
+    message = "expected at least one stationary point, got none among 1"
+    with pytest.raises(ValueError, match=message):
         graph.network(BROWN, [off])
     with pytest.raises(ValueError, match="expected a saddle above its ends, got 1 below 2"):
         graph.network(BROWN, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
     # The far end of a path may be no stationary point, where the energy has no lower bound: kept,
     # as a leaf.
-    net = graph.network(
-        BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), flat(-9)._replace(kind=jnp.asarray(0))))]
-    )
-    assert (
-        net.leaves.tolist() == [0, 1]
-        and net.label[0] == "not stationary, though the gradient is small"
-    )
+    nowhere = flat(-9)._replace(kind=jnp.asarray(0))
+    net = graph.network(BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), nowhere))])
+    assert net.leaves.tolist() == [0, 1]
+    assert net.label[0] == "not stationary, though the gradient is small"
     assert len(net.merges) == 1 and net.dropped == 0

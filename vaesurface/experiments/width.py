@@ -13,7 +13,7 @@ import optax
 from vaesurface import optimize, plot, theory, vae
 from vaesurface.experiments.study import Setting
 from vaesurface.experiments.ways import far_ends, way_out
-from vaesurface.paths import basin
+from vaesurface.paths import basin, flows
 from vaesurface.report import Figure, Study
 
 __all__ = ["Row", "width"]
@@ -24,7 +24,7 @@ START = 0.5  # of the width: where the runs begin that noise may carry away
 RATE = 0.02  # of Adam on sampled gradients at first; falls to zero along a cosine
 NOISES = ((1, None), (10, None), (1, 4))  # samples, and parts that the data are cut into (None: 1)
 
-Flows = dict[str, basin.Flow]  # by name
+Flows = dict[str, flows.Flow]  # by name
 Shares = dict[
     str, list[tuple[float, float, float]]
 ]  # by a flow's name, per alpha: share, low, high
@@ -203,9 +203,9 @@ def _near(problem: Any, key: Any, scale: Any, radius: float) -> Any:
 def _flows(steps: int, n: int) -> tuple[Flows, Flows]:
     """Ways to descend, by name: on the exact energy, and on what training sees of it."""
     exact: Flows = {
-        "gradient flow": basin.gradient_flow,
-        "second-order descent": basin.second_order_descent,
-        "Adam": basin.optimized(optimize.adam(steps)),
+        "gradient flow": flows.gradient_flow,
+        "second-order descent": flows.second_order_descent,
+        "Adam": flows.optimized(optimize.adam(steps)),
     }
     noisy: Flows = {}
     for samples, parts in NOISES:
@@ -215,5 +215,5 @@ def _flows(steps: int, n: int) -> tuple[Flows, Flows]:
             name += f", batch {batch}"
         adam = optax.adam(optax.cosine_decay_schedule(RATE, steps))
         loss = partial(vae.sampled_loss, samples=samples, batch=batch)
-        noisy[name] = basin.noisy(optimize.descend_noisily(adam, steps, name), loss)
+        noisy[name] = flows.noisy(optimize.descend_noisily(adam, steps, name), loss)
     return exact, noisy

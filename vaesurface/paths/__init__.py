@@ -16,10 +16,11 @@ saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
 
 from vaesurface.paths.band import Path, minimum_energy_path
 from vaesurface.paths.barriers import Barrier, barrier
-from vaesurface.paths.branch import follow, switch
+from vaesurface.paths.branch import follow
 from vaesurface.paths.climb import saddle
 from vaesurface.paths.edge import rim
 from vaesurface.paths.passes import Transition, connect, fall
+from vaesurface.paths.switching import switch
 
 __all__ = [
     "Barrier",

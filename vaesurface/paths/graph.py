@@ -4,8 +4,8 @@ from which?
 `network` makes a graph of points and of transitions between them: points that are one up to a
 signed permutation of the latents are one node, however often they were met. `merges` says at which
 energy each minimum joins others, which is what a disconnectivity graph shows (Becker & Karplus, J.
-Chem. Phys. 106, 1997). `explore` connects pairs of minima until a budget is spent. Plain NumPy at
-the border; energies are those of the problem, negative counts a point's negative eigenvalues.
+Chem. Phys. 106, 1997); `exploring` adds to what is known. Plain NumPy at the border; energies are
+those of the problem, negative counts a point's negative eigenvalues.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import stationary
@@ -21,9 +21,7 @@ point       energy  negative  met  label
            1  0 + 1 (2)
 """
 
-from collections.abc import Callable, Iterable
-from functools import cache
-from itertools import combinations
+from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -31,31 +29,60 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from vaesurface.problem import Params, Problem
-from vaesurface.stationary import tally
+from vaesurface.stationary import model, tally
 from vaesurface.stationary.verdict import Kind, StationaryPoint
+
+__all__ = [
+    "Edge",
+    "Merge",
+    "Network",
+    "Passage",
+    "Points",
+    "Transition",
+    "groups_of",
+    "is_bottom",
+    "network",
+    "singly",
+]
+
+# By how much a saddle may lie below its ends, relative to its energy: rounding in both.
+SADDLE_BELOW = 1e-9
+
+# Points one by one, or with leading axes.
+Points = StationaryPoint | Iterable[StationaryPoint]
 
 
 class Transition(Protocol):
-    """Two points that are joined over a saddle: descent from it on each side ends there. ends: two
-    points, or one with a leading axis 2.
+    """Two points that are joined over a saddle: descent from it on each side ends there.
+
+    saddle: a `StationaryPoint`.
+    ends: two points, or one with a leading axis 2.
     """
 
     @property
     def saddle(self) -> StationaryPoint: ...
     @property
-    def ends(self) -> StationaryPoint | Iterable[StationaryPoint]: ...
+    def ends(self) -> Points: ...
 
 
 class Passage(NamedTuple):
-    """The least that is a `Transition`."""
+    """The least that is a `Transition`.
+
+    saddle: without leading axes.
+    ends: likewise.
+    """
 
     saddle: StationaryPoint
     ends: tuple[StationaryPoint, StationaryPoint]
 
 
 class Edge(NamedTuple):
-    """Nodes low and high are joined over node saddle, at its energy. A saddle that falls to one
-    node both ways: low = high.
+    """A transition between nodes, by their numbers.
+
+    low: the lower node.
+    high: the higher one; the same where a saddle falls to one node both ways.
+    saddle: the node that they are joined over.
+    energy: of that.
     """
 
     low: int
@@ -65,8 +92,12 @@ class Edge(NamedTuple):
 
 
 class Merge(NamedTuple):
-    """At this energy, over this saddle, the minima left (those around the lower one) and right
-    become connected.
+    """Two groups of minima that become connected, by the nodes' numbers.
+
+    energy: at which they do.
+    saddle: over which.
+    left: minima around the lower one.
+    right: the others.
     """
 
     energy: float
@@ -78,11 +109,17 @@ class Merge(NamedTuple):
 class Network(NamedTuple):
     """Points told apart, lowest energy first, and how they are joined.
 
-    energy (m,); negative (m,) eigenvalues; kind (m,), a `Kind`; bottom (m,): whether it is a
-    minimum to float64, as `is_bottom` says; active (m, k), or None without latents; met (m,): how
-    often; label: m strings; params: leaves (m, ...). edges: known transitions, lowest first.
-    dropped: how many points were left out as not stationary; ends of transitions are kept whatever
-    they are, and their label says it.
+    energy: (m,).
+    negative: (m,), numbers of negative eigenvalues.
+    kind: (m,), each a `Kind`.
+    bottom: (m,) bool, whether it is a minimum to float64, as `is_bottom` says.
+    active: (m, k) bool, or None without latents.
+    met: (m,), how often.
+    label: m strings.
+    params: leaves (m, ...).
+    edges: transitions, lowest first.
+    dropped: how many points were left out as not stationary. Ends of transitions are kept whatever
+        they are, and their label says it.
     """
 
     energy: np.ndarray
@@ -110,19 +147,17 @@ class Network(NamedTuple):
         """Which leaves join at which energy, lowest first: single linkage, the saddles' energies
         being the distances.
         """
-        groups, joined = DisjointSet(self.leaves.tolist()), []
+        groups, merges = DisjointSet(self.leaves.tolist()), []
         for edge in self.edges:
+            nodes = edge.low, edge.high
             # A transition may end in a saddle where a descent stopped: that joins nothing that is
             # known.
-            if (
-                edge.low in groups
-                and edge.high in groups
-                and not groups.connected(edge.low, edge.high)
-            ):
-                parts = sorted(tuple(sorted(groups.subset(node))) for node in (edge.low, edge.high))
-                joined.append(Merge(edge.energy, edge.saddle, *parts))
-                groups.merge(edge.low, edge.high)
-        return tuple(joined)
+            if not all(node in groups for node in nodes) or groups.connected(*nodes):
+                continue
+            left, right = sorted(tuple(sorted(groups.subset(node))) for node in nodes)
+            merges.append(Merge(energy=edge.energy, saddle=edge.saddle, left=left, right=right))
+            groups.merge(*nodes)
+        return tuple(merges)
 
     @property
     def islands(self) -> tuple[tuple[int, ...], ...]:
@@ -138,97 +173,89 @@ class Network(NamedTuple):
     def table(self) -> str:
         """Points and merges as plain text."""
         lines = [f"{'point':>5}  {'energy':>11}  {'negative':>8}  {'met':>3}  label"]
-        for i, (energy, negative, met) in enumerate(
-            zip(self.energy, self.negative, self.met, strict=True)
-        ):
-            lines.append(f"{i:>5}  {energy:>11.6g}  {negative:>8}  {met:>3}  {self.label[i]}")
+        columns = self.energy, self.negative, self.met, self.label
+        for i, (energy, negative, met, label) in enumerate(zip(*columns, strict=True)):
+            lines.append(f"{i:>5}  {energy:>11.6g}  {negative:>8}  {met:>3}  {label}")
         if self.merges:
             lines += ["", f"{'at energy':>12}  join (over saddle)"]
-            lines += [
-                f"{m.energy:>12.6g}  {_names(m.left)} + {_names(m.right)} ({m.saddle})"
-                for m in self.merges
-            ]
+        for merge in self.merges:
+            both = f"{_names(merge.left)} + {_names(merge.right)}"
+            lines.append(f"{merge.energy:>12.6g}  {both} ({merge.saddle})")
         if len(self.islands) > 1:
-            lines += [
-                "",
-                "without a known connection: "
-                + " | ".join(_names(group) for group in self.islands),
-            ]
+            islands = " | ".join(_names(group) for group in self.islands)
+            lines += ["", f"without a known connection: {islands}"]
         if self.dropped:
             lines += ["", f"{self.dropped} more ended at no stationary point"]
         return "\n".join(lines)
 
 
-class Explored(NamedTuple):
-    """points and transitions: all there are now, to make a `network` of; failed: pairs of points
-    that no transition was found for; tried: how many pairs were.
-    """
-
-    points: list[StationaryPoint]
-    transitions: list[Transition]
-    failed: list[tuple[StationaryPoint, StationaryPoint]]
-    tried: int
-
-
-def network(
-    problem: Problem,
-    points: StationaryPoint | Iterable[StationaryPoint],
-    transitions: Iterable[Transition] = (),
-) -> Network:
+def network(problem: Problem, points: Points, transitions: Iterable[Transition] = ()) -> Network:
     """The graph of points, with any leading axes, and of transitions between them; not for `jit`.
 
     The saddles and ends of transitions are points as well. Points that are not stationary are left
     out and counted. Raises ValueError where nothing is left, and for a saddle that lies below an
     end.
     """
-    given = _singly(points)
-    kept = [point for point in given if point.kind != Kind.NOT_STATIONARY]
-    dropped, passages = len(given) - len(kept), list(transitions)
-    where = len(kept)
-    for passage in passages:
-        kept += [*_singly(passage.saddle), *_singly(passage.ends)]
-    if not kept:
+    offered, passages = singly(points), [_passage(transition) for transition in transitions]
+    kept = [point for point in offered if point.kind != Kind.NOT_STATIONARY]
+    copies = [point for passage in passages for point in (passage.saddle, *passage.ends)]
+    dropped = len(offered) - len(kept)
+    if not kept + copies:
         raise ValueError(
             f"expected at least one stationary point, got none among {dropped}; refine them first"
         )
-    groups = _groups(problem, kept)
-    node = np.empty(len(kept), int)
+    groups = groups_of(problem, kept + copies)
+    node = np.empty(len(kept + copies), int)
     for number, group in enumerate(groups):
         node[group] = number
-    first = [kept[group[0]] for group in groups]
-    energy = np.array([float(point.loss) for point in first])
-    edges = []
-    for passage, (saddle, *ends) in zip(
-        passages, node[where:].reshape(-1, 3).tolist(), strict=True
-    ):
-        height, highest = (
-            float(passage.saddle.loss),
-            max(float(end.loss) for end in _singly(passage.ends)),
-        )
-        if not height >= highest - 1e-9 * max(1.0, abs(height)):
-            raise ValueError(
-                f"expected a saddle above its ends, got {height:.12g} below {highest:.12g}; "
-                f"refine the saddle"
-            )
-        edges.append(Edge(min(ends), max(ends), saddle, height))
-    # Every transition brings copies of its ends and its saddle along: they are met once if they
-    # were met as points before.
-    given_in = [int(np.sum(group < where)) for group in groups]
-    passed = [sum(i in edge[:3] for edge in edges) for i in range(len(groups))]
+    nodes = [(kept + copies)[group[0]] for group in groups]
+    triples = node[len(kept) :].reshape(-1, 3).tolist()
+    edges = [_edge(*both) for both in zip(passages, triples, strict=True)]
+    has_latents = nodes[0].active is not None
     return Network(
-        energy=energy,
-        negative=np.array([int(point.inertia.negative) for point in first]),
-        kind=np.array([int(point.kind) for point in first]),
-        bottom=np.array([is_bottom(problem, point) for point in first]),
-        active=None
-        if first[0].active is None
-        else np.array([np.asarray(point.active) for point in first]),
-        met=np.array([count or passed[i] for i, count in enumerate(given_in)]),
-        label=tuple(point.label for point in first),
-        params=_stacked([point.params for point in first]),
+        energy=np.array([float(point.loss) for point in nodes]),
+        negative=np.array([int(point.inertia.negative) for point in nodes]),
+        kind=np.array([int(point.kind) for point in nodes]),
+        bottom=np.array([is_bottom(problem, point) for point in nodes]),
+        active=np.array([np.asarray(point.active) for point in nodes]) if has_latents else None,
+        met=_met(len(nodes), node[: len(kept)], edges),
+        label=tuple(point.label for point in nodes),
+        params=_stacked([point.params for point in nodes]),
         edges=tuple(sorted(set(edges), key=lambda edge: (edge.energy, edge))),
         dropped=dropped,
     )
+
+
+def _passage(transition: Transition) -> Passage:
+    """A transition of points without leading axes."""
+    (saddle,), (first, second) = singly(transition.saddle), singly(transition.ends)
+    return Passage(saddle=saddle, ends=(first, second))
+
+
+def _edge(passage: Passage, nodes: list[int]) -> Edge:
+    """A passage between nodes: the saddle's, and those of the ends. Raises ValueError for a saddle
+    below an end.
+    """
+    saddle, *ends = nodes
+    height = float(passage.saddle.loss)
+    highest = max(float(end.loss) for end in passage.ends)
+    if not height >= highest - SADDLE_BELOW * max(1.0, abs(height)):
+        raise ValueError(
+            f"expected a saddle above its ends, got {height:.12g} below {highest:.12g}; "
+            f"refine the saddle"
+        )
+    return Edge(low=min(ends), high=max(ends), saddle=saddle, energy=height)
+
+
+def _met(size: int, points: np.ndarray, edges: list[Edge]) -> np.ndarray:
+    """How often each of so many nodes was met: as one of the points, or else on an edge.
+
+    Every transition brings copies of its ends and its saddle along, which do not count beside
+    points.
+    """
+    as_point = np.bincount(points, minlength=size)
+    on_edge = [sum(i in edge[:3] for edge in edges) for i in range(size)]
+    return np.where(as_point > 0, as_point, on_edge)
 
 
 def is_bottom(problem: Problem, point: StationaryPoint) -> bool:
@@ -244,93 +271,8 @@ def is_bottom(problem: Problem, point: StationaryPoint) -> bool:
     return bool((point.theory.falling > 0) & weak)
 
 
-def explore(
-    problem: Problem,
-    minima: StationaryPoint | Iterable[StationaryPoint],
-    connect: Callable[[Problem, StationaryPoint, StationaryPoint], Transition | None],
-    budget: int = 20,
-    transitions: Iterable[Transition] = (),
-) -> Explored:
-    """Connect pairs of minima, `budget` of them at most, and the minima newly met on the way with
-    the rest.
-
-    connect(problem, a, b) finds a saddle between two points and what it joins, or None. The nearest
-    pair (`tally.distance`) without a known connection goes first: what a pass leads to on the way
-    from one far point to another lies near to what is known. Once all hang together, pairs that no
-    transition joins directly, the nearest first. A pair counts as failed where connect gives None,
-    or a saddle that is none. Points that are no bottoms are left out; transitions that are known
-    already may be given.
-    """
-    known = [point for point in _singly(minima) if is_bottom(problem, point)]
-    known = [known[group[0]] for group in _groups(problem, known)]
-    found, failed = list(transitions), []
-    tried: set[tuple[int, int]] = set()
-    direct: set[tuple[int, int]] = set()
-    groups: DisjointSet = DisjointSet(range(len(known)))
-    gap = cache(lambda i, j: tally.distance(problem, known[i].params, known[j].params))
-
-    def note(passage):
-        """A transition joins the minima at its ends; a runaway or a saddle there is none of
-        them.
-        """
-        ends = _add(problem, known, passage.ends)
-        for i in range(len(known)):
-            groups.add(i)
-        joined = sorted(end for end in ends if end is not None)
-        if len(joined) == 2:
-            groups.merge(*joined)
-            direct.add((joined[0], joined[1]))
-
-    for passage in found:
-        note(passage)
-    while len(tried) < budget:
-        open_ = [
-            pair
-            for pair in combinations(range(len(known)), 2)
-            if pair not in tried and pair not in direct
-        ]
-        if not open_:
-            break
-        pair = min(open_, key=lambda pair: (groups.connected(*pair), gap(*pair)))
-        tried.add(pair)
-        new = connect(problem, known[pair[0]], known[pair[1]])
-        # In one dimension a pass is a maximum. A saddle that only rows at zero leave, weakly, is a
-        # bottom and no pass.
-        if (
-            new is None
-            or new.saddle.kind not in (Kind.SADDLE, Kind.MAXIMUM)
-            or is_bottom(problem, new.saddle)
-        ):
-            failed.append((known[pair[0]], known[pair[1]]))
-            continue
-        found.append(new)
-        note(new)
-    return Explored(known, found, failed, len(tried))
-
-
-def _add(
-    problem: Problem,
-    known: list[StationaryPoint],
-    ends: StationaryPoint | Iterable[StationaryPoint],
-) -> list[int | None]:
-    """The numbers of points among the known ones, to which new minima are added; None for what is
-    no minimum.
-    """
-    numbers: list[int | None] = []
-    for end in _singly(ends):
-        if not is_bottom(problem, end):
-            numbers.append(None)
-            continue
-        number = next(
-            (i for i, old in enumerate(known) if len(_groups(problem, [old, end])) == 1), len(known)
-        )
-        if number == len(known):
-            known.append(end)
-        numbers.append(number)
-    return numbers
-
-
-def _groups(problem: Problem, points: list[StationaryPoint]) -> list[np.ndarray]:
+def groups_of(problem: Problem, points: list[StationaryPoint]) -> list[np.ndarray]:
+    """Numbers of points that are one, lowest energy first."""
     if not points:
         return []
     return tally.distinct(
@@ -340,18 +282,20 @@ def _groups(problem: Problem, points: list[StationaryPoint]) -> list[np.ndarray]
     )
 
 
-def _singly(points: StationaryPoint | Iterable[StationaryPoint]) -> list[StationaryPoint]:
+def singly(points: Points) -> list[StationaryPoint]:
     """Points without leading axes."""
     if not isinstance(points, StationaryPoint):
-        return [single for point in points for single in _singly(point)]
+        return [single for point in points for single in singly(point)]
     points = points._replace(descent=None, probe=None, search=None, refinement=None)
     leaves = jax.tree.map(np.asarray, points)
-    return [jax.tree.map(lambda x, i=i: x[i], leaves) for i in np.ndindex(np.shape(points.kind))]
+    return [model.at(leaves, i) for i in np.ndindex(np.shape(points.kind))]
 
 
 def _stacked(trees: list[Params]) -> Any:
+    """Parameters with a leading axis."""
     return jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *trees)
 
 
 def _names(nodes: tuple[int, ...]) -> str:
+    """Nodes' numbers in words."""
     return ", ".join(map(str, nodes))

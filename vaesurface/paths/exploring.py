@@ -1,0 +1,130 @@
+"""Which passes join the minima known so far, and which minima lie between them?
+
+`explore` connects pairs of minima until a budget is spent.
+
+>>> import jax.numpy as jnp
+>>> from vaesurface import stationary
+>>> from vaesurface.paths.graph import Passage
+>>> wells = Problem(loss=lambda x: (x[0] ** 2 - 1) ** 2 + x[1] ** 2)
+>>> left, right, top = (stationary.analyze(wells, jnp.array([x, 0.0])) for x in (-1.0, 1.0, 0.0))
+>>> explored = explore(wells, [left, right], lambda problem, a, b: Passage(top, (a, b)))
+>>> print(len(explored.points), len(explored.transitions), explored.tried)
+2 1 1
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import NamedTuple
+
+from scipy.cluster.hierarchy import DisjointSet
+
+from vaesurface.paths.graph import Points, Transition, groups_of, is_bottom, singly
+from vaesurface.problem import Problem
+from vaesurface.stationary import tally
+from vaesurface.stationary.verdict import Kind, StationaryPoint
+
+__all__ = ["Explored", "explore"]
+
+Connect = Callable[[Problem, StationaryPoint, StationaryPoint], Transition | None]
+Pair = tuple[int, int]
+
+
+class Explored(NamedTuple):
+    """What there is to make a `network` of, after exploring.
+
+    points: all bottoms met.
+    transitions: all there are.
+    failed: pairs of points that no transition was met for.
+    tried: how many pairs were.
+    """
+
+    points: list[StationaryPoint]
+    transitions: list[Transition]
+    failed: list[tuple[StationaryPoint, StationaryPoint]]
+    tried: int
+
+
+def explore(
+    problem: Problem,
+    minima: Points,
+    connect: Connect,
+    budget: int = 20,
+    transitions: Iterable[Transition] = (),
+) -> Explored:
+    """Connect pairs of minima, `budget` of them at most, and the minima newly met on the way with
+    the rest.
+
+    connect(problem, a, b) looks for a saddle between two points and what it joins, or gives None.
+    The nearest pair (`tally.distance`) without a known connection goes first: what a pass leads to
+    on the way from one far point to another lies near to what is known. Once all hang together,
+    pairs that no transition joins directly, the nearest first. A pair counts as failed where
+    connect gives None, or a saddle that is none. Points that are no bottoms are left out;
+    transitions to begin with may be given.
+    """
+    chart, passes = _Chart(problem, minima), list(transitions)
+    failed: list[tuple[StationaryPoint, StationaryPoint]] = []
+    for transition in passes:
+        chart.enter(transition)
+    while len(chart.tried) < budget and (pair := chart.next_pair()) is not None:
+        chart.tried.add(pair)
+        a, b = (chart.minima[i] for i in pair)
+        crossing = connect(problem, a, b)
+        if crossing is None or not _is_pass(problem, crossing.saddle):
+            failed.append((a, b))
+            continue
+        passes.append(crossing)
+        chart.enter(crossing)
+    return Explored(points=chart.minima, transitions=passes, failed=failed, tried=len(chart.tried))
+
+
+def _is_pass(problem: Problem, point: StationaryPoint) -> bool:
+    """Whether a point is one: a saddle or, in one dimension, a maximum. A saddle that only rows at
+    zero leave, weakly, is a bottom and no pass.
+    """
+    return point.kind in (Kind.SADDLE, Kind.MAXIMUM) and not is_bottom(problem, point)
+
+
+class _Chart:
+    """Minima met so far, by number; which of them hang together, which are joined by one pass, and
+    which pairs were tried.
+    """
+
+    def __init__(self, problem: Problem, minima: Points) -> None:
+        bottoms = [point for point in singly(minima) if is_bottom(problem, point)]
+        self.problem = problem
+        self.minima = [bottoms[group[0]] for group in groups_of(problem, bottoms)]
+        self.together: DisjointSet = DisjointSet(range(len(self.minima)))
+        self.direct: set[Pair] = set()
+        self.tried: set[Pair] = set()
+        self.gaps: dict[Pair, float] = {}
+
+    def enter(self, transition: Transition) -> None:
+        """Enter what a transition joins: the minima at its ends, but no runaway or saddle there."""
+        ends = [end for end in singly(transition.ends) if is_bottom(self.problem, end)]
+        joined = sorted(self.number(end) for end in ends)
+        if len(joined) == 2:
+            self.together.merge(*joined)
+            self.direct.add((joined[0], joined[1]))
+
+    def number(self, point: StationaryPoint) -> int:
+        """Of a minimum, which is added where it is new."""
+        for i, minimum in enumerate(self.minima):
+            if len(groups_of(self.problem, [minimum, point])) == 1:
+                return i
+        self.minima.append(point)
+        self.together.add(len(self.minima) - 1)
+        return len(self.minima) - 1
+
+    def next_pair(self) -> Pair | None:
+        """The nearest pair that does not hang together or else is not joined by one pass, and was
+        not tried; None where there is none.
+        """
+        pairs = set(combinations(range(len(self.minima)), 2)) - self.tried - self.direct
+        return min(sorted(pairs), key=self.rank, default=None)
+
+    def rank(self, pair: Pair) -> tuple[bool, float]:
+        """Pairs that hang together last, near ones first."""
+        if pair not in self.gaps:
+            a, b = (self.minima[i].params for i in pair)
+            self.gaps[pair] = tally.distance(self.problem, a, b)
+        return self.together.connected(*pair), self.gaps[pair]
