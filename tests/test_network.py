@@ -35,6 +35,9 @@ MINIMA = np.array([[-0.558, 1.442], [-0.050, 0.467], [0.623, 0.028]])
 SADDLES = np.array([[-0.822, 0.624], [0.212, 0.293]])
 
 
+LEVEL = Problem(loss=lambda place: place[0])  # a made-up landscape, its energy the first number
+
+
 @pytest.fixture(scope="module")
 def judge():
     """Refine and analyze on the Mueller-Brown surface."""
@@ -195,7 +198,7 @@ def test_a_saddle_whose_fall_float64_does_not_resolve_is_a_bottom_and_stays_a_sa
         row._replace(theory=SimpleNamespace(falling=1, drop=np.array(drop)))
         for drop in (1e-17, 1e-3)
     )
-    bottom = partial(graph.is_bottom, BROWN)
+    bottom = partial(graph.is_bottom, LEVEL)
     assert bottom(weak) and not bottom(strong) and not bottom(row)
     assert not bottom(flat(1.0, 1)._replace(theory=weak.theory))
     assert bottom(flat(1.0))
@@ -216,7 +219,7 @@ def test_exploring_stays_with_the_nearest_groups_though_a_pair_failed_and_a_bott
         asked.append({float(a.loss), float(b.loss)})
         return Passage(top, (b, a))
 
-    start = partial(explore, BROWN, [low, next_, beyond, far], budget=2, transitions=[joined])
+    start = partial(explore, LEVEL, [low, next_, beyond, far], budget=2, transitions=[joined])
     explored = start(partial(connect, weak))
     assert asked == [{1.0, 2.5}, {0.0, 2.5}]
     assert (len(explored.failed), len(explored.transitions)) == (2, 1)

@@ -45,7 +45,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "stationary store sweep theory vae"
     },
     {
-        "cli": "data diagnose experiments files optimize plot proof report stationary store theory vae"
+        "cli": "data diagnose experiments files optimize plot proof report stationary store "
+        "theory vae"
     },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}

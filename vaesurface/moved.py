@@ -51,6 +51,7 @@ NAMES = {
     ("sweep", "identities"): "store.identities",
     ("theory", "is_trivial"): "theory.collapse.is_trivial",
     ("vae", "soft_threshold"): "energy.threshold",
+    ("vae.network", "sampled"): "vae.sampled_loss",
 }
 PACKAGE = "vaesurface."
 

@@ -304,8 +304,13 @@ def ends(
     """
     require_float64("a basin's volume", minimum)
     problem = adopt(problem)
-    if minimum is None:
-        minimum = problem.collapsed()
+    startless = draw is None and not problem.has("init")
+    if startless or (minimum is None and not problem.has("collapsed")):
+        raise ValueError(
+            "expected a problem with init and collapsed, got one without; give draw and minimum "
+            "instead"
+        )
+    minimum = problem.collapsed() if minimum is None else minimum
     ran = _ran(problem, keys, scale, minimum, flow=flow, draw=draw or _init)
     return _ends(problem, minimum, ran)  # one program for all flows
 

@@ -71,6 +71,10 @@ class Curve(NamedTuple):
     like: Params
     scale: float
 
+    def problem(self, value: ArrayLike) -> Problem:
+        """At a value."""
+        return adopt(self.make_problem(value))
+
     def params(self, x: ArrayLike) -> Params:
         """From the raveled ones (p,)."""
         return ravel_pytree(self.like)[1](jnp.asarray(x))

@@ -57,7 +57,7 @@ def _downhill(curve: Curve, values: np.ndarray, fold: Event, sign: float) -> Ite
                 place = start_at(curve, ravel_pytree(bottom)[0], value, sign)
             except Lost:
                 continue
-            noise = curve.make_problem(value).rounding(curve.params(place.z[:-1]))
+            noise = curve.problem(value).rounding(curve.params(place.z[:-1]))
             if fold.loss - place.loss > noise:
                 yield place
 
@@ -66,7 +66,7 @@ def _bottom(curve: Curve, value: float, params: Params) -> Params | None:
     """Where descent leads at a fixed value, on from saddles and from falling rows at zero; None
     where to nothing stationary.
     """
-    reached = descend(curve.make_problem(value), params, saddles=SADDLES_PASSED)
+    reached = descend(curve.problem(value), params, saddles=SADDLES_PASSED)
     return reached.params if reached.converged else None
 
 

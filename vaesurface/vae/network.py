@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy, problem
+from vaesurface import data, energy, moved, problem
 from vaesurface.problem import Autoencoder, Deterministic, Problem, Symmetry
 from vaesurface.vae import architecture as networks
 from vaesurface.vae.architecture import Architecture
@@ -40,6 +40,8 @@ __all__ = [
     "network_vae",
     "resnet_vae",
 ]
+
+__getattr__ = moved.names(__name__)
 
 NODES = 32  # by default: antithetic ones
 
