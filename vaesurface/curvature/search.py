@@ -74,8 +74,7 @@ def descent(
     resolution: float = 1e-6,
     delta: float = 1e-3,
 ) -> Descent:
-    """Look for negative curvature by products alone, until found or excluded down to -resolution *
-    ||H||.
+    """The lowest curvature by products alone, until negative or excluded to -resolution ||H||.
 
     Lanczos with full reorthogonalization, num_matvecs vectors at a time (by default `VECTORS`, or
     as many as 1 GiB hold). Where that shows nothing it is run again, from a new random start, on a
