@@ -1,11 +1,12 @@
 """How does a loss with a few parameters per datum curve, at a cost linear in the number of data?
 
-For losses of the form `problem.Structure` the Hessian is [A B; B^T D] with D block diagonal, one q
-x q block per datum. By Haynsworth's formula In(H) = In(D) + In(S), S = A - B D^-1 B^T, so the
-inertia of a large surface and its Newton steps come from n small eigenproblems and one of the size
-of the shared parameters (s = d r + t: d rows of r numbers, t shared by all). In A and B an output
-row couples to no other row, so derivatives are taken term by term, in r + t + q variables. Data are
-streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
+For losses of the form `problem.PerDatum`, with every datum's parameters in units where it weighs
+one, the Hessian is [A B; B' D]: A of the s shared parameters (d rows of r numbers, and t shared by
+all), D block diagonal, one q x q block per datum. By Haynsworth's formula In(H) = In(D) + In(S)
+with S = A - B D^-1 B', so the inertia of a large surface and its Newton steps come from n small
+eigenproblems and one of size s. In A and B an output row couples to no other row, so derivatives
+are taken term by term, in r + t + q variables. Data are streamed: what stays in memory is
+s^2 + n q^2 numbers and one batch.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import data, vae
@@ -14,6 +15,8 @@ streamed: what stays in memory is s^2 + n q^2 numbers and one batch.
 1 0 8
 """
 
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -25,21 +28,29 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
 
-# smallest |eigenvalue| of a datum's block, relative to its largest, with which others can be
-# counted
+__all__ = ["Factors", "downhill", "factor", "inertia", "solve", "steps"]
+
+# Smallest |eigenvalue| of a datum's block, relative to its largest, beside which the others of the
+# whole Hessian can be counted.
 SEPARATED = 1e-10
-# how much larger than A and D the subtracted B D^-1 B^T may be where an eigenvalue counts as flat
+# How much larger than A and D the subtracted B D^-1 B' may be where an eigenvalue counts as flat.
 AMPLIFIED = 100.0
-BATCH = 2**19  # numbers in the border of the data taken at a time: 4 MiB, which caches nearly hold
+# Numbers in the border of the data taken at a time: 4 MiB, which caches nearly hold.
+BORDER = 2**19
 
 
 class Factors(NamedTuple):
-    """The Hessian, taken apart, in units where every datum weighs one (a local block is n times
-    that of the loss).
+    """The Hessian, taken apart, in units where every datum weighs one.
 
-    gradient: of the loss, like params; eigenvalues (s + n q,): those of S, then those of the blocks
-    of D; width: their flat bands; shared (s, s): eigenvectors of S; local (n, q, q): of D; safe (n,
-    q): eigenvalues of D kept away from zero; reliable: whether rounding leaves the count as it is.
+    A local block is n times that of the loss.
+
+    gradient: of the loss, like params.
+    eigenvalues: (s + n q,), those of S, then those of the blocks of D.
+    width: (s + n q,), half-widths of their flat bands.
+    shared: (s, s), eigenvectors of S.
+    local: (n, q, q), eigenvectors of D.
+    safe: (n, q), eigenvalues of D kept away from zero.
+    reliable: (), whether rounding leaves the count as it is.
     """
 
     gradient: Params
@@ -51,155 +62,62 @@ class Factors(NamedTuple):
     reliable: Array
 
 
-class _Sums(NamedTuple):
-    """Over the data seen so far; the first five divided by n give the gradient and A."""
-
-    row_gradient: Array  # (d, r)
-    shared_gradient: Array  # (t,)
-    rows: Array  # (d, r, r)
-    edge: Array  # (d, r, t)
-    corner: Array  # (t, t)
-    subtracted: Array  # (s, s) B D^-1 B^T
-    summed: Array  # (s,) its diagonal, summed without cancellation
-
-
 @partial(jax.jit, static_argnames="batch_size")
 def factor(structure: PerDatum, params: Params, batch_size: int | None = None) -> Factors:
-    """Differentiate and eliminate batch_size data at a time (by default as many as `BATCH`
-    allows).
+    """Differentiate and eliminate batch_size data at a time, by default as many as `BORDER` allows.
+
+    S = A - B D^-1 B' is summed over the data; the eigenvectors of S and of D are all that a
+    solution or the inertia needs.
     """
-    parts = structure.split(params)
-    rows, unravel_row = _ravel_leading(parts.rows)
-    shared, unravel_shared = ravel_pytree(parts.shared)
-    local, unravel_local = _ravel_leading(parts.local)
-    (d, r), t, (n, q) = rows.shape, shared.size, local.shape
-    s, shared = d * r + t, shared.astype(rows.dtype)
-
-    def term(row, shared, local_i, x):
-        return structure.term(unravel_row(row), unravel_shared(shared), unravel_local(local_i), x)
-
-    def datum(rows, shared, local_i, x):
-        terms = jax.vmap(term, in_axes=(0, None, None, 0))(rows, shared, local_i, x)
-        return jnp.sum(terms) + structure.penalty(unravel_shared(shared), unravel_local(local_i))
-
-    # Border of one row and one datum: nothing sums over it. (r, q), then (m, d, r, q).
-    mixed = jax.jacfwd(jax.grad(term), argnums=2)
-    mixed = jax.vmap(jax.vmap(mixed, in_axes=(0, None, None, 0)), in_axes=(None, None, 0, 0))
-
-    def eliminate(sums, batch):
-        local, x, weight = batch
-
-        def gradients(rows, shared, local):
-            def total(rows, shared, local):
-                return weight @ jax.vmap(partial(datum, rows, shared))(local, x)
-
-            return jax.grad(total, argnums=(0, 1, 2))(rows, shared, local)
-
-        # Rows couple to no other row and data to no other datum, so one product serves all of them
-        # at once.
-        (g_rows, g_shared, g_local), push = jax.linearize(gradients, rows, shared, local)
-
-        def along(e):
-            return push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (len(x), 1)))
-
-        h_rows, h_shared, h_local = jax.lax.map(along, jnp.eye(r + t + q))
-        own = (
-            jnp.moveaxis(h_local[r + t :], 0, -1) + jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
-        )
-        values, vectors = jnp.linalg.eigh(own)
-        floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
-        # A datum's flat direction is kept at its band's edge, so that the rest can be solved; the
-        # count is then not reliable.
-        safe = jnp.where(jnp.abs(values) > floor, values, jnp.where(values < 0, -1.0, 1.0) * floor)
-        border = mixed(rows, shared, local, x).reshape(-1, d * r, q)
-        border = jnp.concatenate([border, jnp.swapaxes(h_local[r : r + t], 0, 1)], axis=1)
-        border = jnp.einsum("msq,mqe->sme", border, vectors)
-        eliminated = border * (weight[:, None] / safe)[None]
-        added = _Sums(
-            row_gradient=g_rows,
-            shared_gradient=g_shared,
-            rows=jnp.moveaxis(h_rows[:r], 0, -1),
-            edge=jnp.moveaxis(h_rows[r : r + t], 0, -1),
-            corner=h_shared[r : r + t],
-            subtracted=eliminated.reshape(s, -1) @ border.reshape(s, -1).T,
-            summed=jnp.sum(jnp.abs(eliminated * border), axis=(1, 2)),
-        )
-        return jax.tree.map(jnp.add, sums, added), (g_local, values, vectors, safe)
-
-    m = min(n, batch_size or max(1, BATCH // (d * r * q)))
-    count = -(-n // m)
-    m = -(-n // count)
-    missing = count * m - n  # the last batch is filled up with data of no weight
-
-    def split(x):
-        return jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])
-
-    batches = (
-        split(local),
-        split(structure.data),
-        (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m),
-    )
-    shapes = (d, r), (t,), (d, r, r), (d, r, t), (t, t), (s, s), (s,)
-    zero = _Sums(*(jnp.zeros(shape, rows.dtype) for shape in shapes))
-    sums, per_batch = jax.lax.scan(eliminate, zero, batches)
-    local_gradient, local_values, local_vectors, safe = (
-        x.reshape(count * m, *x.shape[2:])[:n] for x in per_batch
-    )
+    layout = _layout(structure, params)
+    rows, shared, local = layout.arrays(params)
+    n, q = local.shape
+    sums, blocks = _summed(layout, rows, shared, _batches(structure, rows, local, batch_size))
     sums = jax.tree.map(lambda x: x / n, sums)
-
-    a = jnp.zeros((d, r, d, r), rows.dtype).at[jnp.arange(d), :, jnp.arange(d), :].set(sums.rows)
-    edge = sums.edge.reshape(d * r, t)
-    a = jnp.block([[a.reshape(d * r, d * r), edge], [edge.T, sums.corner]])
-    schur = a - sums.subtracted
+    blocks = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], blocks)
+    whole = _whole(sums)
+    schur = whole - sums.subtracted
     values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
-    scale = jnp.maximum(jnp.max(jnp.abs(local_values)), jnp.max(jnp.abs(jnp.diagonal(a))))
-    local_width = curvature.band(scale, s + n * q)
+    scale = jnp.maximum(jnp.max(jnp.abs(blocks.values)), jnp.max(jnp.abs(jnp.diagonal(whole))))
     # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular
     # block makes large.
     summed = jnp.max(sums.summed)
-    width = curvature.band(jnp.maximum(scale, summed), s + n * q)
-    size = jnp.abs(local_values)
-    separated = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1)) & jnp.all(
-        size > local_width
-    )
+    width = curvature.band(jnp.maximum(scale, summed), len(values) + n * q)
+    local_width = curvature.band(scale, len(values) + n * q)
     clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width)
     gradient = jnp.concatenate([sums.row_gradient.ravel(), sums.shared_gradient])
+    widths = [jnp.full(len(values), width), jnp.full(n * q, local_width)]
     return Factors(
-        gradient=_join(structure, params, gradient, local_gradient / n),
-        eigenvalues=jnp.concatenate([values, local_values.ravel()]),
-        width=jnp.concatenate([jnp.full(s, width), jnp.full(n * q, local_width)]),
+        gradient=layout.join(gradient, blocks.gradient / n),
+        eigenvalues=jnp.concatenate([values, blocks.values.ravel()]),
+        width=jnp.concatenate(widths),
         shared=vectors,
-        local=local_vectors,
-        safe=safe,
-        reliable=separated & clear,
+        local=blocks.vectors,
+        safe=blocks.safe,
+        reliable=_separated(blocks.values, local_width) & clear,
     )
 
 
 def solve(
     structure: PerDatum, params: Params, factors: Factors, right: Params, inverse: Array
 ) -> Params:
-    """x with H x = right, for inverse = 1 / eigenvalues; zeros in it leave directions out, |1 /
-    eigenvalues| goes downhill.
+    """x with H x = right, for inverse = 1 / eigenvalues, by S u = f - B D^-1 g and D v = g - B' u.
 
-    B is applied by Hessian-vector products. right and x are pytrees like params; inverse is like
-    factors.eigenvalues.
+    (f, g) and (u, v) are the shared and the local part of right and of x, both like params; B is
+    applied by Hessian-vector products. Zeros in inverse, like factors.eigenvalues, leave directions
+    out; with |1 / eigenvalues| the loss falls along x.
     """
+    layout = _layout(structure, params)
     s = len(factors.shared)
-    shared, local = _parts(structure, right)
+    shared, local = layout.split(right)
     n, q = local.shape
-
-    def rotate(x):
-        return jnp.einsum("nqe,nq->ne", factors.local, x)
-
-    def rotate_back(x):
-        return jnp.einsum("nqe,ne->nq", factors.local, x)
-
-    local = rotate(n * local)
-    times_border, border_times = _border(structure, params)
-    reduced = shared - border_times(rotate_back(local / factors.safe))
-    shared = factors.shared @ (inverse[:s] * (factors.shared.T @ reduced))
-    local = inverse[s:].reshape(n, q) * local - rotate(times_border(shared)) / factors.safe
-    return _join(structure, params, shared, rotate_back(local))
+    local = _rotated(factors, n * local)
+    border = _border_times(layout, params, _rotated_back(factors, local / factors.safe))
+    reduced = factors.shared.T @ (shared - border)
+    shared = factors.shared @ (inverse[:s] * reduced)
+    back = _rotated(factors, _times_border(layout, params, shared)) / factors.safe
+    local = inverse[s:].reshape(n, q) * local - back
+    return layout.join(shared, _rotated_back(factors, local))
 
 
 @jax.jit
@@ -211,24 +129,26 @@ def steps(structure: PerDatum, params: Params) -> curvature.Steps:
 
 
 def downhill(structure: PerDatum, params: Params, factors: Factors) -> Params:
-    """Unit vector of negative curvature where there is one: from the lowest eigenvalue of S, or
-    else of D.
+    """Unit vector of negative curvature where there is one, from the lowest eigenvalue of S or D.
+
+    For an eigenvector u of S it is (u, -D^-1 B' u), along which H is u' S u; where S has no
+    negative eigenvalue, the lowest eigenvector of D.
     """
+    layout = _layout(structure, params)
     s, (n, q) = len(factors.shared), factors.safe.shape
     shared = factors.shared[:, 0]
-    local = jnp.einsum("nqe,nq->ne", factors.local, _border(structure, params)[0](shared))
-    local = -jnp.einsum("nqe,ne->nq", factors.local, local / factors.safe)
+    local = _rotated(factors, _times_border(layout, params, shared))
+    local = -_rotated_back(factors, local / factors.safe)
     worst = jnp.argmin(factors.eigenvalues[s:])
     own = jnp.zeros((n, q)).at[worst // q].set(factors.local[worst // q, :, worst % q])
     by_shared = factors.eigenvalues[0] < -factors.width[0]
     shared, local = jnp.where(by_shared, shared, 0.0), jnp.where(by_shared, local, own)
-    return curvature.unit(_join(structure, params, shared, local))
+    return curvature.unit(layout.join(shared, local))
 
 
 @entry("inertia")
 def inertia(problem: Problem, params: Params) -> curvature.Inertia:
-    """Numbers of negative, flat and positive eigenvalues over all parameters, without forming the
-    Hessian.
+    """Numbers of negative, flat and positive eigenvalues over all parameters, without the Hessian.
 
     Raises ValueError where the problem has no such structure (use
     `curvature.inertia(problem.loss, params)` there).
@@ -242,43 +162,294 @@ def inertia(problem: Problem, params: Params) -> curvature.Inertia:
     return curvature.count(factors.eigenvalues, factors.width)
 
 
-def _border(structure, params):
-    """x -> B^T x and y -> B y / n, for x (s,) and y (n, q)."""
+class _Layout(NamedTuple):
+    """How parameters read as arrays.
 
-    def product(v):
-        return jax.jvp(jax.grad(structure.loss), (params,), (v,))[1]
+    structure: of the loss.
+    unravel_row: (r,) to one row's parameters.
+    unravel_shared: (t,) to those that all share.
+    unravel_local: (q,) to one datum's.
+    shape: (d, r), of all rows.
+    """
 
-    shared, local = _parts(structure, params)
-    return (
-        lambda x: (
-            len(local)
-            * _parts(structure, product(_join(structure, params, x, jnp.zeros_like(local))))[1]
-        ),
-        lambda y: _parts(structure, product(_join(structure, params, jnp.zeros_like(shared), y)))[
-            0
-        ],
+    structure: PerDatum
+    unravel_row: Callable[[Array], Params]
+    unravel_shared: Callable[[Array], Params]
+    unravel_local: Callable[[Array], Params]
+    shape: tuple[int, ...]
+
+    def arrays(self, params: Params) -> tuple[Array, Array, Array]:
+        """Rows (d, r), parameters shared by all (t,) and local ones (n, q)."""
+        parts = self.structure.split(params)
+        rows = _raveled(parts.rows)
+        return rows, ravel_pytree(parts.shared)[0].astype(rows.dtype), _raveled(parts.local)
+
+    def split(self, params: Params) -> tuple[Array, Array]:
+        """Shared parameters (s,), the rows first, and local ones (n, q)."""
+        rows, shared, local = self.arrays(params)
+        return jnp.concatenate([rows.ravel(), shared]), local
+
+    def join(self, shared: Array, local: Array) -> Params:
+        """The inverse of `split`."""
+        size = math.prod(self.shape)
+        return self.structure.join(
+            Parts(
+                rows=jax.vmap(self.unravel_row)(shared[:size].reshape(self.shape)),
+                shared=self.unravel_shared(shared[size:]),
+                local=jax.vmap(self.unravel_local)(local),
+            )
+        )
+
+    def term(self, row: Array, shared: Array, local: Array, x: Array) -> Array:
+        """Of one output coordinate of one datum: row (r,), shared (t,), local (q,), x ()."""
+        unraveled = self.unravel_row(row), self.unravel_shared(shared), self.unravel_local(local)
+        return self.structure.term(*unraveled, x)
+
+    def datum(self, rows: Array, shared: Array, local: Array, x: Array) -> Array:
+        """The part of one datum: rows (d, r), shared (t,), local (q,), x (d,)."""
+        terms = jax.vmap(self.term, in_axes=(0, None, None, 0))(rows, shared, local, x)
+        penalty = self.structure.penalty(self.unravel_shared(shared), self.unravel_local(local))
+        return jnp.sum(terms) + penalty
+
+    def border(self, rows: Array, shared: Array, local: Array, x: Array) -> Array:
+        """Derivatives (m, d, r, q) by a row and by local (m, q), of data x (m, d): no sum."""
+        mixed = jax.jacfwd(jax.grad(self.term), argnums=2)
+        by_row = jax.vmap(mixed, in_axes=(0, None, None, 0))
+        return jax.vmap(by_row, in_axes=(None, None, 0, 0))(rows, shared, local, x)
+
+
+def _layout(structure: PerDatum, params: Params) -> _Layout:
+    parts = structure.split(params)
+    return _Layout(
+        structure=structure,
+        unravel_row=_unravel_slice(parts.rows),
+        unravel_shared=ravel_pytree(parts.shared)[1],
+        unravel_local=_unravel_slice(parts.local),
+        shape=_raveled(parts.rows).shape,
     )
 
 
-def _parts(structure, params):
-    """Shared parameters (s,) and local ones (n, q)."""
-    parts = structure.split(params)
-    shared = jnp.concatenate([_ravel_leading(parts.rows)[0].ravel(), ravel_pytree(parts.shared)[0]])
-    return shared, _ravel_leading(parts.local)[0]
+def _raveled(tree: Params) -> Array:
+    """(leading, size) matrix of a pytree whose leaves share their leading axis."""
+    return jax.vmap(lambda slice_: ravel_pytree(slice_)[0])(tree)
 
 
-def _ravel_leading(tree):
-    """(leading, size) matrix of a pytree whose leaves share their leading axis, and the inverse for
-    one slice.
+def _unravel_slice(tree: Params) -> Callable[[Array], Params]:
+    """From one row of `_raveled` to a slice of the tree."""
+    return ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))[1]
+
+
+class _Batch(NamedTuple):
+    """Data taken at a time.
+
+    local: (m, q), their parameters.
+    data: (m, d).
+    weight: (m,), 1, or 0 for what fills up the last batch.
     """
-    unravel = ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))[1]
-    return jax.vmap(lambda slice_: ravel_pytree(slice_)[0])(tree), unravel
+
+    local: Array
+    data: Array
+    weight: Array
 
 
-def _join(structure: PerDatum, params: Params, shared: Array, local: Array) -> Params:
-    parts = structure.split(params)
-    rows, unravel_row = _ravel_leading(parts.rows)
-    unravel_shared, unravel_local = ravel_pytree(parts.shared)[1], _ravel_leading(parts.local)[1]
-    row_part = jax.vmap(unravel_row)(shared[: rows.size].reshape(rows.shape))
-    tail = unravel_shared(shared[rows.size :])
-    return structure.join(Parts(row_part, tail, jax.vmap(unravel_local)(local)))
+def _batches(structure: PerDatum, rows: Array, local: Array, batch_size: int | None) -> _Batch:
+    """All data, in batches along a leading axis, none larger than batch_size and equally large."""
+    n, q = local.shape
+    m = min(n, batch_size or max(1, BORDER // (rows.size * q)))
+    count = -(-n // m)
+    m = -(-n // count)
+    missing = count * m - n
+
+    def split(x: Array) -> Array:
+        return jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])
+
+    weight = (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m)
+    return _Batch(local=split(local), data=split(structure.data), weight=weight)
+
+
+class _Sums(NamedTuple):
+    """Over data; divided by n, the gradient, A and B D^-1 B'.
+
+    row_gradient: (d, r).
+    shared_gradient: (t,).
+    rows: (d, r, r), the blocks of A of each row.
+    edge: (d, r, t), between rows and what is shared by all.
+    corner: (t, t).
+    subtracted: (s, s), B D^-1 B'.
+    summed: (s,), its diagonal, summed without cancellation.
+    """
+
+    row_gradient: Array
+    shared_gradient: Array
+    rows: Array
+    edge: Array
+    corner: Array
+    subtracted: Array
+    summed: Array
+
+
+class _Blocks(NamedTuple):
+    """What is each datum's own.
+
+    gradient: (m, q).
+    values: (m, q), eigenvalues of its block of D.
+    vectors: (m, q, q), their eigenvectors.
+    safe: (m, q), the eigenvalues kept away from zero.
+    """
+
+    gradient: Array
+    values: Array
+    vectors: Array
+    safe: Array
+
+
+def _summed(layout: _Layout, rows: Array, shared: Array, batches: _Batch) -> tuple[_Sums, _Blocks]:
+    """Sums over all data, and blocks with two leading axes, batch and datum."""
+    (d, r), t = rows.shape, len(shared)
+    s = d * r + t
+
+    def add(sums: _Sums, batch: _Batch) -> tuple[_Sums, _Blocks]:
+        added, blocks = _eliminated(layout, rows, shared, batch)
+        return jax.tree.map(jnp.add, sums, added), blocks
+
+    zeros = partial(jnp.zeros, dtype=rows.dtype)
+    nothing = _Sums(
+        row_gradient=zeros((d, r)),
+        shared_gradient=zeros(t),
+        rows=zeros((d, r, r)),
+        edge=zeros((d, r, t)),
+        corner=zeros((t, t)),
+        subtracted=zeros((s, s)),
+        summed=zeros(s),
+    )
+    return jax.lax.scan(add, nothing, batches)
+
+
+class _Derivatives(NamedTuple):
+    """Of a batch's part of the loss, first ones and second ones.
+
+    row_gradient: (d, r).
+    shared_gradient: (t,).
+    local_gradient: (m, q).
+    by_rows: (r + t + q, d, r), of the row's gradient along each variable of a row's term.
+    by_shared: (r + t + q, t), of the shared gradient along them.
+    by_local: (r + t + q, m, q), of each datum's along them.
+    """
+
+    row_gradient: Array
+    shared_gradient: Array
+    local_gradient: Array
+    by_rows: Array
+    by_shared: Array
+    by_local: Array
+
+
+def _derivatives(layout: _Layout, rows: Array, shared: Array, batch: _Batch) -> _Derivatives:
+    """Rows couple to no other row and data to no other datum, so one product serves all at once."""
+    (d, r), t, (m, q) = rows.shape, len(shared), batch.local.shape
+
+    def total(rows: Array, shared: Array, local: Array) -> Array:
+        return batch.weight @ jax.vmap(partial(layout.datum, rows, shared))(local, batch.data)
+
+    gradients, push = jax.linearize(jax.grad(total, argnums=(0, 1, 2)), rows, shared, batch.local)
+
+    def along(e: Array) -> tuple[Array, Array, Array]:
+        return push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (m, 1)))
+
+    row_gradient, shared_gradient, local_gradient = gradients
+    by_rows, by_shared, by_local = jax.lax.map(along, jnp.eye(r + t + q))
+    return _Derivatives(
+        row_gradient=row_gradient,
+        shared_gradient=shared_gradient,
+        local_gradient=local_gradient,
+        by_rows=by_rows,
+        by_shared=by_shared,
+        by_local=by_local,
+    )
+
+
+def _eliminated(
+    layout: _Layout, rows: Array, shared: Array, batch: _Batch
+) -> tuple[_Sums, _Blocks]:
+    """What a batch adds to the sums, and the blocks of its data.
+
+    With D = V diag(e) V' and C = B V, B D^-1 B' = C diag(1 / e) C'.
+    """
+    (d, r), t, q = rows.shape, len(shared), batch.local.shape[1]
+    s = d * r + t
+    derivatives = _derivatives(layout, rows, shared, batch)
+    blocks = _diagonalized(derivatives, batch.weight)
+    border = layout.border(rows, shared, batch.local, batch.data).reshape(-1, d * r, q)
+    by_shared = jnp.swapaxes(derivatives.by_local[r : r + t], 0, 1)
+    border = jnp.concatenate([border, by_shared], axis=1)
+    border = jnp.einsum("msq,mqe->sme", border, blocks.vectors)
+    eliminated = border * (batch.weight[:, None] / blocks.safe)[None]
+    sums = _Sums(
+        row_gradient=derivatives.row_gradient,
+        shared_gradient=derivatives.shared_gradient,
+        rows=jnp.moveaxis(derivatives.by_rows[:r], 0, -1),
+        edge=jnp.moveaxis(derivatives.by_rows[r : r + t], 0, -1),
+        corner=derivatives.by_shared[r : r + t],
+        subtracted=eliminated.reshape(s, -1) @ border.reshape(s, -1).T,
+        summed=jnp.sum(jnp.abs(eliminated * border), axis=(1, 2)),
+    )
+    return sums, blocks
+
+
+def _diagonalized(derivatives: _Derivatives, weight: Array) -> _Blocks:
+    """Eigenvalues and eigenvectors of the data's blocks of D; the unit matrix where weight is 0.
+
+    A datum's flat direction is kept at its band's edge, so that the rest can be solved; the count
+    is then not reliable.
+    """
+    q = derivatives.local_gradient.shape[1]
+    filler = jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
+    values, vectors = jnp.linalg.eigh(jnp.moveaxis(derivatives.by_local[-q:], 0, -1) + filler)
+    floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
+    edge = jnp.where(values < 0, -1.0, 1.0) * floor
+    return _Blocks(
+        gradient=derivatives.local_gradient,
+        values=values,
+        vectors=vectors,
+        safe=jnp.where(jnp.abs(values) > floor, values, edge),
+    )
+
+
+def _whole(sums: _Sums) -> Array:
+    """A (s, s), from its parts."""
+    d, r, t = sums.edge.shape
+    each = jnp.arange(d)
+    rows = jnp.zeros((d, r, d, r), sums.rows.dtype).at[each, :, each, :].set(sums.rows)
+    edge = sums.edge.reshape(d * r, t)
+    return jnp.block([[rows.reshape(d * r, d * r), edge], [edge.T, sums.corner]])
+
+
+def _separated(values: Array, width: Array) -> Array:
+    """Whether every datum's eigenvalues (n, q) are large beside rounding and beside each other."""
+    size = jnp.abs(values)
+    apart = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1))
+    return apart & jnp.all(size > width)
+
+
+def _rotated(factors: Factors, local: Array) -> Array:
+    """Local vectors (n, q) in the eigenvectors of D."""
+    return jnp.einsum("nqe,nq->ne", factors.local, local)
+
+
+def _rotated_back(factors: Factors, local: Array) -> Array:
+    """The inverse of `_rotated`."""
+    return jnp.einsum("nqe,ne->nq", factors.local, local)
+
+
+def _times_border(layout: _Layout, params: Params, shared: Array) -> Array:
+    """B' u (n, q), for u (s,): n times the local part of the loss's Hessian times (u, 0)."""
+    zero = jnp.zeros_like(layout.split(params)[1])
+    image = curvature.hvp(layout.structure.loss, params, layout.join(shared, zero))
+    return len(zero) * layout.split(image)[1]
+
+
+def _border_times(layout: _Layout, params: Params, local: Array) -> Array:
+    """B v / n (s,), for v (n, q): the shared part of the loss's Hessian times (0, v)."""
+    zero = jnp.zeros_like(layout.split(params)[0])
+    image = curvature.hvp(layout.structure.loss, params, layout.join(zero, local))
+    return layout.split(image)[0]

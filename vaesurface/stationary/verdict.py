@@ -9,6 +9,7 @@ words.
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +19,8 @@ from jax import Array
 from vaesurface.curvature import FLAT, Descent, Inertia
 from vaesurface.problem import Params, Theory
 from vaesurface.stationary.probe import Kink, Probe
+
+__all__ = ["NEAR", "SCALED", "STATIONARY", "Kind", "Outcome", "Refinement", "StationaryPoint"]
 
 STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationary
 # Two criteria in units of each parameter's natural size (`Problem.size`, by default max(1,
@@ -100,20 +103,31 @@ class Refinement(NamedTuple):
 class StationaryPoint(NamedTuple):
     """A judged point; all fields survive `vmap`.
 
-    params: what has no effect on the energy set to zero; loss; grad_norm; scaled_grad: max |size_i
-    g_i|; newton_step: largest change of a parameter in the Newton step, in units of its size;
-    inertia, and wide: the same with ten times the flat band; kind: a `Kind`; active (k,) bool, or
-    None where the problem has no latents; theory: what is known in closed form, or None;
-    symmetries: dimension of the loss's continuous symmetry; reliable: whether neither rounding nor
-    the distance to the stationary point could change the count; optimal: at the global minimum;
+    params: with what has no effect on the energy set to zero.
+    loss: ().
+    grad_norm: ().
+    scaled_grad: (), max |size_i g_i|.
+    newton_step: (), largest change of a parameter in the Newton step, in units of its size.
+    inertia: of all eigenvalues, or of those that `search` knows.
+    wide: the same with ten times the flat band.
+    kind: (), a `Kind`.
+    active: (k,) bool, or None where the problem has no latents.
+    theory: what is known in closed form, or None.
+    symmetries: (), dimension of the loss's continuous symmetry.
+    reliable: (), whether neither rounding nor the distance to the stationary point could change the
+        count.
+    optimal: (), whether it is at the global minimum.
     descent: like params, zero where none was found (None: not kept). Where eigenvalues are
-    negative, a direction of length one along which, and against which, the loss falls for as far as
-    the quadratic model holds; elsewhere the displacement to a lower point: loss(params + descent)
-    is below loss, by more than rounding where a fall was measured, and the way there need not be
-    straight. curvature: the quadratic form v'Hv of that v; probe: what was found along unexplained
-    flat directions, or None; search: what a matrix-free search found, or None where all eigenvalues
-    are known; refinement: what `refine` did, without its params, or None; kink: how well the loss
-    follows its quadratic model, or None where theory knows that it is smooth.
+        negative, a direction of length one along which, and against which, the loss falls for as
+        far as the quadratic model holds; elsewhere the displacement to a lower point: loss(params +
+        descent) is below loss, by more than rounding where a fall was measured, and the way there
+        need not be straight.
+    curvature: (), the quadratic form v'Hv of that v.
+    probe: what was found along unexplained flat directions, or None.
+    search: what a matrix-free search found, or None where all eigenvalues are known.
+    refinement: what `refine` did, without its params, or None.
+    kink: how well the loss follows its quadratic model, or None where theory knows that it is
+        smooth.
     """
 
     params: Params
@@ -170,56 +184,65 @@ class StationaryPoint(NamedTuple):
 
 
 def _in_words(say: Callable[[StationaryPoint], Any], point: StationaryPoint) -> Any:
+    """What `say` says of one point, or an array of it over the leading axes."""
     shape = np.shape(point.kind)
     if not shape:
         return say(point)
     words = np.empty(shape, dtype=object)
     light = point._replace(params=None, descent=None)
     for index in np.ndindex(shape):
-        words[index] = say(jax.tree.map(lambda x: x[index], light))
+        words[index] = say(jax.tree.map(itemgetter(index), light))
     return words.astype(str) if say is _label else words
 
 
 def _label(p: StationaryPoint) -> str:
     collapsed = ", collapsed" * (p.theory is not None and bool(p.theory.collapsed))
-    negative, flat, _ = (int(x) for x in p.inertia)
     match Kind(int(p.kind)):
-        case Kind.NOT_STATIONARY if p.theory is not None and p.theory.runaway and p.theory.push > 0:
-            if p.theory.minimum == -np.inf and p.theory.push >= DOWNHILL * p.theory.slope:
-                return "global infimum -inf along this ray"
-            return "not stationary: gamma runs to zero"
-        case Kind.NOT_STATIONARY if p.grad_norm <= STATIONARY:
-            return "not stationary, though the gradient is small"
         case Kind.NOT_STATIONARY:
-            return "not stationary"
-        case Kind.SADDLE if negative and p.reliable:
-            # A flat direction that nothing explains may hide a descent direction too small for
-            # float64.
-            more = " or more" * (p.search is not None or _unexplained(p) > 0)
-            return f"saddle of index {negative}{more}{collapsed}"
+            return _not_stationary(p)
         case Kind.SADDLE:
-            where = "a kink" if _kinked(p) else "a flat direction"
-            where = (
-                _rows(int(p.theory.falling)) if p.theory is not None and p.theory.falling else where
-            )
-            return f"degenerate saddle, descent along {where}{collapsed}"
+            return f"{_saddle(p)}{collapsed}"
         case Kind.MAXIMUM:
             return "maximum"
-        case Kind.DEGENERATE if _kinked(p):
-            return f"degenerate, not twice differentiable here{collapsed}"
-        case Kind.DEGENERATE if p.search is not None:
-            return (
-                f"undecided, no {'' if p.reliable else 'lasting '}negative curvature "
-                f"found{collapsed}"
-            )
         case Kind.DEGENERATE:
-            dead = 0 if p.theory is None else int(p.theory.dead_rows)
-            by_rows = dead and p.active is not None and flat == dead * p.active.size
-            what = f"{_rows(dead)}" if by_rows else f"{flat} flat direction{'s' * (flat != 1)}"
-            return f"degenerate, {what}{collapsed}"
+            return f"{_degenerate(p)}{collapsed}"
     if p.optimal:
         return f"global optimum{collapsed}"
     return "collapsed local minimum" if collapsed else "local minimum"
+
+
+def _not_stationary(p: StationaryPoint) -> str:
+    if p.theory is not None and p.theory.runaway and p.theory.push > 0:
+        if p.theory.minimum == -np.inf and p.theory.push >= DOWNHILL * p.theory.slope:
+            return "global infimum -inf along this ray"
+        return "not stationary: gamma runs to zero"
+    if p.grad_norm <= STATIONARY:
+        return "not stationary, though the gradient is small"
+    return "not stationary"
+
+
+def _saddle(p: StationaryPoint) -> str:
+    negative = int(p.inertia.negative)
+    if negative and p.reliable:
+        # A flat direction that nothing explains may hide a descent direction too small for float64.
+        more = " or more" * (p.search is not None or _unexplained(p) > 0)
+        return f"saddle of index {negative}{more}"
+    where = "a kink" if _kinked(p) else "a flat direction"
+    if p.theory is not None and p.theory.falling:
+        where = _rows(int(p.theory.falling))
+    return f"degenerate saddle, descent along {where}"
+
+
+def _degenerate(p: StationaryPoint) -> str:
+    if _kinked(p):
+        return "degenerate, not twice differentiable here"
+    if p.search is not None:
+        lasting = "" if p.reliable else "lasting "
+        return f"undecided, no {lasting}negative curvature found"
+    flat, dead = int(p.inertia.flat), 0 if p.theory is None else int(p.theory.dead_rows)
+    if dead and p.active is not None and flat == dead * p.active.size:
+        return f"degenerate, {_rows(dead)}"
+    return f"degenerate, {flat} flat direction{'s' * (flat != 1)}"
 
 
 def _rows(count: int) -> str:
@@ -231,6 +254,7 @@ def _kinked(p: StationaryPoint) -> bool:
 
 
 def _unexplained(p: StationaryPoint) -> int:
+    """Number of flat directions along which nothing is known."""
     explained = int(p.symmetries)
     if p.theory is not None:
         explained += int(p.theory.strict)
@@ -238,139 +262,180 @@ def _unexplained(p: StationaryPoint) -> int:
 
 
 def _evidence(p: StationaryPoint) -> dict[str, str]:
-    negative, flat, positive = (int(x) for x in p.inertia)
-    reached = p.kind != Kind.NOT_STATIONARY
-    said = {
-        "stationary": f"{'yes' if reached else 'no'}: gradient norm {float(p.grad_norm):.1e} (at "
-        f"most {STATIONARY:g}), "
-        f"in units of the parameters' sizes at most {float(p.scaled_grad):.1e} ({SCALED:g}), "
-        f"Newton step "
-        f"{float(p.newton_step):.1e} ({NEAR:g})",
-        "inertia": f"counted: {negative} negative, {flat} flat, {positive} positive eigenvalues "
-        f"of the Hessian as computed in "
-        f"float64, over all parameters; flat means |lambda| <= {FLAT:g} p eps max|lambda|",
+    """A sentence for each part that there is something to say of."""
+    sentences = {
+        "stationary": _on_the_gradient(p),
+        "inertia": _on_inertia(p),
+        "descent": _on_descent(p),
+        "symmetry": _on_symmetry(p),
+        "flat": _on_flat_directions(p),
+        "rows": _on_rows(p),
+        "global": _on_the_minimum(p),
+        "probe": _on_the_probe(p),
+        "kink": _on_the_kink(p),
     }
-    if p.search is not None:
-        said["inertia"] = _searched(p.search, p)
-    elif not p.reliable and not _kinked(p):
-        said["inertia"] = (
-            "undecided: rounding, or the distance to the stationary point, could change the "
-            "count of "
-            f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
-        )
-    elif tuple(map(int, p.wide)) != (negative, flat, positive):
-        said["inertia"] += "; with ten times that width {} negative, {} flat, {} positive".format(
-            *map(int, p.wide)
-        )
-    if negative and p.reliable and p.search is None and reached:
-        said["descent"] = (
-            f"measured: curvature {float(p.curvature):.3g} along the direction that `analyze` "
-            f"hands back"
-        )
-    if p.symmetries > 0:
-        said["symmetry"] = f"exact: {int(p.symmetries)} directions along which the loss is constant"
-    if p.theory is not None:
-        said |= _known(p, p.theory)
-    if p.probe is not None and (
-        p.kind == Kind.DEGENERATE or (p.kind == Kind.SADDLE and p.probe.falls)
-    ):
-        said["probe"] = f"{_looked(p.probe)} (distances in units of the parameters' sizes)"
-    if p.kink is not None and p.kink.found:
-        said["kink"] = (
-            f"found: the loss leaves its quadratic model by {float(p.kink.mismatch):.3g} "
-            f"distance^2 however near: not twice "
-            "differentiable here, and eigenvalues say nothing"
-        ) + (
-            f"; along a straight line it falls, by {float(p.kink.drop):.3g}" if p.kink.falls else ""
-        )
-    return said
+    return {part: sentence for part, sentence in sentences.items() if sentence}
 
 
-def _looked(q: Probe) -> str:
-    where = f"by {float(q.drop):.3g} at distance {float(q.radius):.3g}"
-    if q.falls:
-        return f"found: along a flat direction the loss falls, {where}"
-    if q.drop > 0:
-        return (
-            f"lower along a flat direction, {where}, but no fall all the way there could be "
-            f"told from rounding: no verdict"
-        )
+def _on_the_gradient(p: StationaryPoint) -> str:
+    reached = "no" if p.kind == Kind.NOT_STATIONARY else "yes"
     return (
-        f"nothing lower found along {int(q.directions)} flat directions, up to distance "
-        f"{float(q.radius):.3g}"
+        f"{reached}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
+        f"in units of the parameters' sizes at most {float(p.scaled_grad):.1e} ({SCALED:g}), "
+        f"Newton step {float(p.newton_step):.1e} ({NEAR:g})"
     )
 
 
-def _searched(s: Descent, p: StationaryPoint) -> str:
+def _on_inertia(p: StationaryPoint) -> str:
+    if p.search is not None:
+        return _on_the_search(p, p.search)
+    negative, flat, positive = (int(x) for x in p.inertia)
+    counts = f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
+    if not p.reliable and not _kinked(p):
+        return (
+            "undecided: rounding, or the distance to the stationary point, could change the count "
+            f"of {counts}"
+        )
+    sentence = (
+        f"counted: {counts} of the Hessian as computed in float64, over all parameters; "
+        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|"
+    )
+    if tuple(map(int, p.wide)) != (negative, flat, positive):
+        wide = "{} negative, {} flat, {} positive".format(*map(int, p.wide))
+        sentence += f"; with ten times that width {wide}"
+    return sentence
+
+
+def _on_the_search(p: StationaryPoint, search: Descent) -> str:
     negative, lasting = int(p.inertia.negative), int(p.wide.negative)
-    low, highest = float(s.eigenvalues[0]), float(s.highest)
-    norm = max(abs(low), abs(highest))
+    low, highest = float(search.eigenvalues[0]), float(search.highest)
     ends = (
-        f"matrix-free, {int(s.products)} Hessian-vector products: Rayleigh quotients from "
-        f"{low:.3g} (residual "
-        f"{float(s.residuals[0]):.1g}) to {highest:.3g} ({float(s.highest_residual):.1g}); "
+        f"matrix-free, {int(search.products)} Hessian-vector products: Rayleigh quotients from "
+        f"{low:.3g} (residual {float(search.residuals[0]):.1g}) to "
+        f"{highest:.3g} ({float(search.highest_residual):.1g}); "
     )
     if negative:
         return (
             f"{ends}proved: at least {negative} negative eigenvalue{'s' * (negative > 1)} "
-            f"({lasting} beyond ten times the flat "
-            f"band {float(s.width):.1g}), `analyze` hands the lowest one's direction back"
+            f"({lasting} beyond ten times the flat band {float(search.width):.1g}), "
+            "`analyze` hands the lowest one's direction back"
         )
-    if p.kind == Kind.DEGENERATE and s.lower > s.width:
-        return (
-            f"{ends}undecided: the lowest eigenvalue changes by more than a quarter over the "
-            f"Newton step"
-        )
+    change = "by more than a quarter over the Newton step"
+    if p.kind == Kind.DEGENERATE and search.lower > search.width:
+        return f"{ends}undecided: the lowest eigenvalue changes {change}"
     if not p.reliable:
-        return f"{ends}undecided: negative ones change by more than a quarter over the Newton step"
+        return f"{ends}undecided: negative ones change {change}"
+    relative = float(search.lower) / max(abs(low), abs(highest))
+    more = "" if search.settled else "; not as close as asked: more products are needed"
     return (
-        f"{ends}none negative found; no eigenvalue below {float(s.lower):.3g} = "
-        f"{float(s.lower) / norm:.1g} ||H|| with "
-        f"probability {1 - float(s.delta):g}"
-        + ("" if s.settled else "; not as close as asked: more products are needed")
+        f"{ends}none negative found; no eigenvalue below {float(search.lower):.3g} = "
+        f"{relative:.1g} ||H|| with probability {1 - float(search.delta):g}{more}"
     )
 
 
-def _known(p: StationaryPoint, theory: Theory) -> dict[str, str]:
-    said = {}
-    if theory.strict > 0 and p.kind in (Kind.MINIMUM, Kind.SADDLE):
-        said["flat"] = (
-            f"proved: the energy rises strictly along {int(theory.strict)} of the flat directions"
+def _on_descent(p: StationaryPoint) -> str:
+    counted = int(p.inertia.negative) and p.reliable and p.search is None
+    if not counted or p.kind == Kind.NOT_STATIONARY:
+        return ""
+    return (
+        f"measured: curvature {float(p.curvature):.3g} along the direction that `analyze` hands "
+        "back"
+    )
+
+
+def _on_symmetry(p: StationaryPoint) -> str:
+    if not p.symmetries > 0:
+        return ""
+    return f"exact: {int(p.symmetries)} directions along which the loss is constant"
+
+
+def _on_flat_directions(p: StationaryPoint) -> str:
+    if p.theory is None:
+        return ""
+    if p.theory.strict > 0 and p.kind in (Kind.MINIMUM, Kind.SADDLE):
+        strict = int(p.theory.strict)
+        return (
+            f"proved: the energy rises strictly along {strict} of the flat directions"
+            f"{_on_the_radius(float(p.theory.radius))}"
         )
-        if theory.radius > 0:
-            said["flat"] += (
-                f"; nothing is lower while every row of the weight is shorter than "
-                f"{float(theory.radius):.4g}, |log std| and "
-                "the norms of the means are at most 0.01, the bias is within 0.01 sqrt(gammabar) "
-                "of the data's mean and "
-                "gamma, where learned, at least exp(-0.01) gammabar"
-            )
-    elif p.inertia.flat and p.kind == Kind.DEGENERATE:
-        said["flat"] = f"not explained: {int(theory.dead_rows)} rows of the weight are at zero"
-    if theory.falling > 0 and p.kind != Kind.NOT_STATIONARY:
-        how_far = "by too little for float64"
-        if theory.drop > 0:
-            how_far = (
-                f"by {float(theory.drop):.3g} in all at places on rays, none of which "
-                f"shows a rise before"
-            )
-        said["rows"] = (
-            f"proved: the energy falls as {int(theory.falling)} of the {int(theory.dead_rows)} "
-            f"rows at zero leave it, at "
-            f"first by less than any power of the distance; {how_far}"
+    if p.inertia.flat and p.kind == Kind.DEGENERATE:
+        return f"not explained: {int(p.theory.dead_rows)} rows of the weight are at zero"
+    return ""
+
+
+def _on_the_radius(radius: float) -> str:
+    if not radius > 0:
+        return ""
+    return (
+        f"; nothing is lower while every row of the weight is shorter than {radius:.4g}, "
+        "|log std| and the norms of the means are at most 0.01, "
+        "the bias is within 0.01 sqrt(gammabar) of the data's mean and "
+        "gamma, where learned, at least exp(-0.01) gammabar"
+    )
+
+
+def _on_rows(p: StationaryPoint) -> str:
+    if p.theory is None or not p.theory.falling > 0 or p.kind == Kind.NOT_STATIONARY:
+        return ""
+    how_far = "by too little for float64"
+    if p.theory.drop > 0:
+        how_far = (
+            f"by {float(p.theory.drop):.3g} in all at places on rays, none of which shows a rise "
+            "before"
         )
-    if theory.minimum == -np.inf:
-        said["global"] = (
-            f"exact up to rounding of the data: the energy is unbounded below, it falls like "
-            f"{float(theory.slope):g} log gamma "
-            "along a ray (theory.unbounded_ray; proof.certify_unbounded asks for a proof without "
-            "rounding)"
+    falling, dead = int(p.theory.falling), int(p.theory.dead_rows)
+    return (
+        f"proved: the energy falls as {falling} of the {dead} rows at zero leave it, at first by "
+        f"less than any power of the distance; {how_far}"
+    )
+
+
+def _on_the_minimum(p: StationaryPoint) -> str:
+    if p.theory is None:
+        return ""
+    if p.theory.minimum == -np.inf:
+        return (
+            "exact up to rounding of the data: the energy is unbounded below, it falls like "
+            f"{float(p.theory.slope):g} log gamma along a ray "
+            "(theory.unbounded_ray; proof.certify_unbounded asks for a proof without rounding)"
         )
-    elif np.isfinite(theory.minimum):
-        gap = float(p.loss - theory.minimum)
-        said["global"] = f"exact: energy {gap:.1e} above the affine model's global minimum"
-    else:
-        said["global"] = (
-            "unknown: no lower bound on the energy is known here; compare starts (tally.best_of)"
+    if np.isfinite(p.theory.minimum):
+        gap = float(p.loss - p.theory.minimum)
+        return f"exact: energy {gap:.1e} above the affine model's global minimum"
+    return "unknown: no lower bound on the energy is known here; compare starts (tally.best_of)"
+
+
+def _on_the_probe(p: StationaryPoint) -> str:
+    """Only where nothing else decided."""
+    if p.probe is None:
+        return ""
+    if p.kind == Kind.DEGENERATE or (p.kind == Kind.SADDLE and p.probe.falls):
+        return f"{_along_flat_directions(p.probe)} (distances in units of the parameters' sizes)"
+    return ""
+
+
+def _along_flat_directions(probe: Probe) -> str:
+    where = f"by {float(probe.drop):.3g} at distance {float(probe.radius):.3g}"
+    if probe.falls:
+        return f"found: along a flat direction the loss falls, {where}"
+    if probe.drop > 0:
+        return (
+            f"lower along a flat direction, {where}, but no fall all the way there could be told "
+            "from rounding: no verdict"
         )
-    return said
+    return (
+        f"nothing lower found along {int(probe.directions)} flat directions, "
+        f"up to distance {float(probe.radius):.3g}"
+    )
+
+
+def _on_the_kink(p: StationaryPoint) -> str:
+    if p.kink is None or not p.kink.found:
+        return ""
+    falls = ""
+    if p.kink.falls:
+        falls = f"; along a straight line it falls, by {float(p.kink.drop):.3g}"
+    return (
+        f"found: the loss leaves its quadratic model by {float(p.kink.mismatch):.3g} distance^2 "
+        f"however near: not twice differentiable here, and eigenvalues say nothing{falls}"
+    )

@@ -1,0 +1,215 @@
+"""What does a loss's whole Hessian say: how many eigenvalues of which sign, which step to take?
+
+p products with vectors and p^3 operations: to several thousand parameters.
+
+>>> import jax.numpy as jnp
+>>> print(steps(lambda w: (w[0] - 1.0) ** 2 - w[1] ** 2, jnp.array([0.0, 3.0])).newton)
+[ 1. -3.]
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from vaesurface.curvature.program import Loss, linearized, program
+from vaesurface.problem import Params, require_float64
+
+__all__ = [
+    "FLAT",
+    "Factors",
+    "Inertia",
+    "Steps",
+    "band",
+    "count",
+    "downhill",
+    "factor",
+    "hessian",
+    "hvp",
+    "inertia",
+    "inverses",
+    "solve",
+    "spectrum",
+    "steps",
+    "steps_from",
+    "unit",
+]
+
+# An eigenvalue is flat when |lambda| <= FLAT p eps max|lambda|: the error of a symmetric
+# eigensolver is a modest multiple of eps ||H|| (Demmel, Applied Numerical Linear Algebra, 1997,
+# section 5.2), that of summing p-term products p eps ||H||.
+FLAT = 16.0
+COLUMNS = 256  # of a Hessian at a time, on an accelerator; on CPU one, which stays in cache
+
+
+class Inertia(NamedTuple):
+    """How many eigenvalues have which sign; integers.
+
+    negative: ().
+    flat: (), within the flat band around zero.
+    positive: ().
+    """
+
+    negative: Array
+    flat: Array
+    positive: Array
+
+
+class Factors(NamedTuple):
+    """A dense Hessian, taken apart.
+
+    gradient: like params.
+    eigenvalues: (p,), ascending.
+    width: (p,), half-width of the flat band for each eigenvalue.
+    vectors: (p, p), eigenvectors in its columns.
+    reliable: (), whether rounding leaves the count as it is.
+    """
+
+    gradient: Params
+    eigenvalues: Array
+    width: Array
+    vectors: Array
+    reliable: Array
+
+
+class Steps(NamedTuple):
+    """Second-order model at a point; steps are pytrees like the parameters.
+
+    gradient: of the loss.
+    newton: solves H s = -g, without the flat directions.
+    descent: the same with |eigenvalues|, so that the loss falls along it.
+    downhill: a unit direction of the most negative curvature that the steps know of.
+    inertia: of the eigenvalues that they know of.
+    """
+
+    gradient: Params
+    newton: Params
+    descent: Params
+    downhill: Params
+    inertia: Inertia
+
+
+@program()
+def hvp(loss: Loss, params: Params, vector: Params) -> Params:
+    """Hessian-vector product, a pytree like params."""
+    return jax.jvp(jax.grad(loss), (params,), (vector,))[1]
+
+
+@program("batch_size")
+def hessian(loss: Loss, params: Params, batch_size: int | None = None) -> Array:
+    """Dense symmetric Hessian (p, p) in the order of `ravel_pytree`.
+
+    One linearization, applied to the columns of the identity: batch_size of them at a time, by
+    default one on CPU and `COLUMNS` elsewhere.
+    """
+    flat, _, product = linearized(loss, params)
+    if batch_size is None and jax.default_backend() != "cpu":
+        batch_size = COLUMNS
+    columns = jax.lax.map(product, jnp.eye(flat.size, dtype=flat.dtype), batch_size=batch_size)
+    return 0.5 * (columns + columns.T)
+
+
+@program()
+def spectrum(loss: Loss, params: Params) -> Array:
+    """All p eigenvalues of the dense Hessian, ascending."""
+    require_float64("a Hessian spectrum", params)
+    return jnp.linalg.eigvalsh(hessian(loss, params))
+
+
+@program()
+def inertia(loss: Loss, params: Params) -> Inertia:
+    """Numbers of negative, flat and positive eigenvalues of the dense Hessian.
+
+    From all eigenvalues, which cost less here than the two factorizations H ± width I that
+    Sylvester's law asks for (`scripts/bench`), and count at any other width too.
+    """
+    eigenvalues = spectrum(loss, params)
+    return count(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), eigenvalues.size))
+
+
+def band(scale: Array, p: int) -> Array:
+    """Half-width FLAT p eps scale of the band of eigenvalues that count as flat; scale is
+    max|lambda|.
+    """
+    return FLAT * p * jnp.finfo(jnp.result_type(scale)).eps * scale
+
+
+def count(eigenvalues: Array, width: Array) -> Inertia:
+    """Inertia from eigenvalues of any shape and the half-width of the flat band."""
+    negative, positive = jnp.sum(eigenvalues < -width), jnp.sum(eigenvalues > width)
+    flat = eigenvalues.size - negative - positive
+    return Inertia(negative=negative, flat=flat, positive=positive)
+
+
+@program()
+def factor(loss: Loss, params: Params) -> Factors:
+    """Eigenvalues and eigenvectors of the dense Hessian."""
+    flat, unravel = ravel_pytree(params)
+    gradient = jax.grad(lambda w: loss(unravel(w)))(flat)
+    eigenvalues, vectors = jnp.linalg.eigh(hessian(loss, params))
+    width = jnp.full_like(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), flat.size))
+    return Factors(
+        gradient=unravel(gradient),
+        eigenvalues=eigenvalues,
+        width=width,
+        vectors=vectors,
+        reliable=jnp.asarray(True),
+    )
+
+
+def solve(params: Params, factors: Factors, right: Params, inverse: Array) -> Params:
+    """x = V diag(inverse) V' right, which solves H x = right for inverse = 1 / eigenvalues (p,).
+
+    Zeros in inverse leave directions out; with |1 / eigenvalues| the loss falls along x. right and
+    x are like params.
+    """
+    unravel = ravel_pytree(params)[1]
+    return unravel(factors.vectors @ (inverse * (factors.vectors.T @ ravel_pytree(right)[0])))
+
+
+def downhill(params: Params, factors: Factors) -> Params:
+    """Unit eigenvector of the lowest eigenvalue."""
+    return ravel_pytree(params)[1](factors.vectors[:, 0])
+
+
+@program()
+def steps(loss: Loss, params: Params) -> Steps:
+    """Newton's step and descent from the dense Hessian."""
+    factors = factor(loss, params)
+    return steps_from(factors, partial(solve, params, factors), downhill(params, factors))
+
+
+def steps_from(factors: Any, solve: Callable[[Params, Array], Params], downhill: Params) -> Steps:
+    """Newton's step and descent, from what a `factor` returned.
+
+    solve: (right, inverse) to x, with these factors.
+    downhill: as it will be in the result.
+    """
+    both = jnp.stack(inverses(factors.eigenvalues, factors.width))
+    right = jax.tree.map(jnp.negative, factors.gradient)
+    solved = jax.vmap(solve, (None, 0))(right, both)
+    return Steps(
+        gradient=factors.gradient,
+        newton=jax.tree.map(lambda x: x[0], solved),
+        descent=jax.tree.map(lambda x: x[1], solved),
+        downhill=downhill,
+        inertia=count(factors.eigenvalues, factors.width),
+    )
+
+
+def inverses(eigenvalues: Array, width: Array) -> tuple[Array, Array]:
+    """1/lambda with 0 in the flat band, and 1/|lambda| with the band's width as a floor."""
+    size = jnp.abs(eigenvalues)
+    flat, floor = size <= width, jnp.maximum(width, jnp.finfo(eigenvalues.dtype).tiny)
+    signed = jnp.where(flat, 0.0, 1.0 / jnp.where(flat, 1.0, eigenvalues))
+    return signed, 1.0 / jnp.maximum(size, floor)
+
+
+def unit(tree: Params) -> Params:
+    """A direction at length one; zero stays zero."""
+    norm = jnp.linalg.norm(ravel_pytree(tree)[0])
+    return jax.tree.map(lambda x: x / jnp.where(norm > 0, norm, 1.0), tree)
