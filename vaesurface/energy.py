@@ -348,8 +348,8 @@ def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moment
         return (f(u, *settings) - center) ** 2
 
     def moments(m: Array, v: Array, *settings: ArrayLike) -> Moments:
-        constants = (jnp.asarray(setting, m.dtype) for setting in settings)
-        m, v, *constants = jnp.broadcast_arrays(m, v, *constants)
+        numbers = (jnp.asarray(setting, m.dtype) for setting in settings)
+        m, v, *constants = jnp.broadcast_arrays(m, v, *numbers)
         mean = _expectation(value, order)(m, v, m, *constants)
         # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
         center = jax.lax.stop_gradient(mean)

@@ -489,8 +489,8 @@ def require_key(key: Any) -> None:
     typed = jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key)
     if not typed and (jnp.shape(key) != (2,) or jnp.result_type(key) != jnp.uint32):
         raise ValueError(
-            f"expected a random key, got {jnp.result_type(key)} of shape {jnp.shape(key)}; make one "
-            "with jax.random.key(seed)"
+            f"expected a random key, got {jnp.result_type(key)} of shape {jnp.shape(key)}; make "
+            "one with jax.random.key(seed)"
         )
 
 

@@ -213,7 +213,7 @@ def _is_flat(factors: Any) -> Array:
 
 
 def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
-    """Here, and where the Newton step leads: the count stands if the eigenvalues are the same there.
+    """Here, and where the Newton step leads: the count stands if eigenvalues are the same there.
 
     That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
     must stand moves along those as well.

@@ -1,7 +1,7 @@
 """Which VAE's loss surface?
 
-`threshold`: the paper's decoder, one of those of `elementwise`, with exact energies: no sampling, no
-noise. `network`: VAEs of `architecture`'s networks, by frozen noise; `train` trains them.
+`threshold`: the paper's decoder, one of those of `elementwise`, with exact energies and no
+sampling. `network`: VAEs of `architecture`'s networks, by frozen noise; `train` trains them.
 
 >>> from vaesurface import data
 >>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
