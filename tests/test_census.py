@@ -1,5 +1,4 @@
-"""A census of the affine model's stationary points: every index against closed forms, the bordered
-and the dense Hessian.
+"""A census of the affine model's stationary points: every index, by closed forms and by Hessians.
 
 Spectra are generic: eigenvalues differ from each other and from beta gamma by at least MARGIN of
 themselves.
@@ -37,31 +36,39 @@ def spectrum(rng, d):
 
 
 def cases(d, k, learned, count, seed):
-    """Up to two random stationary points each of random (X, gamma, beta), stacked: (X, gamma, beta,
-    params), loss, negative.
+    """Random stationary points of random problems, stacked: (X, gamma, beta, params), loss, index.
+
+    Up to two of each problem.
     """
     rng = np.random.default_rng([d, k, learned, seed])
-    found = []
-    while len(found) < count:
-        values, beta = spectrum(rng, d), rng.choice(BETAS)
-        gamma = None if learned else 10 ** rng.uniform(-0.3, 0.3) * rng.choice(values) / beta
-        X = data.gaussian(d + 1, values, seed=int(rng.integers(2**31))) + rng.normal(size=d)
-        generic = []
-        for point in theory.stationary_points(X, k, gamma, beta):
-            g = gamma if gamma is not None else np.exp(float(point.params.log_gamma))
-            if np.min(np.abs(values / (beta * g) - 1)) > MARGIN:
-                generic.append(
-                    ((X, 1.0 if learned else gamma, beta, point.params), point.loss, point.negative)
-                )
-        found += [generic[i] for i in rng.permutation(len(generic))[:2]]
-    points, losses, negative = zip(*found[:count], strict=True)
+    drawn = []
+    while len(drawn) < count:
+        generic = drawn_generic(d, k, learned, rng)
+        drawn += [generic[i] for i in rng.permutation(len(generic))[:2]]
+    points, losses, negative = zip(*drawn[:count], strict=True)
     stacked = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(x) for x in leaves]), *points)
     return stacked, np.array(losses), np.array(negative)
 
 
+def drawn_generic(d, k, learned, rng):
+    """Of one random problem, ((X, gamma, beta, params), loss, index) of all points far from a
+    bifurcation.
+    """
+    values, beta = spectrum(rng, d), rng.choice(BETAS)
+    gamma = None if learned else 10 ** rng.uniform(-0.3, 0.3) * rng.choice(values) / beta
+    X = data.gaussian(d + 1, values, seed=int(rng.integers(2**31))) + rng.normal(size=d)
+    generic = []
+    for point in theory.stationary_points(X, k, gamma, beta):
+        reached = gamma if gamma is not None else np.exp(float(point.params.log_gamma))
+        if np.min(np.abs(values / (beta * reached) - 1)) > MARGIN:
+            problem = (X, 1.0 if learned else gamma, beta, point.params)
+            generic.append((problem, point.loss, point.negative))
+    return generic
+
+
 def counts(d, k, learned):
-    """Energy, gradient norm, bordered count, whether it is reliable, and dense count of stacked
-    cases of one shape.
+    """Of stacked cases of one shape: energy, gradient norm, bordered count, whether it is reliable,
+    and dense count.
     """
 
     def one(case):
@@ -90,10 +97,7 @@ def test_no_affine_stationary_point_is_miscounted_by_the_bordered_or_the_dense_h
         wrong["dense"] += int((dense.negative != negative).sum())
         wrong["flat"] += int(((by_structure.flat != 0) | (dense.flat != 0)).sum())
         wrong["unreliable"] += int((~reliable).sum())
-    print(
-        f"{total} cases, largest index {largest}; miscounted: {wrong}; largest gradient norm, "
-        f"energy error: {worst}"
-    )
+    print(f"{total} cases, largest index {largest}; miscounted: {wrong}; gradient, error: {worst}")
     assert total >= 1000
     assert wrong == {"bordered": 0, "dense": 0, "flat": 0, "unreliable": 0}
     assert worst[0] < 1e-9
@@ -101,20 +105,14 @@ def test_no_affine_stationary_point_is_miscounted_by_the_bordered_or_the_dense_h
 
 
 def profile(X, flat, k):
-    """Energy of (W, b, log gamma) in a row, at the best posterior with a diagonal covariance and
-    beta = 1.
-    """
+    """Energy of (W, b, log gamma) in a row, at the best diagonal posterior and beta = 1."""
     d = X.shape[1]
     weight, bias, gamma = flat[: d * k].reshape(d, k), flat[d * k : -1], jnp.exp(flat[-1])
     residual = X - bias[None]
     covariance = gamma * jnp.eye(d) + weight @ weight.T
     distances = jnp.sum(residual * jnp.linalg.solve(covariance, residual.T).T, axis=1)
-    return (
-        jnp.mean(distances)
-        + d * flat[-1]
-        + k
-        + jnp.sum(jnp.log1p(jnp.sum(weight**2, axis=0) / gamma))
-    )
+    shrunk = jnp.sum(jnp.log1p(jnp.sum(weight**2, axis=0) / gamma))
+    return jnp.mean(distances) + d * flat[-1] + k + shrunk
 
 
 def best_posterior(X, weight, bias, log_gamma):
@@ -128,29 +126,21 @@ def best_posterior(X, weight, bias, log_gamma):
 
 @pytest.fixture(scope="module")
 def judged(request):
-    """d, k, and what find makes of stacked starts: a point each, the eigenvalues of the profile's
-    Hessian and its energy.
-    """
+    """d, k, and what find makes of starts: points, and the eigenvalues of the profile's Hessian."""
     d, k = request.param
 
     def one(X, start):
         problem = vae.threshold_vae(X, k, 0.0).replace(init=lambda key, scale: start)
         point = stationary.find(problem, jax.random.key(0), optimizer=STAY)
-        flat = jnp.concatenate(
-            [point.params.weight.ravel(), point.params.bias, point.params.log_gamma[None]]
-        )
-        return (
-            point,
-            jnp.linalg.eigvalsh(jax.hessian(lambda w: profile(X, w, k))(flat)),
-            profile(X, flat, k),
-        )
+        weight, bias, log_gamma, *_ = point.params
+        flat = jnp.concatenate([weight.ravel(), bias, log_gamma[None]])
+        eigenvalues = jnp.linalg.eigvalsh(jax.hessian(lambda w: profile(X, w, k))(flat))
+        return point, eigenvalues, profile(X, flat, k)
 
     def judge(X, starts):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
         point, eigenvalues, energy = jax.tree.map(np.asarray, run(X, stacked))
-        np.testing.assert_allclose(
-            point.loss, energy, atol=1e-12
-        )  # the posterior is the best one there
+        np.testing.assert_allclose(point.loss, energy, atol=1e-12)  # at the best posterior
         return point, eigenvalues
 
     run = jax.jit(lambda X, starts: jax.lax.map(lambda start: one(X, start), starts))
@@ -167,6 +157,23 @@ STARTS = 9  # per data set, so that one program serves all
 SHIFTS = (0.003, 0.01, 0.03)
 
 
+def turned(X, values, k, rng):
+    """`STARTS` starts beside rotated stationary points, and the energies of these."""
+    turn = np.eye(k)
+    turn[:2, :2] = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
+    points = [e for e in theory.stationary_points(np.asarray(X), k) if len(e.retained) == k]
+    starts, energies = [], []
+    for i in range(STARTS):
+        point, size = points[i // len(SHIFTS) % len(points)], SHIFTS[i % len(SHIFTS)]
+        exact = (point.params.weight @ turn, point.params.bias, point.params.log_gamma)
+        near = (jnp.asarray(x + size * rng.normal(size=x.shape)) for x in exact)
+        starts.append(best_posterior(X, *near))
+        first, second = values[list(point.retained[:2])]
+        mean = (np.sqrt(first) + np.sqrt(second)) / 2
+        energies.append(point.loss + 4 * np.log(mean) - np.log(first * second))
+    return starts, energies
+
+
 @pytest.mark.parametrize(
     "judged",
     [
@@ -180,26 +187,12 @@ def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessi
     # stationary point at which lambda_i and lambda_j both become the square of the mean of their
     # roots: that is what the energy shows.
     d, k, judge = judged
-    turn = np.eye(k)
-    turn[:2, :2] = np.array([[1.0, -1.0], [1.0, 1.0]]) / np.sqrt(2)
     rotated, indices = 0, {}
     for seed in range(6):
         rng = np.random.default_rng([seed, k])
         values = spectrum(rng, d)
         X = jnp.asarray(data.gaussian(d + 2, values, seed=seed))
-        points = [e for e in theory.stationary_points(np.asarray(X), k) if len(e.retained) == k]
-        starts, expected = [], []
-        for i in range(STARTS):
-            e, size = points[i // len(SHIFTS) % len(points)], SHIFTS[i % len(SHIFTS)]
-            near = [
-                x + size * rng.normal(size=x.shape)
-                for x in (e.params.weight @ turn, e.params.bias, e.params.log_gamma)
-            ]
-            starts.append(best_posterior(X, *map(jnp.asarray, near)))
-            first, second = values[list(e.retained[:2])]
-            expected.append(
-                e.loss + 4 * np.log((np.sqrt(first) + np.sqrt(second)) / 2) - np.log(first * second)
-            )
+        starts, expected = turned(X, values, k, rng)
         point, eigenvalues = judge(X, starts)
         for i, label in enumerate(point.label):
             negative = int((eigenvalues[i] < 0).sum())
@@ -210,16 +203,13 @@ def test_rotated_stationary_points_are_saddles_with_the_index_of_the_dense_hessi
             assert label == f"saddle of index {negative}"
             assert point.inertia.negative[i] == negative > 0
             assert point.inertia.flat[i] == 0
-            assert (
-                np.abs(eigenvalues[i]).min() > 1e-6
-            )  # far from where the sign could be rounding's
+            # Far from where the sign could be rounding's.
+            assert np.abs(eigenvalues[i]).min() > 1e-6
             assert point.loss[i] == pytest.approx(expected[i], abs=1e-11)
             indices[negative] = indices.get(negative, 0) + 1
         assert all(skew(w) < 1e-6 for w in point.params.weight[point.kind == Kind.MINIMUM])
-    print(
-        f"{rotated} of {6 * STARTS} starts ended at a rotated saddle; index -> how many:",
-        dict(sorted(indices.items())),
-    )
+    counted = dict(sorted(indices.items()))
+    print(f"{rotated} of {6 * STARTS} starts ended at a rotated saddle; index, how many: {counted}")
     assert rotated >= STARTS
 
 
@@ -244,9 +234,8 @@ def test_three_latents_rotated_together_form_a_curve_of_saddles_whose_index_is_a
     starts = []
     for seed in range(STARTS):
         rng = np.random.default_rng(seed)
-        angles = least_squares(
-            differences, rng.normal(size=3), xtol=1e-15, ftol=1e-15, gtol=1e-15
-        ).x
+        exact = dict.fromkeys(("xtol", "ftol", "gtol"), 1e-15)
+        angles = least_squares(differences, rng.normal(size=3), **exact).x
         weight = directions * np.sqrt(squares) @ Rotation.from_rotvec(angles).as_matrix().T
         weight = weight + (1e-3 * rng.normal(size=weight.shape) if seed % 2 else 0.0)
         starts.append(best_posterior(X, jnp.asarray(weight), jnp.zeros(d), jnp.log(gamma)))
@@ -259,7 +248,5 @@ def test_three_latents_rotated_together_form_a_curve_of_saddles_whose_index_is_a
     assert (point.inertia.flat == 1).all()
     assert ((eigenvalues < -1e-6).sum(axis=1) == 2).all()
     assert ((np.abs(eigenvalues) < 1e-9).sum(axis=1) == 1).all()
-    print(
-        "W^T W off its diagonal along the curve, relative:",
-        *(f"{skew(w):.3f}" for w in point.params.weight[::2]),
-    )
+    along = ", ".join(f"{skew(w):.3f}" for w in point.params.weight[::2])
+    print(f"W^T W off its diagonal along the curve, relative: {along}")

@@ -1,5 +1,8 @@
 """Hessians, inertia, Lanczos; optimizers' runs: against NumPy and closed forms."""
 
+from dataclasses import dataclass
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,7 +62,7 @@ def test_lanczos_finds_both_ends_with_a_bound_that_holds():
 
 def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
     key, eigenvalues = jax.random.key(3), np.linalg.eigvalsh(M)
-    whole = curvature.density(quadratic, POINT, key, 100, 40)
+    whole = curvature.density(quadratic, POINT, key, num_matvecs=100, num_vectors=40)
     assert whole.nodes.shape == (40, 30)  # cut to p
     np.testing.assert_allclose(whole.weights.sum(axis=1), 1.0, rtol=1e-12)
     np.testing.assert_allclose(np.sort(whole.nodes[0]), eigenvalues, atol=1e-9)
@@ -75,11 +78,19 @@ def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
         assert (abs(few - value) < 1e-10 * abs(eigenvalues).max() ** power) == (power < 4)
     value, error = whole.mean(lambda x: x < 0)
     assert 0 < error < 0.05 and abs(value - (eigenvalues < 0).mean()) < 4 * error
+
+
+def test_a_smeared_density_has_integral_one_and_the_variance_of_nodes_and_width():
+    whole = curvature.density(quadratic, POINT, jax.random.key(3), num_matvecs=100, num_vectors=40)
     x = np.linspace(-30, 30, 3001)
     assert np.trapezoid(whole.at(x, 0.5), x) == pytest.approx(1.0, abs=1e-9)
     assert np.trapezoid(x**2 * whole.at(x, 0.5), x) == pytest.approx(
         float(whole.mean(lambda x: x**2)[0]) + 0.25, rel=1e-9
     )
+
+
+def test_a_density_of_rank_one_of_nothing_finite_and_of_a_single_vector():
+    key = jax.random.key(3)
     # Of rank one, so that all directions are exhausted after two products.
     single = curvature.density(lambda w: jnp.sum(w) ** 2, jnp.zeros(7), key, 5, 3)
     np.testing.assert_allclose(single.nodes[:, -1], 14.0)
@@ -98,6 +109,67 @@ def test_ends_and_density_of_a_vaes_spectrum_without_its_hessian():
     values, bounds, _ = curvature.extremes(problem.loss, params, jax.random.key(1), 60)
     np.testing.assert_allclose(values, dense[jnp.array([0, -1])], atol=1e-8)
     assert (bounds < 1e-3).all()
+
+
+TRACED: list[str] = []
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["slope"], meta_fields=[])
+@dataclass(frozen=True)
+class Tilted:
+    """(w^2 - 1)^2 + slope w; says when it is traced."""
+
+    slope: jax.Array
+
+    def loss(self, w):
+        TRACED.append("once more")
+        return jnp.sum((w**2 - 1) ** 2 + self.slope * w)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        curvature.hessian,
+        curvature.spectrum,
+        curvature.inertia,
+        curvature.factor,
+        curvature.steps,
+        curvature.krylov_steps,
+        partial(curvature.hvp, vector=jnp.ones(3)),
+        partial(curvature.extremes, key=jax.random.key(0), num_matvecs=3),
+        partial(curvature.density, key=jax.random.key(0), num_matvecs=3),
+        partial(curvature.descent, key=jax.random.key(0), budget=10),
+    ],
+)
+def test_problems_of_a_kind_and_shape_share_one_program(function):
+    params = jnp.array([0.1, 0.2, 0.3])
+    function(Tilted(jnp.array(0.0)).loss, params)
+    traces = len(TRACED)
+    function(Tilted(jnp.array(1.0)).loss, params)
+    assert len(TRACED) == traces > 0
+
+
+def test_shared_programs_give_each_problem_its_own_numbers():
+    X = data.gaussian(6, [2.0, 1.0, 0.5], seed=0)
+    problems = [vae.threshold_vae(X, 1, alpha) for alpha in (0.1, 0.7)]
+    params = problems[0].init(jax.random.key(0), 1.0)
+    first, second = (curvature.hessian(problem.loss, params) for problem in problems)
+    assert abs(first - second).max() > 1e-3
+    own = curvature.hessian(lambda w: problems[1].loss(w), params)
+    np.testing.assert_allclose(second, own, atol=1e-12)
+
+
+def test_a_method_of_what_is_no_pytree_of_arrays_is_a_loss_like_any_other():
+    class Named:
+        def __init__(self, name, sign):
+            self.name, self.sign = name, sign
+
+        def loss(self, w):
+            return self.sign * jnp.sum(w**2)
+
+    for sign in (1.0, -1.0):
+        negative = curvature.inertia(Named("bowl", sign).loss, jnp.ones(2)).negative
+        assert negative == (2 if sign < 0 else 0)
 
 
 def test_flat_band_scales_with_the_hessian():

@@ -18,24 +18,19 @@ NODES, WEIGHTS = (jnp.asarray(a) for a in np.polynomial.hermite_e.hermegauss(5))
 
 
 def energy(w):
-    """ReLU encoder and decoder with one hidden layer each, one latent, noise frozen at Gauss and
-    Hermite's nodes.
-    """
+    """ReLU encoder and decoder with one hidden layer each, one latent; noise frozen at nodes."""
     hidden = jax.nn.relu(X @ w["encoder"] + w["encoder_bias"][None])
     mean, log_std = (hidden @ w["moments"] + w["moments_bias"][None]).T
     z = mean[:, None] + jnp.exp(log_std)[:, None] * NODES[None]
     y = jax.nn.relu(z[..., None] * w["decoder"][None, None] + w["decoder_bias"][None, None])
-    error = jnp.sum((X[:, None] - y @ w["out"] - w["out_bias"][None, None]) ** 2, axis=-1) @ (
-        WEIGHTS / WEIGHTS.sum()
-    )
+    deviation = X[:, None] - y @ w["out"] - w["out_bias"][None, None]
+    error = jnp.sum(deviation**2, axis=-1) @ (WEIGHTS / WEIGHTS.sum())
     divergence = jnp.exp(2 * log_std) - 2 * log_std + mean**2
     return jnp.mean(error * jnp.exp(-w["log_gamma"]) + divergence) + X.shape[1] * w["log_gamma"]
 
 
 def collapsed(dead, hidden=HIDDEN):
-    """Decoder constant at the data's mean, posterior the prior; dead: no hidden unit of the decoder
-    ever fires.
-    """
+    """Decoder constant at the data's mean, posterior the prior; dead: none of its units fires."""
     rng = np.random.default_rng(0)
     d, center = X.shape[1], X.mean(axis=0)
     params = {
@@ -91,31 +86,23 @@ def test_a_collapsed_network_with_live_units_is_a_saddle_with_a_way_down(judge, 
     assert jnp.linalg.norm(ravel_pytree(jax.grad(energy)(params))[0]) < 1e-12
     point = judge[by](params)
     eigenvalues = np.linalg.eigvalsh(curvature.hessian(energy, params))
-    index = int((eigenvalues < -1e-9).sum())
+    negative = eigenvalues[eigenvalues < -1e-9]
+    index = len(negative)
     assert point.kind == Kind.SADDLE
     assert point.label.startswith("saddle of index")
     assert 1 <= point.inertia.negative <= index
     if by == "all eigenvalues":
         # Two of some -1e-7 are others 1e-3 away along the flat directions: they do not count as
         # firmly negative.
-        assert (
-            index - point.inertia.negative == (eigenvalues[eigenvalues < -1e-9] > -1e-6).sum() == 2
-        )
+        assert (negative > -1e-6).sum() == 2
+        assert index - point.inertia.negative == 2
     assert point.curvature < 0
 
     def along(t):
         return energy(jax.tree.map(lambda x, v: x + t * v, params, point.descent))
 
     falls = [float(along(t) - point.loss) for t in (1e-2, 0.1)]
-    print(
-        point.label,
-        "of",
-        index,
-        "curvature:",
-        float(point.curvature),
-        "energy along the direction:",
-        falls,
-    )
+    print(f"{point.label} of {index}; curvature {point.curvature:.3g}, energy along it: {falls}")
     assert falls[1] < falls[0] < 0
 
 
@@ -150,13 +137,14 @@ def test_a_network_too_large_for_its_hessian_is_judged_by_products():
 
 
 def test_products_alone_claim_only_what_is_the_same_where_the_newton_step_leads():
+    def inflected(w):
+        return jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2)
+
     losses = {
         "inflection": lambda w: jnp.sum(w**3),
         "bowl": lambda w: jnp.sum(w**2),
-        "saddle among inflections": lambda w: (
-            -0.5 * w[0] ** 2 + jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2)
-        ),
-        "inflection from above": lambda w: jnp.sum(w[1:11] ** 3) + jnp.sum(w[11:] ** 2) + w[0] ** 2,
+        "saddle among inflections": lambda w: inflected(w) - 0.5 * w[0] ** 2,
+        "inflection from above": lambda w: inflected(w) + w[0] ** 2,
     }
     small = jnp.zeros(40).at[1:11].set(-1e-6)
     starts = jnp.stack([jnp.full(40, 2e-6), jnp.full(40, 1e-11), small, small])
@@ -223,20 +211,14 @@ def test_eigenvalues_of_minus_1e_5_beside_a_null_space_are_found_where_plain_lan
     loss = rotated(negative, 0)
     values, _, _ = curvature.extremes(loss, zero, key, 100)
     assert values[0] > 0  # the trap
-    found = curvature.descent(loss, zero, key)
-    assert found.settled
-    assert found.eigenvalues[0] < -10 * found.width
-    assert 1 <= (found.eigenvalues < -found.width).sum() <= 100
-    assert 2 * loss(found.directions[0]) == pytest.approx(float(found.eigenvalues[0]), rel=1e-6)
+    some = curvature.descent(loss, zero, key)
+    lowest = float(some.eigenvalues[0])
+    assert some.settled
+    assert lowest < -10 * some.width
+    assert 1 <= (some.eigenvalues < -some.width).sum() <= 100
+    assert 2 * loss(some.directions[0]) == pytest.approx(lowest, rel=1e-6)
     none = curvature.descent(rotated(diagonal, 0), zero, key)
-    print(
-        "products:",
-        int(found.products),
-        int(none.products),
-        "lowest:",
-        float(found.eigenvalues[0]),
-        float(none.lower),
-    )
+    print(f"products: {some.products}, {none.products}; lowest: {lowest}, {none.lower}")
     assert none.settled
     assert -1e-6 <= none.lower <= 0
     assert none.eigenvalues[0] > -none.width
@@ -250,45 +232,48 @@ def test_a_hessian_of_small_rank_is_no_trap_for_lanczos():
         diagonal[:10] = rng.uniform(0.1, 5.0, 10)
         diagonal[0] = -0.3
         loss = rotated(diagonal, seed)
-        found = curvature.descent(loss, jnp.zeros(300), jax.random.key(seed))
-        assert found.eigenvalues[0] == pytest.approx(-0.3, abs=1e-10)
-        assert found.highest == pytest.approx(diagonal.max(), abs=1e-10)
+        lowest = curvature.descent(loss, jnp.zeros(300), jax.random.key(seed))
+        assert lowest.eigenvalues[0] == pytest.approx(-0.3, abs=1e-10)
+        assert lowest.highest == pytest.approx(diagonal.max(), abs=1e-10)
         step = curvature.krylov_steps(loss, jnp.asarray(rng.normal(size=300)))
         assert step.inertia.negative == 1
 
 
-def test_the_bound_on_what_was_missed_holds():
-    size, rng = 200, np.random.default_rng(0)
-    spectra = [rng.normal(size=size) for _ in range(30)]
-    spectra += [
+def spectra(size, rng):
+    """90 spectra (size,): without order, one eigenvalue below a bulk, one below a null space."""
+    normal = [rng.normal(size=size) for _ in range(30)]
+    bulk = [
         np.append(rng.uniform(0.0, 1.0, size - 1), -(10 ** rng.uniform(-7, 0))) for _ in range(30)
     ]
-    spectra += [
+    null = [
         np.append(np.exp(rng.uniform(-14, 0, size - 1)), -(10 ** rng.uniform(-7, -1)))
         for _ in range(30)
     ]
-    spectra = jnp.asarray(np.array(spectra))
+    return jnp.asarray(np.array(normal + bulk + null))
 
-    @jax.jit
-    def lower(diagonals, keys):
-        def one(case):
-            def loss(w):
-                return 0.5 * jnp.sum(case[0] * w**2)
 
-            found = curvature.descent(loss, jnp.zeros(size), case[1], num_matvecs=20, budget=1000)
-            return found.lower, found.eigenvalues[0], found.width
+@jax.jit
+def searched(diagonals, keys):
+    """Bound, lowest quotient and flat band of a search in losses of those spectra."""
 
-        return jax.lax.map(one, (diagonals, keys))
+    def one(case):
+        diagonal, key = case
+        zero = jnp.zeros_like(diagonal)
 
-    bound, lowest, width = lower(spectra, jax.random.split(jax.random.key(0), len(spectra)))
-    truth = jnp.min(spectra, axis=1)
-    print(
-        "tightest slack:",
-        float(jnp.min(truth - bound)),
-        "negative found:",
-        int((lowest < -width).sum()),
-        "of",
-        len(truth),
-    )
+        def loss(w):
+            return 0.5 * jnp.sum(diagonal * w**2)
+
+        lowest = curvature.descent(loss, zero, key, num_matvecs=20, budget=1000)
+        return lowest.lower, lowest.eigenvalues[0], lowest.width
+
+    return jax.lax.map(one, (diagonals, keys))
+
+
+def test_the_bound_on_what_was_missed_holds():
+    diagonals = spectra(200, np.random.default_rng(0))
+    bound, lowest, width = searched(diagonals, jax.random.split(jax.random.key(0), len(diagonals)))
+    truth = jnp.min(diagonals, axis=1)
+    negative = int((lowest < -width).sum())
+    print(f"tightest slack {jnp.min(truth - bound):.2g}; negative: {negative} of {len(truth)}")
     assert (truth >= bound).all()
     assert (lowest >= truth - width).all()

@@ -77,7 +77,7 @@ def best_of(
 ) -> Best:
     """The points that independent starts ended in, counted, and what they have missed, estimated.
 
-    By `distinct` and `missing_mass`. loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are
+    loss (...) and params, leaves (..., *), as in a `StationaryPoint` with leading axes, which are
     raveled; stationary (...) says which ends are stationary points (all with a finite loss, by
     default). The others are starts but no points: "no point" is an outcome that is never new.
     Starts must be drawn alike, as seeds of one scale are; the "next start" is one more of them.
