@@ -34,8 +34,8 @@ MINIMA = np.array([[-0.558, 1.442], [-0.050, 0.467], [0.623, 0.028]])
 # The first lies between the first and the second minimum.
 SADDLES = np.array([[-0.822, 0.624], [0.212, 0.293]])
 
-
-LEVEL = Problem(loss=lambda place: place[0])  # a made-up landscape, its energy the first number
+# A made-up landscape, its energy the first number: that of `flat`.
+LEVEL = Problem(loss=lambda place: place[0])
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,8 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
     assert asked == [{0, 2}, {1, 2}]  # all that is left then is the pair asked for first
     assert (len(explored.points), len(explored.transitions), explored.tried) == (3, 1, 2)
     (failed,) = explored.failed
-    assert [point.loss for point in failed] == pytest.approx([minima[2].loss, minima[1].loss])
+    expected = [float(minima[i].loss) for i in (2, 1)]
+    assert [float(point.loss) for point in failed] == pytest.approx(expected)
     net = graph.network(BROWN, explored.points, explored.transitions)
     assert net.islands == ((0, 2), (1,))
     assert "without a known connection: 0, 2 | 1" in net.table
@@ -177,7 +178,7 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     def passage(i, j, energy):
         return Passage(flat(energy, 1), (minima[i], minima[j]))
 
-    net = graph.network(BROWN, minima, [passage(*numbers) for numbers in passes])
+    net = graph.network(LEVEL, minima, [passage(*numbers) for numbers in passes])
     assert [(m.energy, m.left, m.right) for m in net.merges] == [
         (5, (2,), (3,)),
         (8, (1,), (2, 3)),
@@ -188,7 +189,7 @@ def test_the_merge_tree_of_a_graph_drawn_by_hand(flat):
     assert [net.energy[m.saddle] for m in net.merges] == [5, 8, 10]
     # Energies may shift as a whole, and the order of what is given does not matter.
     turned = [passage(j, i, energy) for i, j, energy in passes[::-1]]
-    again = graph.network(BROWN, minima[::-1], turned)
+    again = graph.network(LEVEL, minima[::-1], turned)
     assert again.merges == net.merges and again.table == net.table
 
 
@@ -232,13 +233,13 @@ def test_a_graph_needs_stationary_points_and_saddles_above_their_ends(flat):
     off = flat(0)._replace(kind=jnp.asarray(0))
     message = "expected at least one stationary point, got none among 1"
     with pytest.raises(ValueError, match=message):
-        graph.network(BROWN, [off])
+        graph.network(LEVEL, [off])
     with pytest.raises(ValueError, match="expected a saddle above its ends, got 1 below 2"):
-        graph.network(BROWN, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
+        graph.network(LEVEL, [], [Passage(flat(1, 1), (flat(0), flat(2)))])
     # The far end of a path may be no stationary point, where the energy has no lower bound: kept,
     # as a leaf.
     nowhere = flat(-9)._replace(kind=jnp.asarray(0))
-    net = graph.network(BROWN, [flat(0)], [Passage(flat(1, 1), (flat(0), nowhere))])
+    net = graph.network(LEVEL, [flat(0)], [Passage(flat(1, 1), (flat(0), nowhere))])
     assert net.leaves.tolist() == [0, 1]
     assert net.label[0] == "not stationary, though the gradient is small"
     assert len(net.merges) == 1 and net.dropped == 0

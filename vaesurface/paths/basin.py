@@ -32,18 +32,7 @@ from vaesurface.problem import Params, Problem, adopt, entry, require_float64
 from vaesurface.stationary import model
 from vaesurface.vae import ThresholdVAE
 
-__all__ = [
-    "Draw",
-    "Ends",
-    "Lengths",
-    "Volume",
-    "Width",
-    "compare",
-    "ends",
-    "principal",
-    "volume",
-    "width",
-]
+__all__ = ["Ends", "Lengths", "Volume", "Width", "compare", "ends", "principal", "volume", "width"]
 
 Draw = Callable[[Problem, Array, Array], Params]  # draw(problem, key, scale) -> a start
 
@@ -154,15 +143,13 @@ def principal(problem: Problem, count: int) -> VAEParams:
     `theory.collapse_radius` counts. Raises ValueError for a problem without data or with fewer
     features.
     """
-    if problem.structure is None or not 1 <= count <= problem.structure.data.shape[1]:
-        have = "no data"
-        if problem.structure is not None:
-            have = f"{problem.structure.data.shape[1]} features"
+    X = None if problem.structure is None else problem.structure.data
+    if X is None or not 1 <= count <= X.shape[1]:
+        have = "no data" if X is None else f"{X.shape[1]} features"
         raise ValueError(
             f"expected a VAE's problem with at least {count} >= 1 features, got {have}; ask for "
             "fewer directions"
         )
-    X = problem.structure.data
     axes = jnp.linalg.svd(X - X.mean(axis=0)[None], full_matrices=X.shape[0] < X.shape[1])[2]
     axes = axes[:count]
     axes = axes / jnp.max(jnp.abs(axes), axis=1, keepdims=True)

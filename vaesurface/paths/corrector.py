@@ -190,8 +190,8 @@ class _Made:
 
 
 def _problem(source: Any) -> Problem:
-    """Of what `_at` gives."""
-    return source.make_problem(source.value) if isinstance(source, _Made) else source
+    """The problem that a source is or makes."""
+    return adopt(source.make_problem(source.value)) if isinstance(source, _Made) else source
 
 
 def _at(make_problem: MakeProblem, value: float) -> tuple[Any, Any]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from scipy.cluster.hierarchy import DisjointSet
 
 from vaesurface.paths.graph import Points, Transition, groups_of, is_bottom, singly
-from vaesurface.problem import Problem
+from vaesurface.problem import Problem, adopt
 from vaesurface.stationary import tally
 from vaesurface.stationary.verdict import Kind, StationaryPoint
 
@@ -55,12 +55,13 @@ def explore(
     the rest.
 
     connect(problem, a, b) looks for a saddle between two points and what it joins, or gives None.
-    The nearest pair (`tally.distance`) without a known connection goes first: what a pass leads to
-    on the way from one far point to another lies near to what is known. Once all hang together,
+    The nearest pair (`tally.distance`) that does not hang together goes first: what a pass leads to
+    on the way from one far point to another lies near to what was met. Once all hang together,
     pairs that no transition joins directly, the nearest first. A pair counts as failed where
     connect gives None, or a saddle that is none. Points that are no bottoms are left out;
     transitions to begin with may be given.
     """
+    problem = adopt(problem)
     chart, passes = _Chart(problem, minima), list(transitions)
     failed: list[tuple[StationaryPoint, StationaryPoint]] = []
     for transition in passes:

@@ -1,5 +1,4 @@
-"""How do the stationary points found so far hang together: which minimum is how high a pass away
-from which?
+"""How do stationary points hang together: which minimum is how high a pass away from which?
 
 `network` makes a graph of points and of transitions between them: points that are one up to a
 signed permutation of the latents are one node, however often they were met. `merges` says at which
@@ -28,7 +27,7 @@ import jax
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from vaesurface.problem import Params, Problem
+from vaesurface.problem import Params, Problem, adopt
 from vaesurface.stationary import model, tally
 from vaesurface.stationary.verdict import Kind, StationaryPoint
 
@@ -196,19 +195,20 @@ def network(problem: Problem, points: Points, transitions: Iterable[Transition] 
     out and counted. Raises ValueError where nothing is left, and for a saddle that lies below an
     end.
     """
+    problem = adopt(problem)
     offered, passages = singly(points), [_passage(transition) for transition in transitions]
     kept = [point for point in offered if point.kind != Kind.NOT_STATIONARY]
     copies = [point for passage in passages for point in (passage.saddle, *passage.ends)]
-    dropped = len(offered) - len(kept)
-    if not kept + copies:
+    members, dropped = kept + copies, len(offered) - len(kept)
+    if not members:
         raise ValueError(
             f"expected at least one stationary point, got none among {dropped}; refine them first"
         )
-    groups = groups_of(problem, kept + copies)
-    node = np.empty(len(kept + copies), int)
+    groups = groups_of(problem, members)
+    node = np.empty(len(members), int)
     for number, group in enumerate(groups):
         node[group] = number
-    nodes = [(kept + copies)[group[0]] for group in groups]
+    nodes = [members[group[0]] for group in groups]
     triples = node[len(kept) :].reshape(-1, 3).tolist()
     edges = [_edge(*both) for both in zip(passages, triples, strict=True)]
     has_latents = nodes[0].active is not None

@@ -10,7 +10,7 @@ weights.
 >>> base = start_at(curve, np.array([0.1]), -0.01, sign=1.0)
 >>> end = stride(curve, base, 0.2, np.array([-1.0, 1.0])).end.z
 >>> print(end.round(3))  # past the fold
-[-0.092 -0.008]
+[-0.104 -0.011]
 """
 
 from typing import NamedTuple

@@ -68,7 +68,7 @@ def switch(make_problem: MakeProblem, event: Event, amplitude: float = 0.01) -> 
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
     return [
         Start(value=float(places[i].z[-1]), params=params[i], loss=float(losses[i]))
-        for i, *_ in tally.distinct(make_problem(event.value), losses, stacked)
+        for i, *_ in tally.distinct(curve.problem(event.value), losses, stacked)
     ]
 
 
