@@ -22,23 +22,24 @@ from typing import Any
 
 __all__ = ["MODULES", "NAMES", "install", "names"]
 
+# To where its names are now.
 MODULES = {
     "architecture": "vae.architecture",
     "balls": "proof.balls",
-    "band": "paths.band",
-    "basin": "paths.basin",
-    "continuation": "paths.branch",
+    "band": "paths.band paths.chain",
+    "basin": "paths.basin paths.flows",
+    "continuation": "paths.branch paths.events paths.switching",
     "corrector": "paths.corrector",
     "deep": "vae.network",
-    "experiments.depth": "experiments.fig1",
+    "experiments.depth": "experiments.fig1 experiments.trained",
     "losses": "energy",
     "moments": "energy",
-    "network": "paths.graph",
+    "network": "paths.graph paths.exploring",
     "probe": "stationary.probe",
     "rows": "theory.rows",
     "second_order": "stationary.model",
     "tally": "stationary.tally",
-    "thresholding": "theory.thresholds",
+    "thresholding": "theory.thresholds theory.encoders",
     "train": "vae.train",
     "verdict": "stationary.verdict",
 }
@@ -66,11 +67,17 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(fullname, self)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Warns, and leads every name on to the new module."""
-        new = PACKAGE + MODULES[module.__name__[len(PACKAGE) :]]
-        _warn(module.__name__, new)
-        target = importlib.import_module(new)
-        module.__getattr__ = lambda name: getattr(target, name)  # type: ignore[method-assign]
+        """Warns, and leads every name on to where it is now."""
+        new = [PACKAGE + place for place in MODULES[module.__name__[len(PACKAGE) :]].split()]
+        _warn(module.__name__, " and ".join(new))
+
+        def find(name: str) -> Any:
+            for place in map(importlib.import_module, new):
+                if hasattr(place, name):
+                    return getattr(place, name)
+            raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+
+        module.__getattr__ = find  # type: ignore[method-assign]
 
 
 def install() -> None:

@@ -1,10 +1,12 @@
 """How high is the lowest pass out of a point, what does it join, and where do stationary points go
 as a hyper-parameter moves?
 
-`band` relaxes a path between two points, `climb` finds the saddle above it, `edge` the lowest place
-on a basin's edge, `passes` what a saddle joins, `barriers` all of that in one call. `branch`
-follows stationary points, `basin` measures basins, `graph` says how points hang together. Energies
-in the problem's units, distances along a path Euclidean in all parameters.
+`band` relaxes a path between two points (`chain`: its forces), `climb` finds the saddle above it,
+`edge` the lowest place on a basin's edge, `passes` what a saddle joins, `barriers` all of that in
+one call. `branch` follows stationary points, step by `stride`, by what `corrector` and
+`elimination` solve, past `events`, and `landing` and `switching` go on from those. `basin` measures
+basins, by the ways down of `flows`; `graph` says how points hang together, `exploring` finds out.
+Energies in the problem's units, distances along a path Euclidean in all parameters.
 
 >>> import jax.numpy as jnp
 >>> from vaesurface.problem import Problem

@@ -34,7 +34,7 @@ from vaesurface.plot.canvas import (
 __all__ = ["active_units", "barrier_scaling", "basin_width", "bifurcation", "depth_errors"]
 
 SOLID, BROKEN = "-", (0, (3, 1.5))
-# What a legend of branches may hold, in its order. Markers are of `paths.branch.EventKind`s.
+# What a legend of branches may hold, in its order. Markers are of `paths.events.EventKind`s.
 CURVES: dict[str, Any] = {"minimum": SOLID, "not a minimum": BROKEN}
 EVENTS = {"fold": ">", "branch point": "o", "jump": "v"}
 
