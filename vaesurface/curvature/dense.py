@@ -43,7 +43,7 @@ __all__ = [
 # eigensolver is a modest multiple of eps ||H|| (Demmel, Applied Numerical Linear Algebra, 1997,
 # section 5.2), that of summing p-term products p eps ||H||.
 FLAT = 16.0
-COLUMNS = 256  # of a Hessian at a time, on an accelerator; on CPU one, which stays in cache
+HESSIAN_COLUMNS = 256  # of a Hessian at a time, on an accelerator; on CPU one, which stays in cache
 
 
 class Inertia(NamedTuple):
@@ -104,11 +104,11 @@ def hessian(loss: Loss, params: Params, batch_size: int | None = None) -> Array:
     """Dense symmetric Hessian (p, p) in the order of `ravel_pytree`.
 
     One linearization, applied to the columns of the identity: batch_size of them at a time, by
-    default one on CPU and `COLUMNS` elsewhere.
+    default one on CPU and `HESSIAN_COLUMNS` elsewhere.
     """
     flat, _, product = linearized(loss, params)
     if batch_size is None and jax.default_backend() != "cpu":
-        batch_size = COLUMNS
+        batch_size = HESSIAN_COLUMNS
     columns = jax.lax.map(product, jnp.eye(flat.size, dtype=flat.dtype), batch_size=batch_size)
     return 0.5 * (columns + columns.T)
 
