@@ -112,7 +112,7 @@ def best_of(
     )
 
 
-def missing_mass(outcome: ArrayLike) -> tuple[float, float]:
+def missing_mass(outcome: ArrayLike, confidence: float = UPPER_CONFIDENCE) -> tuple[float, float]:
     """Probability that the next draw is a value not in outcome (N,): an estimate and a bound.
 
     Values are integers, of which -1 is never new.
@@ -137,24 +137,26 @@ def missing_mass(outcome: ArrayLike) -> tuple[float, float]:
     new = int(np.sum((second >= 0) & ~np.isin(second, first)))
     upper = 1.0
     if new < second.size:
-        upper = float(beta.ppf(UPPER_CONFIDENCE, new + 1, second.size - new))
+        upper = float(beta.ppf(confidence, new + 1, second.size - new))
     return float(np.sum(counts == 1) / values.size), upper
 
 
-def distinct(problem: Problem, loss: ArrayLike, params: Params) -> list[np.ndarray]:
+def distinct(
+    problem: Problem, loss: ArrayLike, params: Params, tolerance: float = ONE_POINT
+) -> list[np.ndarray]:
     """Groups of points that are one, as arrays of indices, lowest energy first.
 
     One are those of the same energy, and of the same parameters up to a signed permutation of the
-    latents, both relative to their size. loss (...) and params, leaves (..., *), as in a
+    latents, both to a tolerance relative to their size. loss (...) and params, leaves (..., *), as in a
     `StationaryPoint` with leading axes, which are raveled. Not for `jit`.
     """
     losses, leaves = _raveled(loss, params)
 
     def same(i: int, j: int) -> bool:
-        if not abs(losses[i] - losses[j]) <= ONE_POINT * max(1.0, abs(losses[i])):
+        if not abs(losses[i] - losses[j]) <= tolerance * max(1.0, abs(losses[i])):
             return False
         one, other = (jax.tree.map(itemgetter(k), leaves) for k in (i, j))
-        return distance(problem, one, other) <= ONE_POINT * max(1.0, _extent(problem, one))
+        return distance(problem, one, other) <= tolerance * max(1.0, _extent(problem, one))
 
     groups: list[list[int]] = []
     for i in np.argsort(losses, kind="stable"):

@@ -167,7 +167,7 @@ class NetworkVAE(Problem):
     def symmetry(self) -> Symmetry | None:
         """What goes into a ReLU unit grows as what comes out shrinks."""
         own = self.architecture.symmetry
-        return None if own is None else Symmetry(own.size, partial(_move, own))
+        return None if own is None else Symmetry(own.size, _Moved(own))
 
     @partial(jax.jit, inline=True)
     def loss(self, params: NetworkParams) -> Array:
@@ -279,10 +279,15 @@ class NetworkVAE(Problem):
         return jnp.dot(self.nodes.weights, jnp.sum((x[None] - y) ** 2, axis=1))
 
 
-def _move(symmetry: Symmetry, params: NetworkParams, t: Array) -> NetworkParams:
-    """The architecture's symmetry, of all parameters."""
-    encoder, decoder = symmetry.move((params.encoder, params.decoder), t)
-    return params._replace(encoder=encoder, decoder=decoder)
+@dataclass(frozen=True)
+class _Moved:
+    """The architecture's symmetry, of all parameters: equal for equal architectures."""
+
+    pair: Symmetry
+
+    def __call__(self, params: NetworkParams, t: Array) -> NetworkParams:
+        encoder, decoder = self.pair.move((params.encoder, params.decoder), t)
+        return params._replace(encoder=encoder, decoder=decoder)
 
 
 def mlp_vae(
