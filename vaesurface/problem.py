@@ -54,6 +54,7 @@ __all__ = [
     "require_draws",
     "require_float64",
     "require_key",
+    "require_scalar",
 ]
 
 __getattr__ = moved.names(__name__)
@@ -456,11 +457,16 @@ def _require_fit(what: str, problem: Problem, params: Params) -> None:
             f"expected parameters of shapes {_shapes(expected)} for {what}, got {_shapes(params)}; "
             "take them from this problem"
         )
-    loss = jax.eval_shape(problem.loss, params)
-    if jnp.shape(loss) or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+    require_scalar(problem.loss, params)
+
+
+def require_scalar(loss: Callable[[Params], Array], params: Params) -> None:
+    """Refuse a loss that is no real number, by its shape alone. Raises ValueError."""
+    value = jax.eval_shape(loss, params)
+    if jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
-            f"expected a loss that is one real number, got {jnp.result_type(loss)} of shape "
-            f"{jnp.shape(loss)}; sum it up"
+            f"expected a loss that is one real number, got {jnp.result_type(value)} of shape "
+            f"{jnp.shape(value)}; sum it up"
         )
 
 

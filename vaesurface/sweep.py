@@ -83,10 +83,21 @@ def grid(
     if store is not None:
         missing = store.recall(parsed, cells, results)
     work = make_work() if len(missing) else None  # so that no more is compiled than needed
+    finished = _finished(work, cells, missing, task.size, executor)
+    _filled(results, finished, cells, store, progress, total - len(missing))
+    sizes = [len(axis.values) for axis in parsed.values()]
+    return jax.tree.map(lambda column: column.reshape(*sizes, *column.shape[1:]), results)
+
+
+def _filled(
+    results: Any, finished: Any, cells: Columns, store: Any, progress: Any, initial: int
+) -> None:
+    """Write chunks as they are finished into the results, the store and the progress bar."""
     bar: Any = nullcontext()
     if progress:
-        bar = progress(total=total, initial=total - len(missing), unit="cell")
-    with bar, closing(_finished(work, cells, missing, task.size, executor)) as finished:
+        total = len(next(iter(cells.values())))
+        bar = progress(total=total, initial=initial, unit="cell")
+    with bar, closing(finished):
         for rows, values in finished:
             for column, value in zip(jax.tree.leaves(results), values, strict=True):
                 column[rows] = value[: len(rows)]
@@ -94,8 +105,6 @@ def grid(
                 store.add(_at(cells, rows), _at(results, rows))
             if progress:
                 bar.update(len(rows))
-    sizes = [len(axis.values) for axis in parsed.values()]
-    return jax.tree.map(lambda column: column.reshape(*sizes, *column.shape[1:]), results)
 
 
 def together(fn: Callable, cells: Any) -> Any:

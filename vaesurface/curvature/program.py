@@ -18,7 +18,7 @@ A problem's loss is a method of a pytree: its arrays are arguments of the progra
 from collections.abc import Callable
 from functools import wraps
 from types import MethodType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import jax
 import numpy as np
@@ -26,7 +26,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from vaesurface.problem import Params
+from vaesurface.problem import Params, require_scalar
 
 __all__ = ["Loss", "Product", "linearized", "program"]
 
@@ -45,7 +45,12 @@ def program(
     """
 
     def decorate(function: Callable[Concatenate[Loss, P], R]) -> Callable[Concatenate[Loss, P], R]:
-        compiled = jax.jit(function, static_argnames=static)
+        @wraps(function)
+        def checked(loss: Loss, params: Params, *args: Any, **options: Any) -> R:
+            require_scalar(loss, params)
+            return function(loss, params, *args, **options)
+
+        compiled = jax.jit(checked, static_argnames=static)
 
         @wraps(function)
         def door(loss: Loss, *args: P.args, **options: P.kwargs) -> R:

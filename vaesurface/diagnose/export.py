@@ -83,11 +83,7 @@ def check(
     reconstructed = _like(X, "reconstruction", reconstruction)
     variance = _variance(gamma, np.shape(x), n, d)
     weight = _weight(beta)
-    if not (variance > 0).all():
-        raise ValueError(
-            f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its "
-            f"logarithm"
-        )
+    _require_positive(variance)
     squared = None if squared_error is None else _per_datum("squared_error", squared_error, n)
     learned = None if learned_gamma is None else _flag("learned_gamma", learned_gamma)
     sampled, prior = (
@@ -111,6 +107,14 @@ def check(
         squared_error=squared,
         alone=alone,
     )
+
+
+def _require_positive(variance: np.ndarray) -> None:
+    if not (variance > 0).all():
+        raise ValueError(
+            f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its "
+            "logarithm"
+        )
 
 
 def load(path: str | os.PathLike) -> Export:

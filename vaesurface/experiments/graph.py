@@ -94,7 +94,7 @@ def _figures(
 ) -> list[Figure]:
     """The tree of minima; index and energy of all points; what latents carry at two of them."""
     title = f"{setting.source}, α = {alpha:g}"
-    active = net.active.sum(axis=1)  # type: ignore[union-attr]
+    active = np.asarray(net.active).sum(axis=1)
     place = {int(node): i for i, node in enumerate(net.leaves)}
     joined = [
         (place[edge.low], place[edge.high], edge.energy)

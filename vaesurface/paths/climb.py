@@ -20,7 +20,7 @@ from vaesurface import curvature, stationary
 from vaesurface.paths.band import Path
 from vaesurface.problem import Params, Problem, adopt, entry
 from vaesurface.stationary import model
-from vaesurface.stationary.descent import GRADIENT, POLISHED
+from vaesurface.stationary.descent import GRADIENT, POLISHED, off_rows
 from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["climb", "require_few", "saddle"]
@@ -198,12 +198,7 @@ def _off_rows(problem: Problem, noise: Array, over: Array, state: _State) -> _St
     """Down from falling rows at zero where the way is over."""
     if not problem.has("theory"):
         return state
-
-    def beside() -> Params:
-        known = problem.theory(state.params, jnp.asarray(0.0))
-        return optax.tree.add(state.params, known.descent)  # type: ignore[union-attr]
-
-    there = jax.lax.cond(over, beside, lambda: state.params)
+    there = jax.lax.cond(over, partial(off_rows, problem), lambda params: params, state.params)
     falls = problem.loss(there) < problem.loss(state.params) - noise
     gone = model.reach(problem, state.params, optax.tree.sub(there, state.params))
     on = state._replace(params=there, radius=gone, done=jnp.asarray(False))

@@ -27,7 +27,7 @@ from vaesurface.problem import Params, Problem, adopt, entry
 from vaesurface.stationary import model
 from vaesurface.stationary.verdict import NEAR, SCALED, Outcome, Refinement
 
-__all__ = ["GRADIENT", "LEAP", "POLISHED", "below", "descend", "refine"]
+__all__ = ["GRADIENT", "LEAP", "POLISHED", "below", "descend", "off_rows", "refine"]
 
 GRADIENT = 1e-10  # gradient norm aimed at: some hundred roundings of an energy of order one
 POLISHED = 1e-8  # Newton step that is short enough before rounding stops it
@@ -296,12 +296,7 @@ def _off_rows(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _
         return state
     over = (state.outcome == Outcome.STATIONARY) | (state.outcome == Outcome.NO_STEP)
     over &= state.left < jnp.asarray(rules.saddles)
-
-    def beside() -> Params:
-        known = problem.theory(state.params, jnp.asarray(0.0))
-        return optax.tree.add(state.params, known.descent)  # type: ignore[union-attr]
-
-    there = jax.lax.cond(over, beside, lambda: state.params)
+    there = jax.lax.cond(over, partial(off_rows, problem), lambda params: params, state.params)
     loss = problem.loss(there)
     falls = over & (loss < state.loss - noise)
     gone = model.reach(problem, state.params, optax.tree.sub(there, state.params))
@@ -316,6 +311,14 @@ def _off_rows(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _
         outcome=jnp.where(loss < rules.level, Outcome.BELOW, Outcome.ON_THE_WAY),
     )
     return optax.tree.where(falls, on, state)
+
+
+def off_rows(problem: Problem, params: Params) -> Params:
+    """Down from rows at zero that theory knows to fall; params itself where it knows of none."""
+    known = problem.theory(params, jnp.asarray(0.0))
+    if known is None or known.descent is None:
+        return params
+    return optax.tree.add(params, known.descent)
 
 
 @jax.jit

@@ -147,8 +147,8 @@ def distinct(
     """Groups of points that are one, as arrays of indices, lowest energy first.
 
     One are those of the same energy, and of the same parameters up to a signed permutation of the
-    latents, both to a tolerance relative to their size. loss (...) and params, leaves (..., *), as in a
-    `StationaryPoint` with leading axes, which are raveled. Not for `jit`.
+    latents, both to a tolerance relative to their size. loss (...) and params, leaves (..., *), as
+    in a `StationaryPoint` with leading axes, which are raveled. Not for `jit`.
     """
     losses, leaves = _raveled(loss, params)
 

@@ -240,4 +240,4 @@ class ElementwiseVAE(PerDatum, Problem):
         return jnp.exp(jnp.asarray(self._log_gamma(params.log_gamma)))
 
     def _log_gamma(self, log_gamma: Array | None) -> Array:
-        return log_gamma if self.gamma is None else jnp.log(self.gamma)  # type: ignore[return-value]
+        return jnp.asarray(log_gamma) if self.gamma is None else jnp.log(self.gamma)
