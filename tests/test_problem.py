@@ -19,7 +19,7 @@ X = data.antipodal(d=2)
 @partial(jax.tree_util.register_dataclass, data_fields=["depth"], meta_fields=[])
 @dataclass(frozen=True)
 class Wells:
-    """Somebody's own class, which inherits nothing: two wells at -1 and 1, a saddle between them."""
+    """Somebody's own class, which inherits nothing: wells at -1 and 1, a saddle between them."""
 
     depth: jax.Array
 
@@ -97,7 +97,7 @@ def test_what_a_problem_lacks_is_named():
     ):
         with pytest.raises(ValueError, match=f"expected a problem with {name}, got one without; "):
             use()
-    with pytest.raises(TypeError, match="expected functions named init, .*, got initialize"):
+    with pytest.raises(TypeError, match=r"expected functions named init, .*, got initialize"):
         Problem(loss=lambda w: w, initialize=lambda key: key)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import data, plot, stationary, theory
@@ -19,6 +18,7 @@ from vaesurface.experiments.study import Setting, at, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
+from vaesurface.stationary.descent import descend
 from vaesurface.theory import encoders, thresholds
 
 __all__ = ["Minima", "Size", "prop51"]
@@ -179,15 +179,9 @@ def _switch(
 
 
 def _settled(problem: Problem, params: Params) -> StationaryPoint:
-    """The minimum that a point leads to: saddles, and rows at zero that can do better, are left
-    downhill.
-    """
-    for _ in range(LEAVES):
-        point = stationary.analyze(problem, stationary.refine(problem, params).params, directions=0)
-        if point.kind != Kind.SADDLE:
-            break
-        params = jax.tree.map(jnp.add, point.params, point.descent)
-    return point
+    """The minimum that descent from a point leads to, on from saddles and falling rows at zero."""
+    end = descend(problem, params, saddles=LEAVES)
+    return stationary.analyze(problem, end.params, directions=0)
 
 
 def _lower(a: StationaryPoint, b: StationaryPoint) -> StationaryPoint:
