@@ -1,7 +1,7 @@
 """Which stationary point does a run end in, of what kind is it, and how do we know?
 
-`refine` takes a point to a stationary point nearby, `analyze` judges it, `find` does both after an
-optimizer's run. All run under `vmap` and `jit`: verdicts are integers until read as words.
+`refine` takes a point to a stationary point nearby, `descend` down past saddles, `analyze` judges
+it, `find` refines and judges after an optimizer's run. All run under `vmap` and `jit`: verdicts are integers until read as words.
 `distinct` tells points apart and `best_of` counts them, in NumPy.
 
 >>> from vaesurface import data, vae
@@ -14,7 +14,7 @@ optimizer's run. All run under `vmap` and `jit`: verdicts are integers until rea
 """
 
 from vaesurface.stationary.analysis import analyze
-from vaesurface.stationary.descent import refine
+from vaesurface.stationary.descent import descend, refine
 from vaesurface.stationary.search import find
 from vaesurface.stationary.tally import align, best_of, distance, distinct, missing_mass
 from vaesurface.stationary.verdict import Kind, Refinement, StationaryPoint
@@ -26,6 +26,7 @@ __all__ = [
     "align",
     "analyze",
     "best_of",
+    "descend",
     "distance",
     "distinct",
     "find",
