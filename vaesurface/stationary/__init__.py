@@ -1,8 +1,8 @@
 """Which stationary point does a run end in, of what kind is it, and how do we know?
 
 `refine` takes a point to a stationary point nearby, `descend` down past saddles, `analyze` judges
-it, `find` refines and judges after an optimizer's run. All run under `vmap` and `jit`: verdicts are integers until read as words.
-`distinct` tells points apart and `best_of` counts them, in NumPy.
+it, `find` refines and judges after an optimizer's run. All run under `vmap` and `jit`: verdicts are
+integers until read as words. `distinct` tells points apart and `best_of` counts them, in NumPy.
 
 >>> from vaesurface import data, vae
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
