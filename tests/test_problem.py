@@ -1,8 +1,10 @@
 """A problem is a value: an argument of programs, a pytree that maps and differentiates, and what is
 none is refused at the door."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -164,3 +166,25 @@ def test_descent_never_rises_and_goes_on_from_saddles():
     end = descent.descend(wells, jnp.zeros(2))
     assert end.converged and abs(end.params[0]) == pytest.approx(1.0) and end.rise == 0
     assert descent.descend(wells, jnp.zeros(2), saddles=0).params.tolist() == [0.0, 0.0]
+
+
+def test_fields_that_are_none_are_methods_that_a_value_lacks():
+    class Held(NamedTuple):
+        loss: Callable
+        theory: Any = None
+
+    held = Held(loss=lambda w: jnp.sum(w**2))
+    assert stationary.analyze(held, jnp.zeros(2)).label == "local minimum"
+    assert stationary.distance(held, jnp.zeros(2), jnp.array([3.0, 4.0])) == 5.0
+
+
+def test_a_problem_that_is_no_pytree_is_refused_in_one_line():
+    class Unregistered(Problem):
+        def __init__(self):
+            pass
+
+        def loss(self, params):
+            return jnp.sum(params**2)
+
+    with pytest.raises(TypeError, match="is not registered; put"):
+        stationary.refine(Unregistered(), jnp.zeros(2))

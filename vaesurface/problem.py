@@ -402,22 +402,29 @@ class _Adopted(Problem):
 
 
 def _methods(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in ("loss", *OPTIONAL) if hasattr(value, name)}
+    own = {name: getattr(value, name, None) for name in ("loss", *OPTIONAL)}
+    return {name: method for name, method in own.items() if method is not None}
 
 
 def adopt(value: Any) -> Problem:
     """A problem as it is; one made of the methods of anything else with a `loss`.
 
-    Raises TypeError for what has none.
+    Raises TypeError for what has none, and for a class that inherits and is not registered.
     """
+    opaque = jax.tree_util.all_leaves([value])  # JAX knows no arrays in it
     if isinstance(value, Problem):
+        if opaque:
+            raise TypeError(
+                f"expected a problem that is a pytree, got {type(value).__name__}, which is not "
+                "registered; put jax.tree_util.register_dataclass above it"
+            )
         return value
     if not callable(getattr(value, "loss", None)):
         raise TypeError(
             f"expected a problem, got {type(value).__name__}; give Problem(loss=f), or an object "
             "with a method loss(params)"
         )
-    if jax.tree_util.all_leaves([value]):  # JAX knows no arrays in it
+    if opaque or any(map(callable, jax.tree.leaves(value))):
         return Problem(**_methods(value))
     return _Adopted(value)
 

@@ -25,7 +25,7 @@ from optax.assignment import hungarian_algorithm
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import beta
 
-from vaesurface.problem import Params, Problem
+from vaesurface.problem import Params, Problem, adopt
 
 __all__ = ["Best", "align", "best_of", "distance", "distinct", "missing_mass"]
 
@@ -185,7 +185,9 @@ def distance(problem: Problem, a: Params, b: Params) -> float:
     The square is a sum over pairs of latents, so the best permutation is a linear assignment and
     the best signs are each pair's own. Not for `jit`.
     """
-    (*parts_a, rest_a), (*parts_b, rest_b) = (map(np.asarray, problem.latents(w)) for w in (a, b))
+    (*parts_a, rest_a), (*parts_b, rest_b) = (
+        map(np.asarray, adopt(problem).latents(w)) for w in (a, b)
+    )
     same, mirrored = _squares(*parts_a, *parts_b)
     pairs = np.minimum(same, mirrored)
     matched = pairs[linear_sum_assignment(pairs)].sum()
@@ -198,6 +200,7 @@ def align(problem: Problem, a: Params, b: Params) -> Params:
     By a signed permutation; b as it is where the problem has no latents. For `jit` and `vmap`.
     Raises ValueError for latents without `relabel`.
     """
+    problem = adopt(problem)
     (*parts_a, _), (*parts_b, _) = problem.latents(a), problem.latents(b)
     same, mirrored = _squares(*parts_a, *parts_b)
     if not len(same):
@@ -222,7 +225,7 @@ def _squares(odd_a: Any, even_a: Any, odd_b: Any, even_b: Any) -> tuple[Any, Any
 
 def _extent(problem: Problem, params: Params) -> float:
     """Norm of a point, in the coordinates that its distance to others is taken in."""
-    return float(optax.tree.norm(problem.latents(params)))
+    return float(optax.tree.norm(adopt(problem).latents(params)))
 
 
 def _count(number: int, what: str) -> str:

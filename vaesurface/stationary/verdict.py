@@ -402,7 +402,9 @@ def _on_the_minimum(p: StationaryPoint) -> str:
     if np.isfinite(p.theory.minimum):
         gap = float(p.loss - p.theory.minimum)
         return f"exact: energy {gap:.1e} above the affine model's global minimum"
-    return "unknown: no lower bound on the energy is known here; compare starts (tally.best_of)"
+    return (
+        "unknown: no lower bound on the energy is known here; compare starts (stationary.best_of)"
+    )
 
 
 def _on_the_probe(p: StationaryPoint) -> str:
