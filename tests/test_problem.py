@@ -188,3 +188,47 @@ def test_a_problem_that_is_no_pytree_is_refused_in_one_line():
 
     with pytest.raises(TypeError, match="is not registered; put"):
         stationary.refine(Unregistered(), jnp.zeros(2))
+
+
+def test_descent_takes_no_step_that_moves_nothing():
+    corner = descent.descend(Problem(loss=lambda w: jnp.sum(jnp.abs(w))), jnp.array([2.0, 1.0]))
+    assert corner.steps < 100 and corner.reason.startswith("no step leads lower")
+
+
+def test_a_first_end_that_is_all_but_a_minimum_is_polished():
+    left, right = jnp.array([-1.0 + 1e-5, 1e-5]), jnp.array([1.0, 0.0])
+    crossing = paths.barrier(Wells(jnp.asarray(1.0)), left, right)
+    assert crossing.home and crossing.height == pytest.approx(1.0, abs=1e-9)
+
+
+def test_a_field_may_be_replaced_by_a_plain_number_without_another_program():
+    program = descent.refine.program
+    problem = vae.threshold_vae(X, 1, 0.1)
+    params = problem.init(jax.random.key(0), 0.1)
+    stationary.refine(problem, params)
+    programs = program._cache_size()
+    stationary.refine(replace(problem, alpha=0.2), params)
+    assert program._cache_size() == programs
+    with pytest.raises(ValueError, match="expected alpha >= 0, got alpha = a; choose another"):
+        vae.threshold_vae(X, 1, "a")
+    with pytest.raises(ValueError, match="expected alpha >= 0, got alpha = "):
+        vae.threshold_vae(X, 1, np.array([0.1, 0.2]))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["offset"], meta_fields=["tilt"])
+@dataclass(frozen=True)
+class Slope:
+    """Arrays of its own, and a function that may hold more."""
+
+    offset: jax.Array
+    tilt: object
+
+    def loss(self, w):
+        return jnp.sum((w - self.offset) ** 2) + self.tilt(w)
+
+
+def test_a_branch_follows_problems_whose_functions_hold_the_value():
+    branch = paths.follow(
+        lambda v: Slope(jnp.asarray(1.0), lambda w: -v * jnp.sum(w)), jnp.array([1.0]), a=[0.0, 1.0]
+    )
+    assert branch.point.params[-1, 0] == pytest.approx(1.5)

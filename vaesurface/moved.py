@@ -31,10 +31,13 @@ MODULES = {
     "continuation": "paths.branch paths.events paths.switching",
     "corrector": "paths.corrector",
     "deep": "vae.network",
+    "diagnose.words": "diagnose.verdict",
     "experiments.depth": "experiments.fig1 experiments.trained",
     "losses": "energy",
     "moments": "energy",
     "network": "paths.graph paths.exploring",
+    "plot.depth": "plot.sweeps plot.shares",
+    "plot.slices": "plot.lines plot.planes",
     "probe": "stationary.probe",
     "rows": "theory.rows",
     "second_order": "stationary.model",
@@ -72,6 +75,8 @@ class _Finder(MetaPathFinder, Loader):
         _warn(module.__name__, " and ".join(new))
 
         def find(name: str) -> Any:
+            if name == "__all__":
+                return [n for place in new for n in importlib.import_module(place).__all__]
             for place in map(importlib.import_module, new):
                 if hasattr(place, name):
                     return getattr(place, name)

@@ -68,7 +68,9 @@ def _as_pytree(loss: Loss) -> Loss:
     `problem.loss` is; any other function is itself a part of its program.
     """
     tree = Partial(loss.__func__, loss.__self__) if isinstance(loss, MethodType) else loss
-    arrays = all(isinstance(leaf, Array | np.ndarray) for leaf in jax.tree.leaves(tree))
+    arrays = all(
+        isinstance(leaf, Array | np.ndarray | np.generic | float) for leaf in jax.tree.leaves(tree)
+    )
     return tree if arrays else Partial(loss)
 
 

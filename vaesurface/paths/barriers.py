@@ -9,19 +9,23 @@
 
 from typing import Any, NamedTuple
 
+import jax
+import optax
 from jax import Array
 
+from vaesurface import stationary
 from vaesurface.paths.band import Path, minimum_energy_path
 from vaesurface.paths.climb import saddle
 from vaesurface.paths.edge import rim
 from vaesurface.paths.passes import Transition, connect
-from vaesurface.problem import Params, Problem, adopt
+from vaesurface.problem import Params, Problem, adopt, require_float64
 from vaesurface.stationary import model, tally
-from vaesurface.stationary.verdict import Kind, StationaryPoint
+from vaesurface.stationary.verdict import NEAR, Kind, StationaryPoint
 
 __all__ = ["Barrier", "barrier"]
 
 HOME = 1e-6  # distance up to which the end of a descent is the first end
+POLISH = 1e-9  # gradient norm above which the first end is refined
 
 
 class Barrier(NamedTuple):
@@ -74,7 +78,7 @@ def barrier(
     as `label` then says. options: of `minimum_energy_path`, whose errors are raised. Not for `jit`.
     """
     problem = adopt(problem)
-    path = minimum_energy_path(problem, a, b, **options)
+    path = minimum_energy_path(problem, _polished(problem, a), b, **options)
     home = model.at(path.params, 0)
     crossing = _over(problem, path)
     joins = None if crossing is None else _joins(problem, crossing, home)
@@ -90,6 +94,18 @@ def barrier(
         height_error=float(crossing.error[joins or 0]),
         home=joins is not None,
     )
+
+
+def _polished(problem: Problem, a: Params | StationaryPoint) -> Params:
+    """The stationary point that a is all but, as an optimizer's end is; a itself for any other."""
+    if isinstance(a, StationaryPoint):
+        return a.params
+    require_float64("a path", a)
+    if optax.tree.norm(jax.grad(problem.loss)(a)) <= POLISH:
+        return a
+    refined = stationary.refine(problem, a)
+    near = model.reach(problem, a, optax.tree.sub(refined.params, a)) <= NEAR
+    return refined.params if refined.converged and near else a
 
 
 def _over(problem: Problem, path: Path) -> Transition | None:

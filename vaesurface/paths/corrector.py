@@ -13,7 +13,7 @@ derivatives say of it, `judged` its verdict.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -194,6 +194,14 @@ def _problem(source: Any) -> Problem:
     return adopt(source.make_problem(source.value)) if isinstance(source, _Made) else source
 
 
+@lru_cache
+def _hides_value(make_problem: MakeProblem) -> bool:
+    """Whether functions in a problem hold its value: they are made anew, and equal no others."""
+    one, other = (jax.eval_shape(lambda v: adopt(make_problem(v)), 1.0) for _ in range(2))
+    kinds: list[Any] = [jax.tree.structure(made) for made in (one, other)]
+    return type(one) is Problem or kinds[0] != kinds[1]
+
+
 def _at(make_problem: MakeProblem, value: float) -> tuple[Any, Any]:
     """The problem at a value, as an argument of programs, and its rate of change.
 
@@ -202,7 +210,7 @@ def _at(make_problem: MakeProblem, value: float) -> tuple[Any, Any]:
     """
     primal, unit = jnp.asarray(value, float), jnp.ones(())
     made, rate = jax.jvp(lambda v: adopt(make_problem(v)), (primal,), (unit,))
-    if type(made) is not Problem:
+    if not _hides_value(make_problem):
         return made, rate
     return _Made(make_problem, primal), _Made(make_problem, unit)
 

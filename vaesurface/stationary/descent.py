@@ -196,7 +196,8 @@ def _attempt(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _S
     moved = problem.settle(optax.tree.add_scale(state.params, tried.t, tried.step))
     gradient = jax.grad(problem.loss)(moved)
     norm = optax.tree.norm(gradient)
-    good = start | _good(rules, noise, state, tried, heights, norm)
+    gone = model.reach(problem, state.params, optax.tree.sub(moved, state.params))
+    good = start | (_good(rules, noise, state, tried, heights, norm) & (gone > 0))
 
     taken = state._replace(
         params=moved,

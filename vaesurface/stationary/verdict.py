@@ -75,7 +75,7 @@ class Refinement(NamedTuple):
     moved: (), Euclidean distance from the start.
     rise: (), by how much the energy rose above the start's on the way (0: it stayed in the start's
         own basin).
-    outcome: an `Outcome`, why it ended.
+    outcome: an `Outcome`, why it ended; None in results of earlier versions.
     """
 
     params: Params
@@ -84,7 +84,7 @@ class Refinement(NamedTuple):
     steps: Array
     moved: Array
     rise: Array
-    outcome: Array
+    outcome: Array | None = None
 
     @property
     def reason(self) -> Any:

@@ -24,7 +24,7 @@ what f and its moments are; an identity:
 3.0
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import jax
@@ -53,6 +53,13 @@ class ElementwiseVAE(PerDatum, Problem):
     latent: int
     gamma: Array | None
     beta: Array
+
+    def __post_init__(self) -> None:
+        """Plain numbers, as `dataclasses.replace(problem, beta=2.0)` gives, become arrays."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                object.__setattr__(self, field.name, jnp.asarray(value, float))
 
     @property
     def data(self) -> Array:

@@ -196,5 +196,8 @@ def sampled_loss(
 
 
 def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:
-    if not isinstance(value, jax.core.Tracer) and not np.all(allowed(np.asarray(value))):
+    if isinstance(value, jax.core.Tracer):
+        return
+    number = np.asarray(value)
+    if number.ndim or number.dtype.kind not in "biuf" or not allowed(number):
         raise ValueError(f"expected {expected}, got {name} = {value}; choose another value")
