@@ -306,7 +306,8 @@ def _off_rows(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _
         loss=loss,
         norm=optax.tree.norm(jax.grad(problem.loss)(there)),
         trial=jnp.asarray(0),
-        radius=jnp.where(rules.steady, state.radius, jnp.minimum(1.0, gone)),
+        # As far again: what made the row fall is on that scale, and a short step would stop short.
+        radius=jnp.where(rules.steady, state.radius, gone),
         steps=state.steps + 1,
         left=state.left + 1,
         outcome=jnp.where(loss < rules.level, Outcome.BELOW, Outcome.ON_THE_WAY),
