@@ -144,14 +144,17 @@ def test_old_names_lead_to_the_new_ones_with_a_warning(module, name):
         _ = importlib.import_module(f"vaesurface.{module}").nonsense
 
 
-def test_the_readme_prints_what_it_says():
-    blocks = re.findall(
-        r"```python\n(.*?)```\n\n((?: {4}[^\n]*\n)+)", (ROOT / "README.md").read_text(), re.DOTALL
-    )
-    assert len(blocks) == 4
-    names: dict = {}
+@pytest.mark.parametrize(
+    ("page", "count"),
+    [("README.md", 4), pytest.param("CONTRIBUTING.md", 1, marks=pytest.mark.slow)],
+)
+def test_pages_print_what_they_say(page, count):
+    text = (ROOT / page).read_text()
+    blocks = re.findall(r"```python\n(.*?)```\n\n((?: {4}[^\n]*\n)+)", text, re.DOTALL)
+    assert len(blocks) == count
+    names: dict = {"__name__": "page"}
     for code, promised in blocks:
-        said = io.StringIO()
-        with contextlib.redirect_stdout(said):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
             exec(code, names)
-        assert said.getvalue().split() == promised.split()
+        assert printed.getvalue().split() == promised.split()
