@@ -8,12 +8,7 @@ one call. `branch` follows stationary points, step by `stride`, by what `correct
 basins, by the ways down of `flows`; `graph` says how points hang together, `exploring` finds out.
 Energies in the problem's units, distances along a path Euclidean in all parameters.
 
->>> import jax.numpy as jnp
->>> from vaesurface.problem import Problem
->>> wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2 + (w[1] - w[0] ** 2) ** 2)
->>> crossing = barrier(wells, jnp.array([-1.0, 1.0]), jnp.array([1.0, 1.0]))
->>> print(crossing.saddle.label, crossing.ends.label, crossing.barrier.round(9))
-saddle of index 1 ['local minimum' 'local minimum'] [1. 1.]
+`barriers` has an example.
 """
 
 from vaesurface.paths.band import Path, minimum_energy_path

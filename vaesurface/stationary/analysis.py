@@ -1,12 +1,8 @@
 """Of what kind is a point, and how do we know?
 
->>> from vaesurface import data, vae
->>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
->>> point = analyze(problem, problem.collapsed())
->>> point.label
-'collapsed local minimum'
->>> print(*point.inertia, point.kind == Kind.MINIMUM)
-0 2 7 True
+>>> point = analyze(Problem(loss=lambda w: w[0] ** 2 - w[1] ** 2), jnp.zeros(2))
+>>> print(point.label, *point.inertia)
+saddle of index 1 1 0 1
 """
 
 from functools import partial

@@ -1,9 +1,10 @@
 """Which stationary point does a run from a random start end in?
 
->>> from vaesurface import data, vae
->>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.5)
->>> find(problem, jax.random.key(0), 0.01, optimize.adam(steps=200)).label
-'collapsed local minimum'
+>>> def start(key, scale):
+...     return scale * jax.random.normal(key, (1,))
+>>> wells = Problem(loss=lambda w: (w[0] ** 2 - 1) ** 2, init=start)
+>>> find(wells, jax.random.key(0), 1.0, optimize.adam(steps=200)).label
+'local minimum'
 """
 
 from functools import partial
