@@ -10,12 +10,13 @@ import numpy as np
 from scipy.optimize import brentq
 
 from vaesurface import paths, plot, stationary, theory
-from vaesurface.experiments.study import Setting, at, verdict
+from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.branch import Branch
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
+from vaesurface.stationary.model import at
 
 __all__ = ["branches"]
 

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import paths, plot, stationary
-from vaesurface.experiments.study import Setting, at, verdict
+from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.exploring import Explored, explore
 from vaesurface.paths.graph import Network, Passage, network
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint, tally
+from vaesurface.stationary.model import at
 
 __all__ = ["graph"]
 

@@ -14,11 +14,12 @@ import jax
 import numpy as np
 
 from vaesurface import data, plot, stationary, theory
-from vaesurface.experiments.study import Setting, at, verdict
+from vaesurface.experiments.study import Setting, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
 from vaesurface.stationary.descent import descend
+from vaesurface.stationary.model import at
 from vaesurface.theory import encoders, thresholds
 
 __all__ = ["Minima", "Size", "prop51"]

@@ -13,7 +13,6 @@ from vaesurface import curvature, landscape, plot, stationary
 from vaesurface.experiments.study import (
     DENSE,
     Setting,
-    at,
     longest_row,
     spectra,
     surface,
@@ -24,6 +23,7 @@ from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
+from vaesurface.stationary.model import at
 
 __all__ = ["rim"]
 

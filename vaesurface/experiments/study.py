@@ -26,7 +26,6 @@ __all__ = [
     "ADAM",
     "DENSE",
     "Setting",
-    "at",
     "draw",
     "longest_row",
     "spectra",
@@ -98,11 +97,6 @@ class Setting(NamedTuple):
     def draw(self, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
         """A figure on disk."""
         return draw(self.out, name, caption, axes)
-
-
-def at(tree: Any, i: int) -> Any:
-    """One of many along the leading axis."""
-    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def longest_row(params: Any) -> float:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import paths, stationary, theory
-from vaesurface.experiments.study import at
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, StationaryPoint, tally
+from vaesurface.stationary.model import at
 
 __all__ = ["WayOut", "far_ends", "way_out"]
 
