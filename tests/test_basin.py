@@ -140,6 +140,7 @@ def test_the_collapsed_basin_ends_at_the_saddle_and_the_certificate_reaches_beyo
         basin.compare(WELLS, width, problem.collapsed())
 
 
+@pytest.mark.slow
 def test_for_small_alpha_width_and_crossing_take_the_values_of_the_limit(widths):
     # Energy over alpha^2 at w = alpha / a, best mean, sigma = 1, gamma = 1: its crest is the
     # saddle, its root the radius.

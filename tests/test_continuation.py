@@ -368,6 +368,7 @@ def test_a_minimum_folds_in_alpha_and_all_on_the_way_is_stationary(good):
         assert make(0.8).loss(refined.params) == pytest.approx(branch.point.loss[i], abs=1e-10)
 
 
+@pytest.mark.slow
 def test_a_minimum_jumps_at_its_fold_to_where_the_branch_comes_back_to(good):
     make, start, through = good
     branch = follow(make, start, alpha=[0.05, 0.8, 1.0], jump=True)

@@ -80,6 +80,7 @@ def test_basin_counts_runs_for_every_way_to_descend(vaesurface, tmp_path):
     assert sum("stays in collapse in 3 of 3 runs" in sentence for sentence in sentences) == 3
 
 
+@pytest.mark.slow
 def test_network_draws_the_tree(vaesurface, tmp_path):
     code, out, _ = vaesurface(f"network --alpha 0.2 --pairs 1 {COMMON} {tmp_path}")
     assert code == 0

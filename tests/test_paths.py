@@ -115,6 +115,7 @@ def test_pairs_of_ends_under_vmap_are_what_they_are_one_by_one():
     np.testing.assert_allclose(np.diff(many.distance, axis=1), steps, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_curved_pass_among_stiff_and_rotated_directions():
     # (u^2 - 1)^2 + sum_i k_i (v_i - c_i u^2)^2 in 12 rotated dimensions: a pass of height 1 at the
     # origin.

@@ -245,6 +245,7 @@ def test_the_collapsed_point_has_no_falling_rows():
     assert found.dead.all() and not found.falling.any()
 
 
+@pytest.mark.slow
 def test_rows_of_the_digits_at_zero_fall_by_what_is_said():
     X = data.load("digits-4x4", limit=60)
 

@@ -101,6 +101,7 @@ def test_bordered_inertia_and_steps_are_those_of_the_dense_hessian():
             assert slope < 0
 
 
+@pytest.mark.slow
 def test_streaming_over_the_data_changes_nothing(monkeypatch):
     X = data.gaussian(23, np.linspace(0.3, 3.0, D), seed=5)
     problem = vae.threshold_vae(X, 2, 0.2)

@@ -112,6 +112,7 @@ def test_schedules_run_over_the_steps_and_end_where_they_end():
     assert held.energy == pytest.approx(4 * (spread / 2 + np.log(2)) + 2, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_and_in_a_sweep_are_the_same_runs(tmp_path):
     def run(seed, spread):
         return train.train(
