@@ -106,7 +106,7 @@ def _axes(diagnosis: Any, title: str) -> Any:
 
     from vaesurface import plot
     from vaesurface.diagnose import Collapse
-    from vaesurface.diagnose.diagnosis import ACTIVE_NATS
+    from vaesurface.diagnose.terms import ACTIVE_NATS
 
     kinds = [Collapse(int(kind)) for kind in diagnosis.kinds]
     axes = plot.diagnosis(

@@ -10,14 +10,14 @@ for an encoder and a decoder in JAX; `arrays` and `load` for what any framework 
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1, gamma=0.5)
 >>> diagnosis = trained(problem.autoencoder(problem.collapsed()))
 >>> diagnosis.label
-'(v) a bad local optimum: 1 of 1 latents inactive'
+'(v) a bad local optimum, or training has not ended: 1 of 1 latents inactive'
 >>> diagnosis.evidence["affine"]
 'closed form for affine decoders: the best one (at gamma = 0.5, beta = 1) keeps
 1 latents and is 0.8069 nats per datum lower'
 """
 
-from vaesurface.diagnose.diagnosis import Collapse, Search, Spike
 from vaesurface.diagnose.doors import arrays, collapse, exported, functions, load, trained
+from vaesurface.diagnose.terms import Collapse, Search, Spike
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = [

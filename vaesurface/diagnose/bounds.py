@@ -14,7 +14,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from vaesurface.diagnose.diagnosis import Component
+from vaesurface.diagnose.terms import Component
 
 __all__ = ["best_component", "least_error"]
 

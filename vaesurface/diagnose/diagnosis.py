@@ -1,52 +1,32 @@
-"""What is known of a trained VAE before anything is said of it? The types of a diagnosis.
+"""What is known of a trained VAE before anything is said of it?
 
 `Facts` holds the numbers, and what follows from them by arithmetic: whether an affine latent pays,
 whether the decoder sees more than its latents. `judge` names the kind, `verdict` has the words.
 
->>> Collapse.LOCAL.words
-'(v) a bad local optimum'
 >>> f"{affine_gain(4.0):.3f}"  # nats, where the residual's variance is four times beta gamma
 '0.807'
 """
 
 import math
-from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
+from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE, is_consistent
+from vaesurface.diagnose.terms import (
+    ACTIVE_NATS,
+    Collapse,
+    Component,
+    Contradiction,
+    Information,
+    Search,
+    Spike,
+    Unsettled,
+)
 from vaesurface.theory import Optimum
 
-__all__ = [
-    "ACTIVE_NATS",
-    "BURDA_VARIANCE",
-    "SHARP_STD",
-    "Collapse",
-    "Component",
-    "Facts",
-    "Information",
-    "Search",
-    "Spike",
-    "affine_gain",
-    "is_fixed",
-]
+__all__ = ["Facts", "affine_gain", "is_fixed"]
 
-# A latent is active if its KL divergence, averaged over data, is at least this many nats: epsilon
-# of Lucas et al. 2019 ("Don't blame the ELBO!", section 6). An energy is lower if it is so by more
-# than that: what a latent of that kind could gain.
-ACTIVE_NATS = 0.01
-# Variance of the posterior mean over data above which Burda et al. 2016 call a unit active.
-BURDA_VARIANCE = 0.01
-# Root mean square posterior deviation up to which an active latent is sharp: half the prior's. At
-# the affine optimum a direction of variance lambda has sigma^2 = beta gamma / lambda: so what it
-# codes has four times the variance of the noise.
-SHARP_STD = 0.5
-# Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said
-# to hold: draws and the end of training leave a few percent.
-GAMMA_TOLERANCE = 0.1
-# Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
-# must be wrong.
-FITTED_FACTOR = 10.0
 # A decoder is said to see more than latents if its error is below this part of the least that they
 # allow, by 3 standard errors.
 BEYOND_BOUND = 0.9
@@ -61,122 +41,9 @@ UNUSED_ERROR = 0.5
 # (1 + sqrt(d / n))^2 up to which an eigenvalue that does not last is taken for the sampling noise
 # of white rows.
 WHITE_NOISE = 2.0
+WHITE_EDGE = 1.1  # and what the largest eigenvalue of white rows has beyond that at times
 
 TINY = math.ulp(0.0)  # stands for an error of zero where its logarithm or inverse is asked for
-
-
-class Collapse(IntEnum):
-    """The paper's five kinds of posterior collapse (section 3), none, or undecided."""
-
-    NONE = 0
-    SUPERFLUOUS = 1
-    GAMMA = 2
-    COVARIANCE = 3
-    FLEXIBLE = 4
-    LOCAL = 5
-    UNDECIDED = 6
-
-    @property
-    def words(self) -> str:
-        """In the paper's numbering."""
-        return _COLLAPSE_WORDS[self]
-
-
-_COLLAPSE_WORDS = {
-    Collapse.NONE: "no collapse",
-    Collapse.SUPERFLUOUS: "(i) superfluous",
-    Collapse.GAMMA: "(ii) gamma or beta too large",
-    Collapse.COVARIANCE: "(iii) infinite density on few data",
-    Collapse.FLEXIBLE: "(iv) a decoder that needs no latents",
-    Collapse.LOCAL: "(v) a bad local optimum",
-    Collapse.UNDECIDED: "undecided",
-}
-
-
-class Information(NamedTuple):
-    """I(x; z) under the mixture of posteriors, nats.
-
-    value: the estimate.
-    error: its standard error.
-    limit: the most it can be, the logarithm of the number of data used.
-    """
-
-    value: float
-    error: float
-    limit: float
-
-
-class Component(NamedTuple):
-    """Whether any decoder at all could be better than the collapsed one.
-
-    gain: logarithm of the largest ratio D of Lindsay's criterion; 0 where none is above 1.
-    proved: whether every place was looked at, by concavity.
-    """
-
-    gain: float
-    proved: bool
-
-
-class Spike(NamedTuple):
-    """How density is spread by a decoder covariance that varies.
-
-    share: of data on which density concentrates; 0 where it does so on none.
-    spread: by how many factors of e their typical variance is below the others'.
-    diffuse: squared error over variance of the other data.
-    """
-
-    share: float
-    spread: float
-    diffuse: float
-
-
-class Search(NamedTuple):
-    """What was tried with a problem; energies in its units, -1 and NaN where something is unknown.
-
-    energy: of the parameters.
-    dropped: by how much it rises where inactive latents are switched off.
-    polished: where descent from the parameters as they are leads to.
-    polished_active: active latents there.
-    best: the lowest end of all starts.
-    best_active: active latents there.
-    starts: number of starts.
-    revived: the lowest energy with gamma learned and beta = 1; NaN where that is the same problem.
-    revived_active: active latents there; -1 where revived is NaN.
-    own: squared error per coordinate of the deterministic autoencoder of the same networks, trained
-        from the parameters; NaN where the problem has none.
-    fresh: the same, the best of random starts.
-    minimum: the global minimum where it is known and finite.
-    ray_active: active latents at the end of a ray along which the energy falls without bound.
-    point: label of the parameters as a stationary point; "" where that was not asked for.
-    """
-
-    energy: float
-    dropped: float
-    polished: float
-    polished_active: int
-    best: float
-    best_active: int
-    starts: int
-    revived: float
-    revived_active: int
-    own: float
-    fresh: float
-    minimum: float
-    ray_active: int
-    point: str
-
-    def used(self, number: int) -> int:
-        """Active latents of an end that has `number` of them: towards gamma = 0 no more than are
-        active at the end of the ray, however far a run came.
-        """
-        return number if self.ray_active < 0 else min(number, self.ray_active)
-
-    @property
-    def gain(self) -> float:
-        """Nats per datum by which the best end is below what descent from the parameters as they
-        are leads to.
-        """
-        return 0.5 * (min(self.energy, self.polished) - self.best)
 
 
 class Facts(NamedTuple):
@@ -223,6 +90,16 @@ class Facts(NamedTuple):
     bound_proved: whether that is proved.
     spike: None where gamma is one number.
     search: what was tried; None without a problem.
+    distinct: number of data that are not repeats.
+    affine_left: part of the data's variance that the affine VAE `affine` leaves.
+    free_left: the same of `free`, with the directions that last.
+    added: best affine addition to a decoder that sees more than latents, gamma learned and
+        beta = 1, with the directions that last; None for others.
+    added_left: part of the data's variance that it leaves.
+    scaled: whether gamma differs between coordinates; all numbers are then in units in which it
+        does not, each coordinate times sqrt(gamma / its own).
+    contradictions: what in the export cannot be true.
+    unsettled: what a finished training would have settled.
     """
 
     kind: Collapse
@@ -265,6 +142,23 @@ class Facts(NamedTuple):
     bound_proved: bool
     spike: Spike | None
     search: Search | None = None
+    distinct: int = 0
+    affine_left: float = math.nan
+    free_left: float = math.nan
+    added: Optimum | None = None
+    added_left: float = math.nan
+    scaled: bool = False
+    contradictions: tuple[Contradiction, ...] = ()
+    unsettled: tuple[Unsettled, ...] = ()
+
+    def count(self, kind: Collapse) -> int:
+        """Number of latents of that kind."""
+        return int((self.kinds == kind).sum())
+
+    @property
+    def present(self) -> list[Collapse]:
+        """The kinds that latents are of."""
+        return [kind for kind in Collapse if self.count(kind)]
 
     @property
     def inactive(self) -> int:
@@ -307,9 +201,19 @@ class Facts(NamedTuple):
         """
         if affine_gain(self.lasting / level) > ACTIVE_NATS:
             return 1
-        white = (1.0 + math.sqrt(self.d / self.n)) ** 2
+        white = (1.0 + math.sqrt(self.d / (self.distinct or self.n))) ** 2
         noise = white if white <= WHITE_NOISE else 1.0
         return -1 if affine_gain(self.residual[0] / (level * noise)) <= ACTIVE_NATS else 0
+
+    @property
+    def like_noise(self) -> bool:
+        """Whether the residual may be white noise of the least beta gamma: nothing lasts, and its
+        largest eigenvalue is one that white rows have.
+        """
+        rows = self.distinct or self.n
+        edge = WHITE_EDGE * (1.0 + math.sqrt(self.d / rows)) ** 2
+        few = self.d <= rows and self.residual[0] <= edge * self.least
+        return bool(few and self.pays_at(self.least) != 1)
 
     @property
     def lower(self) -> float:
@@ -386,9 +290,7 @@ class Facts(NamedTuple):
     @property
     def consistent(self) -> bool:
         """Whether gamma and beta as given can be those that the posteriors were fitted to."""
-        if math.isnan(self.fitted):
-            return True
-        return self.level / FITTED_FACTOR <= self.fitted <= self.level * FITTED_FACTOR
+        return is_consistent(self.level, self.fitted)
 
     @property
     def idle(self) -> bool:

@@ -6,7 +6,7 @@ Every door makes an `export.Export`; `measures.measure` and `judge.judge` do the
 >>> X = np.array([[1.0, 1.0], [-1.0, -1.0]])
 >>> zeros = np.zeros((2, 1))
 >>> arrays(X, mean=zeros, log_std=zeros, reconstruction=0 * X, gamma=0.5).label
-'(v) a bad local optimum: 1 of 1 latents inactive'
+'(v) a bad local optimum, or training has not ended: 1 of 1 latents inactive'
 """
 
 import os

@@ -1,7 +1,8 @@
 """Which structure of rows, seen in one half of them, is there in the other half too?
 
 Structure lasts, sampling noise does not. Rows (n, d) are float64 NumPy; they are split at random,
-the same way every time, and used both ways round.
+the same way every time, and used both ways round. Rows of one group (`repeats.groups`) stay
+together.
 
 >>> import numpy as np
 >>> held_out(np.array([[1.0, 1.0], [-1.0, -1.0]]), count=1)  # one row each
@@ -24,21 +25,21 @@ SEED_OF_SPLIT = 191210702  # a diagnosis is the same twice, and no one else spli
 Halves = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def held_out(rows: np.ndarray, count: int) -> np.ndarray:
+def held_out(rows: np.ndarray, count: int, groups: np.ndarray | None = None) -> np.ndarray:
     """Variance (count,) of one half of the rows (n, d) along the leading principal directions of
-    the other, averaged both ways.
+    the other, averaged both ways; groups (n,): numbers of what is not to be split.
 
     Of white rows the first is their variance, where the covariance's largest eigenvalue is (1 +
     sqrt(d / n))^2 times that.
     """
     variances = np.zeros((2, count))
-    for along, (first, second) in zip(variances, _halves(rows), strict=True):
+    for along, (first, second) in zip(variances, _halves(rows, groups), strict=True):
         directions = _leading(first, count)
         along[: directions.shape[1]] = np.mean((second @ directions) ** 2, axis=0)
     return variances.mean(axis=0)
 
 
-def codes(rows: np.ndarray) -> np.ndarray:
+def codes(rows: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """What codes of CODE_SIZES words take off the rows' mean squared length, and their entropies in
     nats: (sizes, 2).
 
@@ -49,7 +50,7 @@ def codes(rows: np.ndarray) -> np.ndarray:
     so it is a reason for doubt alone. Of white normal rows no code is worth its entropy.
     """
     values = np.zeros((2, len(CODE_SIZES), 2))
-    for of_half, (first, second) in zip(values, _halves(rows), strict=True):
+    for of_half, (first, second) in zip(values, _halves(rows, groups), strict=True):
         plane = _leading(first, CODE_DIRECTIONS)
         Z, Y = first @ plane, second @ plane
         words = _far_apart(Z, CODE_SIZES[-1])
@@ -58,11 +59,13 @@ def codes(rows: np.ndarray) -> np.ndarray:
     return values.mean(axis=0)
 
 
-def _halves(rows: np.ndarray) -> Halves:
-    """Centered rows in two halves at random, both ways round."""
+def _halves(rows: np.ndarray, groups: np.ndarray | None) -> Halves:
+    """Centered rows in two halves at random, both ways round; every group in one of them."""
     Z = rows - rows.mean(axis=0)
-    order = np.random.default_rng(SEED_OF_SPLIT).permutation(len(Z))
-    first, second = Z[order[::2]], Z[order[1::2]]
+    of_row = np.arange(len(Z)) if groups is None else groups
+    order = np.random.default_rng(SEED_OF_SPLIT).permutation(of_row.max() + 1)
+    chosen = np.isin(of_row, order[::2])
+    first, second = Z[chosen], Z[~chosen]
     return (first, second), (second, first)
 
 

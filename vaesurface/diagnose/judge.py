@@ -5,12 +5,13 @@
 >>> trap = check(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]], log_std=[[0.0], [0.0]],
 ...     reconstruction=[[0.0, 0.0], [0.0, 0.0]], gamma=0.5)
 >>> judge(measure(trap)).label
-'(v) a bad local optimum: 1 of 1 latents inactive'
+'(v) a bad local optimum, or training has not ended: 1 of 1 latents inactive'
 """
 
 import numpy as np
 
-from vaesurface.diagnose.diagnosis import ACTIVE_NATS, SHARP_STD, Collapse, Facts, Search
+from vaesurface.diagnose.diagnosis import Facts
+from vaesurface.diagnose.terms import ACTIVE_NATS, SHARP_STD, Collapse, Search
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = ["judge"]
@@ -50,7 +51,7 @@ def _kinds(facts: Facts) -> np.ndarray:
         kinds[:] = Collapse.COVARIANCE
     elif facts.inactive:
         kinds[~facts.active] = _inactive_kinds(facts)
-    elif facts.idle:
+    elif facts.idle or facts.contradictions:
         kinds[:] = Collapse.UNDECIDED
     return kinds
 
@@ -60,13 +61,10 @@ def _inactive_kinds(facts: Facts) -> np.ndarray:
     for some of them.
     """
     kinds = np.full(facts.inactive, int(Collapse.UNDECIDED))
-    if facts.spike is not None:
+    if facts.spike is not None or _is_doubtful(facts):
         return kinds
     if facts.flexible:
-        kinds[:] = Collapse.FLEXIBLE
-        return kinds
-    if facts.binary or (facts.search is None and (facts.off_center or not facts.consistent)):
-        return kinds
+        return _beside_what_is_seen(facts)
     lost = _lost(facts)
     revived = max(0, _revived(facts, lost) - _after_descent(facts) - lost)
     kinds[:lost] = Collapse.LOCAL
@@ -74,6 +72,34 @@ def _inactive_kinds(facts: Facts) -> np.ndarray:
     if _superfluous(facts, lost):
         quiet = (facts.kl < ACTIVE_NATS) & (facts.loudest < LOUD_NATS)
         kinds[(kinds == Collapse.UNDECIDED) & quiet[~facts.active]] = Collapse.SUPERFLUOUS
+    return kinds
+
+
+def _is_doubtful(facts: Facts) -> bool:
+    """Whether the arrays are not those of a trained Gaussian VAE, so that no kind can be read off
+    them.
+    """
+    if facts.binary:
+        return True
+    if facts.search is not None:
+        return False
+    unsettled = facts.unsettled or facts.off_center or facts.idle
+    return bool(unsettled or facts.contradictions or not facts.consistent)
+
+
+def _beside_what_is_seen(facts: Facts) -> np.ndarray:
+    """The kinds (inactive,) of latents of a decoder that sees more than latents.
+
+    It needs none only where none pays in what it leaves, neither at its gamma nor at a learned one;
+    where none pays at this gamma and beta, and some would with gamma learned and beta = 1, those
+    are to blame.
+    """
+    kinds = np.full(facts.inactive, int(Collapse.UNDECIDED))
+    nothing = facts.pays_at(facts.least) == -1 or facts.like_noise
+    if nothing and not (facts.coded(facts.least) or facts.coded_free):
+        kinds[:] = Collapse.FLEXIBLE
+    elif facts.added is not None and facts.pays == -1 and (facts.fixed or facts.beta > 1.0):
+        kinds[: int(facts.added.kept)] = Collapse.GAMMA
     return kinds
 
 

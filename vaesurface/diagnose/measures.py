@@ -17,17 +17,11 @@ from typing import Any
 import numpy as np
 
 from vaesurface import theory
-from vaesurface.diagnose import bounds, halves, posteriors
-from vaesurface.diagnose.diagnosis import (
-    ACTIVE_NATS,
-    BURDA_VARIANCE,
-    Collapse,
-    Facts,
-    Search,
-    Spike,
-    is_fixed,
-)
+from vaesurface.diagnose import bounds, contradictions, halves, posteriors, repeats, unsettled
+from vaesurface.diagnose.diagnosis import Facts, is_fixed
 from vaesurface.diagnose.export import Export
+from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
+from vaesurface.theory import Optimum
 
 __all__ = ["active_latents", "measure"]
 
@@ -45,6 +39,8 @@ FEW_POINTS = 3
 # Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
 # to: at the prior they do so for no level.
 TELLING_VARIANCE = 0.9
+# Standard errors from which what draws add to the error is known at all.
+SURE = 3.0
 # Share of the variance up to which what leading directions leave is rounding.
 NO_REST = 1e-12
 # In the paper's units, twice nats: an affine VAE keeps no direction that gains less.
@@ -53,6 +49,7 @@ AFFINE_SLACK = 2.0 * ACTIVE_NATS
 
 def measure(export: Export, search: Search | None = None) -> Facts:
     """All numbers that a verdict rests on, of an export and of what was tried with its problem."""
+    export, scaled = _of_one_variance(export)
     spike, ordinary = _spiking(export)
     x, beta = export.x, export.beta
     gamma = math.exp(float(np.mean(np.log(export.gamma))))
@@ -63,7 +60,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
     of_error = _of_error(export, level)
     error = of_error["error"]
     held_gamma = gamma if is_fixed(export.learned_gamma, error, gamma) else None
-    values = theory.eigenvalues(x)
+    values, groups = theory.eigenvalues(x), repeats.groups(x)
     decided_without = active.any() or spike is not None
     facts = Facts(
         kind=Collapse.UNDECIDED,
@@ -84,15 +81,59 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         alone=export.alone,
         spike=spike,
         search=search,
+        distinct=int(groups.max()) + 1,
+        scaled=scaled,
         **of_posteriors,
         **of_error,
-        **_of_residual(export),
-        **_of_affine_decoders(export, values, held_gamma),
+        **_of_residual(export, groups),
+        **_of_affine_decoders(export, values, held_gamma, groups),
         **_of_any_decoder(export, values, kl, error),
     )
-    if _codes_decide(facts):
-        return facts._replace(codes=halves.codes(x - export.reconstruction))
-    return facts
+    return _with_doubts(_with_what_decides(facts, export, groups), export)
+
+
+def _of_one_variance(export: Export) -> tuple[Export, bool]:
+    """In units in which gamma is one number where it differs between coordinates only: each times
+    sqrt(gamma / its own), gamma their geometric mean; and whether that changed anything.
+    """
+    if export.gamma.ndim == 0 or np.ptp(export.gamma, axis=0).any():
+        return export, False
+    own = export.gamma[0]
+    gamma = np.exp(np.mean(np.log(own)))
+    scale = np.sqrt(gamma / own)[None]
+    names = ("x", "reconstruction", "sampled_reconstruction", "prior_reconstruction")
+    given = {name: getattr(export, name) for name in names}
+    rescaled = {name: a * scale for name, a in given.items() if a is not None}
+    # Squared errors that are known exactly are in the old units.
+    return export._replace(gamma=np.asarray(gamma), squared_error=None, **rescaled), True
+
+
+def _with_what_decides(facts: Facts, export: Export, groups: np.ndarray) -> Facts:
+    """With what only some verdicts ask for: clusters in the residual, and what latents could add to
+    a decoder that sees more.
+    """
+    residual = export.x - export.reconstruction
+    if facts.flexible and facts.inactive:
+        values = _lasting_eigenvalues(
+            residual, theory.eigenvalues(residual), facts.inactive, groups
+        )
+        added = theory.affine_optimum(values, facts.inactive, None, 1.0, AFFINE_SLACK)
+        left = _left(values, added, None, 1.0) / (facts.d * facts.gammabar)
+        facts = facts._replace(added=added, added_left=left)
+    return facts._replace(codes=halves.codes(residual, groups)) if _codes_decide(facts) else facts
+
+
+def _with_doubts(facts: Facts, export: Export) -> Facts:
+    """With what in the export cannot be true and what training has not settled; neither is asked of
+    a problem, where all is known, or where gamma varies from datum to datum.
+    """
+    if export.squared_error is not None or facts.spike is not None:
+        return facts
+    active = facts.active
+    return facts._replace(
+        contradictions=contradictions.find(export, active, facts.level, facts.fitted),
+        unsettled=unsettled.find(export, active, facts.error, facts.error_status),
+    )
 
 
 def active_latents(export: Export) -> np.ndarray:
@@ -201,23 +242,25 @@ def _energy(export: Export, gamma: float, error: float, kl: float) -> float:
     return likelihood + d * math.log(gamma) + export.beta * (2.0 * kl + k)
 
 
-def _of_residual(export: Export) -> dict[str, Any]:
+def _of_residual(export: Export, groups: np.ndarray) -> dict[str, Any]:
     """Of `Facts`, what the reconstruction leaves to affine additions."""
     residual = export.x - export.reconstruction
     return {
         "residual": theory.eigenvalues(residual)[: min(residual.shape)],
-        "lasting": float(halves.held_out(residual, 1)[0]),
+        "lasting": float(halves.held_out(residual, 1, groups)[0]),
     }
 
 
-def _of_affine_decoders(export: Export, values: np.ndarray, gamma: float | None) -> dict[str, Any]:
+def _of_affine_decoders(
+    export: Export, values: np.ndarray, gamma: float | None, groups: np.ndarray
+) -> dict[str, Any]:
     """Of `Facts`, the best affine VAEs with as many latents; values (d,): eigenvalues of the data's
     covariance; gamma: None where it is learned.
 
     Posteriors of amortized encoders are as good: at the optimum they are affine.
     """
-    k, beta = export.mean.shape[1], export.beta
-    lasting = _lasting_eigenvalues(export.x, values, k)
+    k, beta, total = export.mean.shape[1], export.beta, float(values.sum())
+    lasting = _lasting_eigenvalues(export.x, values, k, groups)
     affine, affine_lasting = (
         theory.affine_optimum(v, k, gamma, beta, AFFINE_SLACK) for v in (values, lasting)
     )
@@ -227,17 +270,31 @@ def _of_affine_decoders(export: Export, values: np.ndarray, gamma: float | None)
     return {
         "affine": affine,
         "affine_lasting": affine_lasting,
+        "affine_left": _left(lasting, affine_lasting, gamma, beta) / total,
         "free": free,
         "free_lasting": int(free_lasting.kept),
+        "free_left": _left(lasting, free_lasting, None, 1.0) / total,
     }
 
 
-def _lasting_eigenvalues(x: np.ndarray, values: np.ndarray, latent: int) -> np.ndarray:
+def _left(values: np.ndarray, best: Optimum, gamma: float | None, beta: float) -> float:
+    """Expected squared error of an affine optimum over data of these eigenvalues (d,): those of the
+    directions that it does not keep, and beta gamma of each that it does; d gamma where that is
+    learned (eq. 10).
+    """
+    if gamma is None:
+        return len(values) * float(best.gamma)
+    return float(values[int(best.kept) :].sum()) + int(best.kept) * beta * gamma
+
+
+def _lasting_eigenvalues(
+    x: np.ndarray, values: np.ndarray, latent: int, groups: np.ndarray
+) -> np.ndarray:
     """Eigenvalues (d,) with those of the `latent` leading directions as one half of the data has
     them on the other, and what is left of the data's variance spread evenly over the others.
     """
     d = x.shape[1]
-    leading = np.sort(halves.held_out(x, min(latent, d)))[::-1]
+    leading = np.sort(halves.held_out(x, min(latent, d), groups))[::-1]
     others = d - len(leading)
     rest = values.sum() - leading.sum()
     if rest <= NO_REST * values.sum():
@@ -266,9 +323,9 @@ def _fitted(export: Export, active: np.ndarray) -> float:
     if not telling.any():
         return math.nan
     if export.sampled_reconstruction is not None:
-        drawn = (export.x - export.sampled_reconstruction) ** 2
-        added = np.sum(drawn - (export.x - export.reconstruction) ** 2, axis=1)
-        return float(np.mean(added) / np.sum(1.0 - variance[telling]))
+        added, error = contradictions.noise_added(export)
+        if abs(added) > SURE * error:
+            return added / float(np.sum(1.0 - variance[telling]))
     mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
     answers = export.reconstruction - export.reconstruction.mean(axis=0)
     slopes = np.linalg.lstsq(mean, answers, rcond=None)[0]
@@ -278,8 +335,8 @@ def _fitted(export: Export, active: np.ndarray) -> float:
 
 def _codes_decide(facts: Facts) -> bool:
     """Whether what is not affine decides: nothing was tried, some latents are inactive and some are
-    not, and no affine addition pays.
+    not, or the decoder sees more than latents, and no affine addition pays.
     """
-    some = facts.active.any() and not facts.active.all()
+    some = (facts.active.any() or facts.flexible) and not facts.active.all()
     judged = facts.search is None and facts.spike is None
     return bool(some) and judged and facts.pays_at(facts.least) == -1

@@ -14,7 +14,7 @@ import math
 import numpy as np
 from scipy.special import logsumexp
 
-from vaesurface.diagnose.diagnosis import Information
+from vaesurface.diagnose.terms import Information
 
 __all__ = ["carried", "divergences", "information"]
 

@@ -21,8 +21,8 @@ import numpy as np
 from jax import Array
 
 from vaesurface import optimize, stationary
-from vaesurface.diagnose.diagnosis import ACTIVE_NATS, Search
 from vaesurface.diagnose.export import Export
+from vaesurface.diagnose.terms import ACTIVE_NATS, Search
 from vaesurface.energy import VAEParams, information
 from vaesurface.optimize import Optimizer
 from vaesurface.problem import Params, Problem

@@ -1,36 +1,19 @@
-"""How does a diagnosis read? A label, evidence, what would change it.
-
-Every sentence of evidence begins with its status: *exact* (arithmetic on what was given), *proved*,
-*closed form* (for affine decoders or affine additions to this one, posteriors being at their best),
-*measured*, *estimated*, *judged*, *unknown*.
+"""How does a diagnosis read? A label, what to do, and why.
 
 >>> from vaesurface.diagnose import arrays
 >>> diagnosis = arrays(x=[[1.0, 1.0], [-1.0, -1.0]], mean=[[0.0], [0.0]], log_std=[[0.0], [0.0]],
 ...     reconstruction=[[0.0, 0.0], [0.0, 0.0]], gamma=0.5)
 >>> diagnosis.label
-'(v) a bad local optimum: 1 of 1 latents inactive'
->>> diagnosis.evidence["error"]
-"estimated: expected squared error per coordinate 1, 100 % of the data's variance 1"
+'(v) a bad local optimum, or training has not ended: 1 of 1 latents inactive'
+>>> diagnosis.change.split(":")[0]
+'Train on, and export again'
 """
 
-import math
-
-from vaesurface.diagnose.diagnosis import (
-    ACTIVE_NATS,
-    BURDA_VARIANCE,
-    SHARP_STD,
-    Collapse,
-    Component,
-    Facts,
-    Search,
-    Spike,
-)
+from vaesurface.diagnose import advice, evidence
+from vaesurface.diagnose.diagnosis import Facts
+from vaesurface.diagnose.terms import Collapse
 
 __all__ = ["Diagnosis"]
-
-KL_SHOWN = 16  # latents whose KL is written out
-# Part of the most that data can show from which on the information may be more than was measured.
-NEAR_LIMIT = 0.9
 
 
 class Diagnosis(Facts):
@@ -46,52 +29,40 @@ class Diagnosis(Facts):
             return f"no collapse: {_all(k)} carr{'ies' if k == 1 else 'y'} information"
         if self.kind == Collapse.COVARIANCE:
             return self.kind.words
+        if self.contradictions:
+            return f"the export contradicts itself: {self.contradictions[0].what}"
         if not self.inactive:
             return (
                 f"{self.kind.words}: {_all(k)} differ{_s(k)} between data, "
                 f"which the decoder makes no use of"
             )
-        inactive = f"{self.kind.words}: {self.inactive} of {k} latents inactive"
-        kinds = [kind for kind in _kinds(self) if kind != Collapse.NONE]
+        inactive = f"{self._words(self.kind)}: {self.inactive} of {k} latents inactive"
+        kinds = [kind for kind in self.present if kind != Collapse.NONE]
         if len(kinds) == 1:
             return inactive
-        counts = (f"{_count(self, kind)} {kind.words}" for kind in kinds)
+        counts = (f"{self.count(kind)} {self._words(kind)}" for kind in kinds)
         return f"{inactive}; {', '.join(counts)}"
+
+    def _words(self, kind: Collapse) -> str:
+        """Of a kind; arrays alone cannot tell a plateau from a bad local optimum."""
+        if self.search is not None:
+            return kind.words
+        if kind == Collapse.LOCAL:
+            return f"{kind.words}, or training has not ended"
+        unsettled = self.unsettled or self.off_center
+        if kind == Collapse.UNDECIDED and unsettled and self.spike is None:
+            return f"{kind.words}, training has not ended"
+        return kind.words
 
     @property
     def evidence(self) -> dict[str, str]:
         """Why, and by what right it is said, by topic: each sentence begins with its status."""
-        sentences = {
-            "latents": _latents(self),
-            "information": _information(self),
-            "error": _error(self),
-        }
-        if self.spike is not None:
-            return sentences | {"covariance": _covariance(self.spike)}
-        sentences |= {"gamma": _gamma(self)} | _doubts(self) | _decoder(self)
-        if self.inactive and not self.flexible:
-            sentences |= _alternatives(self)
-        if self.search is not None:
-            sentences |= _searched(self, self.search)
-        return sentences
+        return evidence.sentences(self)
 
     @property
     def change(self) -> str:
-        """What would change it: a line per kind that is there."""
-        present = {*_kinds(self), self.kind}
-        if self.kind != Collapse.NONE:
-            present -= {Collapse.NONE}
-        return " ".join(_cure(self, kind) for kind in sorted(present))
-
-
-def _kinds(facts: Facts) -> list[Collapse]:
-    """The kinds that latents are of."""
-    return [kind for kind in Collapse if _count(facts, kind)]
-
-
-def _count(facts: Facts, kind: Collapse) -> int:
-    """Number of latents of that kind."""
-    return int((facts.kinds == kind).sum())
+        """What to do, a part per kind that is there."""
+        return advice.change(self)
 
 
 def _all(k: int) -> str:
@@ -101,352 +72,3 @@ def _all(k: int) -> str:
 def _s(number: int) -> str:
     """Ending of a verb whose subject is so many."""
     return "s" if number == 1 else ""
-
-
-# Evidence: what posteriors and reconstructions say
-
-
-def _latents(facts: Facts) -> str:
-    kl = ", ".join(f"{nats:.3g}" for nats in facts.kl[:KL_SHOWN])
-    if len(facts.kl) > KL_SHOWN:
-        kl += ", ..."
-    spiking = facts.spike is not None and facts.spike.share > 0
-    left_out = ", the data on which density spikes left out" if spiking else ""
-    alike = int(((facts.kl >= ACTIVE_NATS) & ~facts.active).sum())
-    same = (
-        f" ({alike} more differ{_s(alike)} from the prior, but in the same way for all data)"
-        if alike
-        else ""
-    )
-    return (
-        f"exact: KL from the prior {kl} nats per datum; "
-        f"{int(facts.active.sum())} of {len(facts.kl)} latents can carry {ACTIVE_NATS:g} or more"
-        f"{left_out}{same}; "
-        f"{int(facts.active_units.sum())} with a variance of the posterior mean above "
-        f"{BURDA_VARIANCE:g}"
-    )
-
-
-def _information(facts: Facts) -> str:
-    information = facts.information
-    near = information.value > NEAR_LIMIT * information.limit
-    full = ", about the most that so many data can show" if near else ""
-    return (
-        f"measured: I(x; z) = {information.value:.3g} +- {information.error:.1g} nats of at most "
-        f"log n = {information.limit:.3g}{full}; mean KL {facts.kl.sum():.3g}"
-    )
-
-
-def _error(facts: Facts) -> str:
-    return (
-        f"{facts.error_status}: expected squared error per coordinate {facts.error:.4g}, "
-        f"{100 * facts.error / facts.gammabar:.3g} % of the data's variance {facts.gammabar:.4g}"
-    )
-
-
-def _covariance(spike: Spike) -> str:
-    if spike.share == 0:
-        return (
-            "measured: gamma varies, but there are no few data on which it is far below that of "
-            "all others; of a gamma that varies no more than kind (iii) is judged"
-        )
-    return (
-        f"measured: on {100 * spike.share:.3g} % of the data the log variances are "
-        f"{spike.spread:.3g} below the others', whose squared error is {100 * spike.diffuse:.3g} % "
-        f"of their variance; as those few variances shrink to zero the energy has no lower bound"
-    )
-
-
-def _gamma(facts: Facts) -> str:
-    how = {True: "learned", False: "fixed", None: "learned or fixed, that was not given"}
-    agree = (
-        "as eq. 10 has it at its optimum"
-        if facts.matches
-        else "not its optimum, the error (eq. 10)"
-    )
-    return (
-        f"{facts.error_status}: gamma = {facts.gamma:.4g} ({how[facts.learned]}) is "
-        f"{facts.gamma / facts.error:.3g} times the expected error, {agree}"
-    )
-
-
-def _doubts(facts: Facts) -> dict[str, str]:
-    """What makes one doubt that gamma, beta and data are those of the loss."""
-    sentences = {}
-    if facts.binary:
-        sentences["likelihood"] = (
-            "unknown: all data are zeros and ones; if the decoder was trained with a Bernoulli "
-            "likelihood, no gamma stands for that, and what is said of gamma is void; if it is "
-            "Gaussian, give learned_gamma"
-        )
-    if not facts.consistent:
-        sentences["posteriors"] = (
-            f"estimated: deviations of the active latents fit a beta gamma of {facts.fitted:.3g}, "
-            f"not the {facts.level:.3g} that was given: gamma and beta are not those of the loss, "
-            f"or the encoder is far from its optimum"
-        )
-    if facts.idle or facts.off_center:
-        sentences["use"] = (
-            f"exact: at the posterior mean the squared error per coordinate is "
-            f"{facts.error_at_mean:.4g}, that of always answering with the mean of the data "
-            f"{facts.gammabar:.4g}"
-        )
-    return sentences
-
-
-def _decoder(facts: Facts) -> dict[str, str]:
-    """How the decoder uses its latents, and whether it sees more."""
-    sentences = {}
-    if not facts.alone:
-        sentences["latents alone"] = _alone(facts)
-    if not math.isnan(facts.prior_error):
-        sentences["prior draws"] = (
-            f"measured: squared error per coordinate {facts.prior_error:.4g} with latents drawn "
-            f"from the prior, {facts.error_at_mean:.4g} with posterior means"
-        )
-    if facts.inactive and facts.active.any():
-        std = facts.std[facts.active]
-        sentences["sharp"] = (
-            f"exact: root mean square posterior deviation of the active latents {std.min():.3g} to "
-            f"{std.max():.3g} (sharp up to {SHARP_STD:g})"
-        )
-    return sentences
-
-
-def _alone(facts: Facts) -> str:
-    if facts.bound <= 0:
-        return (
-            "unknown: these posteriors carry enough that nothing bounds the error of a decoder "
-            "that sees latents alone"
-        )
-    proved = facts.bound_proved and facts.error_status != "estimated"
-    return (
-        f"{'proved' if proved else 'measured'}: a decoder that sees nothing but latents at this KL "
-        f"has an error of at least {facts.bound:.4g} per coordinate, "
-        f"{'above' if facts.error < facts.bound else 'not above'} the one here"
-    )
-
-
-# Evidence: what else there might be
-
-
-def _alternatives(facts: Facts) -> dict[str, str]:
-    """What further latents, other decoders and a learned gamma would do."""
-    sentences = {"additions": _additions(facts), "affine": _affine(facts)}
-    if facts.component is not None:
-        sentences["any decoder"] = _any_decoder(facts.component)
-    if len(facts.codes):
-        sentences["clusters"] = _clusters(facts)
-    if facts.fixed or facts.beta > 1.0:
-        sentences["learned gamma"] = _learned_gamma(facts)
-    return sentences
-
-
-def _additions(facts: Facts) -> str:
-    answer = {
-        1: "a further affine latent would pay",
-        -1: "no further affine latent pays",
-        0: "whether a further affine latent pays beyond these data is unclear",
-    }
-    return (
-        f"closed form for affine additions: the residual's covariance has leading eigenvalue "
-        f"{facts.residual[0]:.4g} ({facts.lasting:.4g} from one half of the data to the other), "
-        f"beta gamma is {facts.level:.4g}, so {answer[facts.pays]}"
-    )
-
-
-def _affine(facts: Facts) -> str:
-    where = f"at gamma = {facts.gamma:.4g}" if facts.fixed else "gamma learned"
-    gap = 0.5 * (facts.energy - facts.affine.energy)
-    beyond = "" if facts.family else "; this decoder's family does not contain affine maps"
-    return (
-        f"closed form for affine decoders: the best one ({where}, beta = {facts.beta:g}) keeps "
-        f"{facts.affine.kept} latents and is {abs(gap):.4g} nats per datum "
-        f"{'lower' if gap > 0 else 'higher'}{beyond}"
-    )
-
-
-def _any_decoder(component: Component) -> str:
-    if component.gain > 0.0:
-        return (
-            "measured: at this beta gamma another decoder, affine or not, may be better than this "
-            "one (Lindsay's criterion)"
-        )
-    status, verb = ("proved", "is") if component.proved else ("measured", "was found to be")
-    return (
-        f"{status}: at this beta gamma no decoder at all {verb} better than the collapsed one "
-        f"(Lindsay's criterion)"
-    )
-
-
-def _clusters(facts: Facts) -> str:
-    if facts.coded(facts.level):
-        return (
-            "measured: the residual has clusters that may be worth a latent, though no affine "
-            "addition is"
-        )
-    if facts.coded_free:
-        return (
-            "measured: the residual has clusters that may be worth a latent once gamma has fallen "
-            "with the error"
-        )
-    return (
-        "measured: the residual has no clusters, along its leading directions, that are worth a "
-        "latent"
-    )
-
-
-def _learned_gamma(facts: Facts) -> str:
-    return (
-        f"closed form for affine decoders: with gamma learned and beta = 1 the best one keeps "
-        f"{facts.free.kept} latents ({facts.free_lasting} of its directions last from one half of "
-        f"the data to the other) at gamma = {facts.free.gamma:.4g}; it is {abs(facts.freed):.4g} "
-        f"nats per datum {'lower' if facts.freed > 0 else 'higher'} than this VAE at its own best "
-        f"gamma"
-    )
-
-
-# Evidence: what was tried
-
-
-def _searched(facts: Facts, search: Search) -> dict[str, str]:
-    sentences = {}
-    if facts.inactive and not math.isnan(search.dropped):
-        sentences["dropping"] = (
-            f"exact: without the inactive latents the energy is {abs(0.5 * search.dropped):.2g} "
-            f"nats per datum {'higher' if search.dropped >= 0 else 'lower'}"
-        )
-    sentences["starts"] = _starts(search)
-    if search.revived_active >= 0:
-        sentences["revived"] = (
-            f"measured: with gamma learned and beta = 1 the best of as many starts has "
-            f"{search.revived_active} active latents"
-        )
-    if not math.isnan(search.fresh):
-        sentences["autoencoder"] = (
-            f"measured: the deterministic autoencoder of the same networks gets to "
-            f"{search.own:.4g} per coordinate from these parameters and to {search.fresh:.4g} from "
-            f"random ones; gamma is {facts.gamma:.4g}"
-        )
-    if search.ray_active >= 0:
-        sentences["optimum"] = (
-            f"exact up to rounding of the data: this energy has no lower bound, it falls with "
-            f"gamma along a ray that uses {search.ray_active} latents"
-        )
-    if not math.isnan(search.minimum):
-        sentences["optimum"] = (
-            f"exact: {0.5 * (search.energy - search.minimum):.3g} nats per datum above the global "
-            f"minimum of this problem"
-        )
-    if search.point:
-        sentences["surface"] = f"judged (stationary.analyze): {search.point}"
-    return sentences
-
-
-def _starts(search: Search) -> str:
-    lower = (
-        f"{search.gain:.4g} nats per datum lower than descent from these parameters"
-        if search.gain > 0
-        else "not lower than these"
-    )
-    return (
-        f"measured: of {search.starts} starts (as it is, perturbed, inactive latents switched on, "
-        f"random) the best, at this gamma and beta, has {search.best_active} active latents and is "
-        f"{lower}"
-    )
-
-
-# What would change it
-
-
-def _cure(facts: Facts, kind: Collapse) -> str:
-    match kind:
-        case Collapse.NONE:
-            return "Nothing has to change."
-        case Collapse.SUPERFLUOUS:
-            return (
-                f"Superfluous latents need no cure: {len(facts.kl) - _count(facts, kind)} would do "
-                f"as well as {len(facts.kl)}."
-            )
-        case Collapse.GAMMA:
-            return (
-                f"Learn gamma (it settles at the expected error per coordinate, eq. 10) with beta "
-                f"= 1. Or hold gamma below {facts.residual[0] / facts.beta:.4g}, where a further "
-                f"latent begins to pay: leading eigenvalue of the residual's covariance over beta."
-            )
-        case Collapse.COVARIANCE:
-            return (
-                "Give the decoder a covariance gamma I with one learned gamma; a floor on its "
-                "variances only bounds the spike."
-            )
-        case Collapse.FLEXIBLE:
-            return (
-                "Let the decoder see less of the datum itself, or ask of the latents what "
-                "likelihood does not."
-            )
-        case Collapse.LOCAL:
-            return _escape(facts)
-        case Collapse.UNDECIDED:
-            return _missing(facts)
-
-
-def _escape(facts: Facts) -> str:
-    """From a bad local optimum."""
-    fresh = math.nan if facts.search is None else facts.search.fresh
-    if math.isnan(fresh):
-        return (
-            "Train the deterministic autoencoder with the same networks: if it cannot get below "
-            "gamma either, they or their optimization are to blame and no schedule on the KL term "
-            "helps; if it can, start the VAE elsewhere or larger."
-        ) + (_given_level(facts) if facts.fixed else "")
-    if fresh >= facts.gamma:
-        return (
-            f"The autoencoder of the same networks is stuck too, at {fresh:.4g} per coordinate "
-            f"against gamma = {facts.gamma:.4g}: change the networks (fewer layers, skips, "
-            f"normalization) or their optimization; a schedule on the KL term does not move this "
-            f"point."
-        )
-    return (
-        f"The autoencoder of the same networks reaches {fresh:.4g} per coordinate, below gamma = "
-        f"{facts.gamma:.4g}: start elsewhere (larger weights, other seeds, or from that "
-        f"autoencoder)."
-    )
-
-
-def _given_level(facts: Facts) -> str:
-    return (
-        f" All this holds for beta gamma = {facts.level:.4g}, as given; had the loss one above "
-        f"{facts.residual[0]:.4g} (a squared error averaged over d features makes gamma d / 2), it "
-        f"would be kind (ii)."
-    )
-
-
-def _missing(facts: Facts) -> str:
-    """For a decision."""
-    if facts.binary:
-        return (
-            "Say what the likelihood is: with a Gaussian decoder give learned_gamma; Bernoulli "
-            "decoders are not judged."
-        )
-    if facts.search is None and not facts.consistent:
-        return (
-            "Give gamma and beta as the loss has them: a squared error averaged over d features "
-            "makes gamma d / 2, a KL part averaged makes beta smaller (docs/diagnose.md). If they "
-            "are right, train the encoder on."
-        )
-    if facts.idle:
-        return (
-            "Train on: latents differ from datum to datum, but the decoder makes nothing of it (or "
-            "x is not what it was fed)."
-        )
-    if facts.search is None and facts.off_center:
-        return (
-            "Train on until the decoder answers with the data's mean; or x is not what it was fed "
-            "(units, centering, order)."
-        )
-    if facts.search is None and facts.spike is None:
-        return (
-            "To decide, diagnose the problem itself, where other starts can be tried, or give more "
-            "data or optional arrays."
-        )
-    return "Nothing that was tried decides; more starts or more steps might."

@@ -1,0 +1,348 @@
+"""Does an export hold together? What cannot be true of a trained VAE with these arrays.
+
+An export that contradicts itself is of another model than it says, so no kind of collapse is read
+off it. Every check asks for what holds at an optimum of any VAE, and by a margin that training
+which has not quite ended does not reach.
+
+>>> import numpy as np
+>>> from vaesurface.diagnose.export import check
+>>> x = np.random.default_rng(0).standard_normal((50, 4))
+>>> saved_sigma = check(x, np.zeros((50, 2)), np.ones((50, 2)), 0 * x, gamma=1.0)
+>>> [c.what for c in find(saved_sigma, np.array([False, False]), level=1.0, fitted=math.nan)]
+['every posterior is wider than the prior (log_std >= 0), as no trained one is']
+"""
+
+import math
+
+import numpy as np
+
+from vaesurface.diagnose.export import Export
+from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction
+
+__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "noise_added"]
+
+# Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
+# must be wrong.
+FITTED_FACTOR = 10.0
+# Log deviations from which on a posterior is wider than the prior by ACTIVE_NATS, to leading order:
+# (e^2s - 1 - 2s) / 2 = s^2.
+WIDE_LOG_STD = math.sqrt(ACTIVE_NATS)
+MOST = 0.99  # share that counts as all: some rows of an export may be anything
+STILL = 1e-10  # variance of a posterior mean, in the prior's, up to which it is the same for all
+SAME = 1e-6  # difference of two arrays, in their deviations: more than float32 rounds to
+SIGNIFICANT = 3.0  # standard errors
+# Reconstructions are in other units than x where a factor of so much, or its inverse, ...
+UNITS_FACTOR = 1.5
+UNITS_SHARE = 0.3  # ... takes off at least this part of the squared error.
+CONSTANT_FACTOR = 5.0  # The same of a constant, which training moves from 0 to the mean.
+# R^2 of a linear fit of the reconstruction to posterior means from which its slopes are those of
+# the decoder. Deviations are misread where noise is less than it should be by the second factor,
+# and within the third once they are read otherwise.
+LINEAR = 0.9
+NOISE_FACTOR = 2.5
+MISREAD_FITS = 1.4
+SHARP_VARIANCE = 0.4  # below which a variance and its square differ by NOISE_FACTOR
+RANGES = ((0.0, 1.0), (-1.0, 1.0))  # of sigmoid and tanh
+NEAR_BOUND = 0.02  # part of a range within which outputs are at its bound
+BEYOND_BOUND = 0.05  # part of a range by which data are beyond it
+FEW_FEATURES = 8  # of fewer, chance alone puts all on one side
+CONFINED_SHARE = 0.02  # of numbers, at a bound which the data leave there
+# Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said
+# to hold: draws and the end of training leave a few percent.
+GAMMA_TOLERANCE = 0.1
+
+
+def find(
+    export: Export, active: np.ndarray, level: float, fitted: float
+) -> tuple[Contradiction, ...]:
+    """What cannot be true, the surest first; active (k,): latents that carry something; level: beta
+    gamma as given; fitted: what posteriors were fitted to.
+    """
+    checks = (
+        _wide(export, active),
+        _one_array(export, active),
+        _better_draws(export, active),
+        _units(export, level, fitted),
+        _constant_units(export),
+        _confined(export),
+        _log_variance(export, active, level),
+        _level(export, level, fitted),
+        _gamma(export, active),
+    )
+    return tuple(check for check in checks if check is not None)
+
+
+def is_consistent(level: float, fitted: float) -> bool:
+    """Whether posteriors can have been fitted to beta gamma = level; fitted is NaN where nothing
+    tells.
+    """
+    return math.isnan(fitted) or level / FITTED_FACTOR <= fitted <= level * FITTED_FACTOR
+
+
+def noise_added(export: Export) -> tuple[float, float]:
+    """What latents' noise adds to the squared error per datum, by draws, and its standard error."""
+    drawn = np.sum((export.x - export.sampled_reconstruction) ** 2, axis=1)
+    added = drawn - np.sum((export.x - export.reconstruction) ** 2, axis=1)
+    return float(added.mean()), float(added.std() / math.sqrt(len(added)))
+
+
+# Posteriors
+
+
+def _wide(export: Export, active: np.ndarray) -> Contradiction | None:
+    """A posterior at its best is never wider than the prior: dF / d sigma^2 = beta gamma (1 /
+    sigma^2 - 1) is not negative for any decoder that is the mean of its data.
+    """
+    log_std = export.log_std
+    if np.mean(log_std >= 0) < MOST:
+        return None
+    remedy = (
+        "Save the logarithm of the deviation: log_std = 0.5 * log_var, or std.log(). If that is "
+        "what log_std is, the encoder's head cannot go below 0 (a ReLU, a softplus or a clamp at "
+        "its end): take it off and train again; nothing else helps before that."
+    )
+    if np.mean(log_std >= WIDE_LOG_STD) >= MOST:
+        return Contradiction(
+            what="every posterior is wider than the prior (log_std >= 0), as no trained one is",
+            remedy=remedy,
+        )
+    if active.any():
+        return Contradiction(
+            what="latents differ from datum to datum, but no posterior is narrower than the prior "
+            "(every log_std is 0 or more)",
+            remedy=remedy,
+        )
+    floor = np.mean(log_std == 0) >= 1.0 - MOST
+    if floor and (log_std.max() > 0 or export.mean.var(axis=0).max() > STILL):
+        return Contradiction(
+            what="no log_std is below 0 and many are exactly 0, as a ReLU at the end of the "
+            "encoder leaves them",
+            remedy=remedy,
+        )
+    return None
+
+
+def _one_array(export: Export, active: np.ndarray) -> Contradiction | None:
+    """Noise in a latent that is used changes what the decoder answers."""
+    sampled, prior = export.sampled_reconstruction, export.prior_reconstruction
+    if sampled is None or not active.any() or not _same(export.reconstruction, sampled):
+        return None
+    if prior is not None and _same(export.reconstruction, prior):
+        return None  # a decoder that ignores its latents
+    return Contradiction(
+        what="reconstruction and sampled_reconstruction are one array, though latents carry "
+        "something",
+        remedy="Decode mean for the one, and mean + exp(log_std) * randn for the other (in "
+        "PyTorch a model in eval mode may return the mean for both), and export again; or leave "
+        "sampled_reconstruction out.",
+    )
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.abs(a - b).max() <= SAME * max(float(a.std()), np.finfo(float).tiny))
+
+
+def _better_draws(export: Export, active: np.ndarray) -> Contradiction | None:
+    """Noise in the latents cannot make the error smaller."""
+    if export.sampled_reconstruction is None or not active.any():
+        return None
+    added, error = noise_added(export)
+    scale = float(np.mean(np.sum((export.x - export.reconstruction) ** 2, axis=1)))
+    if added >= -SIGNIFICANT * error or added >= -SAME * scale:
+        return None
+    return Contradiction(
+        what="latents drawn from the posteriors reconstruct better than the posterior means do: "
+        "the beta gamma that this would fit is negative",
+        remedy="Exchange reconstruction (of the posterior mean) and sampled_reconstruction (of a "
+        "draw) if they are swapped; else take both from the same trained model, in eval mode, on "
+        "the rows of x in their order.",
+    )
+
+
+def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradiction | None:
+    """Of a decoder that is linear in the means, W mean + b, noise adds |w_j|^2 sigma_j^2, which at
+    the posteriors' best is beta gamma (1 - sigma_j^2): whether that holds once log_std is read as
+    log sigma^2, and not as it is.
+    """
+    slopes = _slopes(export, active)
+    if slopes is None:
+        return None
+    as_said, misread = (np.mean(np.exp(c * export.log_std[:, active]), axis=0) for c in (2.0, 1.0))
+    if export.sampled_reconstruction is not None:
+        added = noise_added(export)[0]
+        ratio, reread = float(slopes @ as_said) / added, float(slopes @ misread) / added
+    else:
+        sharp = misread < SHARP_VARIANCE
+        if not sharp.any():
+            return None
+        ratio, reread = (
+            float(np.median((slopes * v / (1.0 - v))[sharp])) / level for v in (as_said, misread)
+        )
+    fits = 1.0 / MISREAD_FITS <= reread <= MISREAD_FITS
+    if not fits or ratio > 1.0 / NOISE_FACTOR:
+        return None
+    return Contradiction(
+        what="log_std is half of what latents' noise does to the reconstruction says: it is the "
+        "logarithm of the variance",
+        remedy="Save log_std = 0.5 * log_var.",
+    )
+
+
+def _slopes(export: Export, active: np.ndarray) -> np.ndarray | None:
+    """|w_j|^2 of the active latents, by a linear fit of the reconstruction to posterior means; None
+    where it is not linear in them.
+    """
+    if not active.any():
+        return None
+    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
+    answers = export.reconstruction - export.reconstruction.mean(axis=0)
+    slopes = np.linalg.lstsq(mean, answers, rcond=None)[0]
+    left = np.sum((answers - mean @ slopes) ** 2)
+    return np.sum(slopes**2, axis=1) if left <= (1.0 - LINEAR) * np.sum(answers**2) else None
+
+
+# Reconstructions
+
+
+def _units(export: Export, level: float, fitted: float) -> Contradiction | None:
+    """At an optimum no factor c on the decoder's outputs lowers the expected error: <x, y> = <y, y>
+    + N, centered, N = beta gamma sum_j (1 - sigma_j^2) what latents' noise adds. With draws y it is
+    in them.
+    """
+    drawn = export.sampled_reconstruction
+    y = export.reconstruction if drawn is None else drawn
+    x, y = export.x - export.x.mean(axis=0), y - y.mean(axis=0)
+    n = len(x)
+    together, own = float(np.sum(x * y)) / n, float(np.sum(y * y)) / n
+    if not own > SAME * float(np.sum(x * x)) / n or together <= 0:
+        return None
+    largest = level if math.isnan(fitted) else max(level, fitted)
+    noise = largest * float(np.mean(np.sum(1.0 - np.exp(2.0 * export.log_std), axis=1)))
+    added = max(noise, 0.0) if drawn is None else 0.0
+    # Without draws the factor is between these two, up to what is not known of beta gamma.
+    most, least = together / own, together / (own + added)
+    factor = least if least > UNITS_FACTOR else most
+    error = float(np.mean(np.sum((export.x - export.reconstruction) ** 2, axis=1)))
+    left = float(np.mean(np.sum((x - most * y) ** 2, axis=1)))
+    off = least > UNITS_FACTOR or most < 1.0 / UNITS_FACTOR
+    if not off or left > (1.0 - UNITS_SHARE) * error:
+        return None
+    return _in_other_units(factor)
+
+
+def _constant_units(export: Export) -> Contradiction | None:
+    """A decoder that always answers the same answers with the data's mean, in the same units."""
+    answer, center = export.reconstruction.mean(axis=0), export.x.mean(axis=0)
+    if _varies(export) or len(answer) < FEW_FEATURES or not np.any(answer):
+        return None
+    factor = float(answer @ center / (answer @ answer))
+    left = np.sum((center - factor * answer) ** 2)
+    if left > (1.0 - MOST) * np.sum((center - answer) ** 2):
+        return None
+    off = factor > CONSTANT_FACTOR or factor < 1.0 / CONSTANT_FACTOR
+    return _in_other_units(factor) if off else None
+
+
+def _varies(export: Export) -> bool:
+    """Whether what the decoder answers differs from datum to datum."""
+    varied = export.reconstruction.var(axis=0).sum()
+    return bool(varied > SAME * export.x.var(axis=0).sum())
+
+
+def _in_other_units(factor: float) -> Contradiction:
+    return Contradiction(
+        what=f"x is not in the units of the decoder's answers: it is about {factor:.3g} times as "
+        f"large",
+        remedy="Give x exactly as the loss compares it with the decoder's output (after ToTensor, "
+        "Normalize or StandardScaler), row by row in the order of mean, and gamma in the same "
+        "units. If that is so, train on: the outputs' scale has not settled.",
+    )
+
+
+def _confined(export: Export) -> Contradiction | None:
+    """Outputs that stand at a bound of a range which the data leave there."""
+    answers = [export.reconstruction, export.sampled_reconstruction, export.prior_reconstruction]
+    given = [a for a in answers if a is not None]
+    lowest, highest = min(a.min() for a in given), max(a.max() for a in given)
+    x, answer = export.x, export.reconstruction
+    for low, high in RANGES:
+        if low <= lowest and highest <= high and _squeezed(x, answer, low, high):
+            return _confined_to(f"between {low:g} and {high:g}", (x < low) | (x > high))
+    if _cut_off(x, answer):
+        return _confined_to(f"{lowest:.3g} or more", x < lowest)
+    return None
+
+
+def _confined_to(where: str, beyond: np.ndarray) -> Contradiction:
+    return Contradiction(
+        what=f"all that the decoder answers is {where}, which {100 * beyond.mean():.3g} % of x "
+        f"is not",
+        remedy="Take the sigmoid, tanh or ReLU off the decoder's output and train again, or scale "
+        "x to that range, for training and export alike.",
+    )
+
+
+def _squeezed(x: np.ndarray, answer: np.ndarray, low: float, high: float) -> bool:
+    """Whether answers pile up within [low, high] next to a bound where x is beyond it: more of them
+    than next to these. Of a constant answer: whether it is just inside, and above the mean in every
+    coordinate.
+    """
+    near, far = NEAR_BOUND * (high - low), BEYOND_BOUND * (high - low)
+    if np.all(answer.var(axis=0) <= SAME * x.var(axis=0)):
+        above = np.all((answer > low) & (answer <= low + near) & (answer > x.mean(axis=0)))
+        return bool(above and len(answer.T) >= FEW_FEATURES and np.mean(x < low - far) > 0.1)
+    at, next_to = 0.0, 0.0
+    for gap, beyond in ((answer - low, low - x), (high - answer, x - high)):
+        at += float(np.mean((gap <= near) & (beyond > far)))
+        next_to += float(np.mean((gap > near) & (gap <= 2.0 * near) & (beyond > far)))
+    return at >= CONFINED_SHARE and at >= 2.0 * next_to
+
+
+def _cut_off(x: np.ndarray, answer: np.ndarray) -> bool:
+    """Whether the least answer is that of several coordinates which vary, where x is less: a ReLU
+    or a clamp.
+    """
+    low = answer.min()
+    cut = (answer == low) & (x < low)
+    columns = cut.any(axis=0)
+    varied = (answer[:, columns] > low).any(axis=0)
+    return bool(varied.sum() > 1 and cut.mean() >= CONFINED_SHARE)
+
+
+# gamma and beta
+
+
+def _level(export: Export, level: float, fitted: float) -> Contradiction | None:
+    """Posteriors are fitted to one beta gamma."""
+    if is_consistent(level, fitted):
+        return None
+    d = export.x.shape[1]
+    return Contradiction(
+        what=f"deviations of the active latents fit a beta gamma of {fitted:.3g}, not the "
+        f"{level:.3g} that was given",
+        remedy=f"Give gamma and beta as the loss has them: a squared error averaged over d "
+        f"features makes gamma d / 2 = {d / 2:g}, a KL part averaged makes beta smaller "
+        f"(docs/diagnose.md). If they are right, train the encoder on.",
+    )
+
+
+def _gamma(export: Export, active: np.ndarray) -> Contradiction | None:
+    """A gamma that was learned is the expected error; one that is its root or its inverse is the
+    deviation, or the precision.
+    """
+    if not export.learned_gamma or export.gamma.ndim or active.any():
+        return None
+    gamma = float(export.gamma)
+    error = float(np.mean((export.x - export.reconstruction) ** 2))
+    near = [
+        name
+        for name, reading in (("deviation", gamma**2), ("precision", 1.0 / gamma))
+        if abs(error / reading - 1.0) <= GAMMA_TOLERANCE < abs(error / gamma - 1.0)
+    ]
+    if not near:
+        return None
+    return Contradiction(
+        what=f"gamma = {gamma:.4g} is said to be learned, and it is the {near[0]} that belongs to "
+        f"the error {error:.4g}, not the variance",
+        remedy="Give the decoder's variance as gamma: std ** 2, or 1 / precision.",
+    )
