@@ -24,6 +24,7 @@ So is a dataclass of your own with a method `loss`, registered with JAX so that 
 'maximum'
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class Theory(NamedTuple):
     slope: (), of the energy in log gamma along a ray where the infimum is -inf.
     push: (), the energy's derivative by log gamma at the point.
     runaway: (), whether a parameter has left every sensible scale, and no minimum is known there.
+    doubt: (), where float64 cannot tell whether there is such a ray: how far it is off, in units of
+        what rounding the data may do; else NaN.
     """
 
     dead_rows: Array
@@ -93,6 +96,7 @@ class Theory(NamedTuple):
     slope: Array
     push: Array
     runaway: Array
+    doubt: Array | float = math.nan
 
 
 class Symmetry(NamedTuple):

@@ -402,6 +402,13 @@ def _on_the_minimum(p: StationaryPoint) -> str:
     if np.isfinite(p.theory.minimum):
         gap = float(p.loss - p.theory.minimum)
         return f"exact: energy {gap:.1e} above the affine model's global minimum"
+    doubt = p.theory.doubt
+    if doubt is not None and not np.isnan(doubt):
+        return (
+            "undecided: whether the energy is unbounded below, for beside this alpha float64 loses "
+            f"the data: by {float(doubt):.1g} of what rounding them may change "
+            "(proof.certify_unbounded knows no rounding)"
+        )
     return (
         "unknown: no lower bound on the energy is known here; compare starts (stationary.best_of)"
     )

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from operator import index
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +134,7 @@ class ThresholdVAE(ElementwiseVAE):
         move = jnp.where(falling[:, None], way, 0.0)
         silent = jnp.all(zero.dead) & (jnp.max(self.information(params)) < SILENT)
         strict = jnp.where(trivial, self.X.shape[1], jnp.sum(zero.strict)) * self.latent
-        minimum, slope, push = self._infimum(params, loss)
+        infimum = self._infimum(params, loss)
         vanishing = self.gamma_of(params) < VANISHING * self.gammabar
         return Theory(
             dead_rows=jnp.sum(zero.dead),
@@ -143,17 +144,15 @@ class ThresholdVAE(ElementwiseVAE):
             drop=jnp.sum(jnp.where(falling, zero.drop, 0.0)),
             descent=jax.tree.map(jnp.zeros_like, params)._replace(weight=move),
             radius=jnp.where(trivial, region.radius, 0.0),
-            minimum=minimum,
-            slope=slope,
-            push=push,
-            runaway=vanishing & (self.gamma is None) & ~jnp.isfinite(minimum),
+            minimum=infimum.energy,
+            slope=infimum.slope,
+            push=infimum.push,
+            runaway=vanishing & (self.gamma is None) & ~jnp.isfinite(infimum.energy),
+            doubt=infimum.doubt,
         )
 
-    def _infimum(self, params: VAEParams, loss: Array) -> tuple[Array, Array, Array]:
-        """The energy's infimum (NaN: unknown), its slope in log gamma along a ray to -inf, and
-        dL/dlog gamma = d - (L - d log gamma - beta KL part) here; the last two where gamma is
-        learned, else NaN.
-        """
+    def _infimum(self, params: VAEParams, loss: Array) -> "_Infimum":
+        """With dL/dlog gamma = d - (L - d log gamma - beta KL part)."""
         # At large n this decomposition takes longer than all else here.
         minimum = jax.lax.cond(
             self.alpha == 0,
@@ -161,13 +160,19 @@ class ThresholdVAE(ElementwiseVAE):
             lambda: jnp.nan,
         )
         if params.log_gamma is None:
-            return minimum, jnp.asarray(jnp.nan), jnp.asarray(jnp.nan)
+            none = jnp.asarray(jnp.nan)
+            return _Infimum(energy=minimum, slope=none, push=none, doubt=none)
         ray = theory.unbounded_ray(self.X, self.latent, self.alpha, self.beta, minimum)
         bounded = jnp.where(minimum == -jnp.inf, jnp.nan, minimum)
         d = self.X.shape[1]
         divergences = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
         rest = d * params.log_gamma + jnp.mean(divergences) * self.beta
-        return jnp.where(ray.exists, -jnp.inf, bounded), ray.slope, d - (loss - rest)
+        return _Infimum(
+            energy=jnp.where(ray.exists, -jnp.inf, bounded),
+            slope=ray.slope,
+            push=d - (loss - rest),
+            doubt=jnp.asarray(ray.doubt),
+        )
 
     def _silent_rows(self, params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel
@@ -186,6 +191,21 @@ class ThresholdVAE(ElementwiseVAE):
             effects = jax.lax.map(lambda row: effect(*row), each)
         silent = effects / self.gamma_of(params) < NEGLIGIBLE
         return jnp.all(params.weight == 0, axis=1) | ((self.alpha > 0) & silent)
+
+
+class _Infimum(NamedTuple):
+    """Of the energy; NaN where unknown, and all but the energy where gamma is fixed.
+
+    energy: ().
+    slope: (), of the energy in log gamma along a ray to -inf.
+    push: (), dL/dlog gamma at the point.
+    doubt: (), where float64 cannot tell whether there is such a ray.
+    """
+
+    energy: Array
+    slope: Array
+    push: Array
+    doubt: Array
 
 
 def sampled_loss(
