@@ -229,11 +229,13 @@ def _(primals, tangents):
     (u, v), (du, dv) = primals, tangents
     part = _positive_part(u, v)
     density = _density_at_zero(u, v)
+    # Where the density underflows, u / v may overflow.
+    ratio = jnp.where(_has_density(u, v), u, 0.0) / jnp.where(_has_density(u, v), v, 1.0)
     slope = 2.0 * (part.mean - jnp.maximum(u, 0.0))
     return part, _PositivePart(
         mean=part.mass * du + 0.5 * density * dv,
         excess=slope * du + part.mass * dv,
-        mass=density * (du - 0.5 * (u / jnp.where(v > 0, v, 1.0)) * dv),
+        mass=density * (du - 0.5 * ratio * dv),
     )
 
 
@@ -245,9 +247,14 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
     return jnp.where(near, a, jnp.where(u == 0, 0.0, TAIL_END)), s
 
 
+def _has_density(u: Array, v: Array) -> Array:
+    """Whether x ~ N(u, v) has a density at 0 that does not underflow; by convention not at v = 0."""
+    return (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
+
+
 def _density_at_zero(u: Array, v: Array) -> Array:
-    """Density of x ~ N(u, v) at 0; 0 where it underflows, and by convention at v = 0."""
-    near = (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
+    """Density of x ~ N(u, v) at 0, or 0 where there is none."""
+    near = _has_density(u, v)
     u, v = jnp.where(near, u, 0.0), jnp.where(near, v, 1.0)
     return jnp.where(near, jnp.exp(-0.5 * u * u / v) / jnp.sqrt(2 * math.pi * v), 0.0)
 
