@@ -662,12 +662,24 @@ BAD = {
     "NaN": ({"x": np.full((120, 16), np.nan)}, "finite x"),
     "constant": ({"x": np.ones((120, 16))}, "data that vary"),
     "gamma": ({"gamma": 0.0}, "gamma > 0"),
+    "gamma's rows": (
+        {"gamma": 1.0 + np.arange(120.0)[None]},
+        "one that broadcasts to x, (120, 16)",
+    ),
     "gamma's shape": ({"gamma": np.ones(7)}, "gamma of shape"),
     "beta": ({"beta": -1.0}, "beta > 0"),
     "flag": ({"learned_gamma": 3}, "true or false"),
     "variance": ({"log_std": np.full((120, 5), -1e3)}, "logarithm of the deviation"),
     "words": ({"mean": np.full((120, 5), "a")}, "real numbers"),
-    "pickle": ({"mean": np.array([{}], dtype=object)}, "allow_pickle"),
+    "pickle": (
+        {"mean": np.array([{}], dtype=object)},
+        "array 'mean': expected numbers, got an object array",
+    ),
+    "no data": ({"x": np.zeros((0, 16))}, "expected x with data in it"),
+    "bfloat16": ({"mean": np.zeros((120, 5), "V2")}, "real numbers as mean, got dtype |V2 (bytes"),
+    "text": ({"learned_gamma": "False"}, "the text 'False'; give it without quotes"),
+    "betas": ({"beta": np.ones(120)}, "an array of shape (120,); give the weight"),
+    "None": ({"learned_gamma": np.array(None)}, "array 'learned_gamma': expected numbers"),
 }
 
 

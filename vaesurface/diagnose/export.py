@@ -8,7 +8,7 @@ door.
 """
 
 import os
-import zipfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,8 @@ __all__ = ["OPTIONAL", "REQUIRED", "Export", "check", "load"]
 REQUIRED = ("x", "mean", "log_std", "reconstruction", "gamma")
 OPTIONAL = ("beta", "learned_gamma", "sampled_reconstruction", "prior_reconstruction", "affine")
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
+WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
+SHOWN = 8  # names that a message lists
 # Relative range of variances up to which they are one number: more than float32 rounds to.
 ONE_VARIANCE = 1e-6
 
@@ -134,19 +136,38 @@ def load(path: str | os.PathLike) -> Export:
 def _read(path: str | os.PathLike) -> dict[str, Any]:
     """Arguments of `check` by name, as a file has them."""
     wanted = f"an .npz with {', '.join(REQUIRED)}"
+    if os.path.isdir(path):
+        raise ValueError(
+            f"expected {wanted}, got the folder {os.fspath(path)!r}; name a file in it"
+        )
     if not os.path.isfile(path):
         raise FileNotFoundError(
             f"expected {wanted}, got {os.fspath(path)!r} where no file is; correct the path"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in REQUIRED if name not in file.files]
-            if missing:
-                raise ValueError(f"it lacks {', '.join(missing)}")
-            names = [name for name in (*REQUIRED, *OPTIONAL) if name in file.files]
-            return {name: np.asarray(file[name]) for name in names}
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError, KeyError) as error:
-        raise ValueError(f"expected {wanted}, got {path}: {error}; see docs/diagnose.md") from error
+        arrays = data.named(Path(path))
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: {error}; see docs/diagnose.md") from error
+    missing = [name for name in REQUIRED if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "
+            f"{_contents(list(arrays))}; see docs/diagnose.md"
+        )
+    known = {name: arrays[name] for name in (*REQUIRED, *OPTIONAL) if name in arrays}
+    for name, array in known.items():
+        if isinstance(array, ValueError):
+            raise ValueError(f"{path}: array {name!r}: {array}") from array
+    return known
+
+
+def _contents(names: list[str]) -> str:
+    """What a file holds instead of an export."""
+    if not names:
+        return "nothing"
+    if any(name.endswith(WEIGHTS) for name in names):
+        return f"weights of a network ({names[0]}, ...), not what it answers to data"
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _posteriors(
@@ -171,9 +192,8 @@ def _posteriors(
 def _weight(beta: npt.ArrayLike) -> float:
     weight = _finite("beta", beta)
     if weight.size != 1 or not weight.item() > 0:
-        raise ValueError(
-            f"expected one number beta > 0, got {weight.tolist()}; give the weight of the KL part"
-        )
+        got = f"{weight.item():g}" if weight.size == 1 else f"an array of shape {weight.shape}"
+        raise ValueError(f"expected one number beta > 0, got {got}; give the weight of the KL part")
     return weight.item()
 
 
@@ -188,15 +208,7 @@ def _per_datum(name: str, value: npt.ArrayLike, n: int) -> np.ndarray:
 
 
 def _finite(name: str, value: Any) -> np.ndarray:
-    try:
-        a = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"expected {name} as an array, got rows of unequal length; pad or drop them"
-        ) from error
-    if a.dtype.kind not in "iuf":
-        raise ValueError(f"expected real numbers as {name}, got dtype {a.dtype}; convert them")
-    a = a.astype(np.float64)
+    a = data.reals(value, name)
     if not np.isfinite(a).all():
         raise ValueError(
             f"expected finite {name}, got {(~np.isfinite(a)).sum()} NaN or infinite numbers; "
@@ -212,6 +224,8 @@ def _matrix(name: str, value: Any) -> np.ndarray:
         raise ValueError(
             f"expected {name} with one row per datum, got shape {a.shape}; give it two axes or more"
         )
+    if not a.size:
+        raise ValueError(f"expected {name} with data in it, got shape {a.shape}; export some")
     return a.reshape(len(a), -1)
 
 
@@ -230,24 +244,42 @@ def _variance(value: npt.ArrayLike, shape: tuple[int, ...], n: int, d: int) -> n
     gamma = _finite("gamma", value)
     if gamma.size == 1:
         return gamma.reshape(())
-    if gamma.shape in ((n,), (n, 1)):
+    if gamma.shape == (n,) and n in (d, shape[-1]) and np.ptp(gamma) > ONE_VARIANCE * gamma.max():
+        raise ValueError(
+            f"expected gamma per datum or per feature, got shape {gamma.shape} that may be either, "
+            f"for x has shape {shape}; give it as ({n}, 1) or (1, {d})"
+        )
+    if gamma.shape == (n,):
         gamma = gamma.reshape(n, 1)
-    elif gamma.shape in ((d,), (1, d)):
-        gamma = gamma.reshape(1, d)
-    elif gamma.shape in (shape, (n, d)):
-        gamma = gamma.reshape(n, d)
+    elif gamma.shape in ((d,), (1, d), (n, 1), (n, d)):
+        gamma = gamma.reshape(-1, gamma.shape[-1])
+    elif _fits(gamma.shape, shape):
+        gamma = np.broadcast_to(gamma, shape).reshape(n, d)
     else:
         raise ValueError(
-            f"expected gamma of shape (), ({n},), or that of x, got {gamma.shape}; give one "
-            f"number or one per datum"
+            f"expected gamma of shape (), ({n},), or one that broadcasts to x, {shape}, got "
+            f"{gamma.shape}; give one number, one per datum ({n}, 1) or one per feature (1, {d})"
         )
     if np.ptp(gamma) <= ONE_VARIANCE * np.max(gamma):
         return gamma.ravel()[:1].reshape(())
     return np.broadcast_to(gamma, (n, d))
 
 
+def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether an array of that shape broadcasts to the whole one."""
+    try:
+        return np.broadcast_shapes(shape, whole) == whole
+    except ValueError:
+        return False
+
+
 def _flag(name: str, value: Any) -> bool:
     a = np.asarray(value)
+    if a.dtype.kind in "US":
+        raise ValueError(
+            f"expected {name} as true or false, got the text {str(a)!r}; give it without quotes"
+        )
     if a.size != 1 or a.dtype.kind not in "biuf" or a.item() not in (0, 1):
-        raise ValueError(f"expected {name} as true or false, got {a.tolist()}; give one of them")
+        got = str(a.tolist()) if a.size <= 1 else f"an array of shape {a.shape}"
+        raise ValueError(f"expected {name} as true or false, got {got}; give one of them")
     return bool(a.item())

@@ -1,0 +1,82 @@
+"""How is bad input answered? In one line: what was expected, what was got, what to do.
+
+>>> with located("rows.csv"):
+...     raise complaint("numbers", "words", "drop the column")
+Traceback (most recent call last):
+vaesurface.data.refusal.Refusal: rows.csv: expected numbers, got words; drop the column
+"""
+
+import gzip
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from typing import IO, Any
+
+__all__ = ["complaint", "count", "listed", "located", "opened", "reading", "suffix"]
+
+GZIP = b"\x1f\x8b"  # what a gzipped file begins with
+SHOWN = 8  # names that a message lists
+
+
+class Refusal(ValueError):
+    """A ValueError that says all it has to say."""
+
+
+def complaint(expected: str, got: str, remedy: str) -> Refusal:
+    """The error that says so in one line."""
+    return Refusal(" ".join(f"expected {expected}, got {got}; {remedy}".split()))
+
+
+@contextmanager
+def located(where: str | os.PathLike) -> Iterator[None]:
+    """Say of every ValueError which file or array it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise Refusal(f"{os.fspath(where)}: {error}") from error
+
+
+@contextmanager
+def reading(form: str, remedy: str) -> Iterator[None]:
+    """Report whatever a parser raises on a bad file (anything) as one line."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception as error:
+        raise complaint(form, f"{type(error).__name__}: {error}", remedy) from error
+
+
+@contextmanager
+def opened(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where it is gzipped, whatever its name."""
+    with open(path, "rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        if not packed:
+            yield file
+            return
+        with reading("a gzipped file, whole", "fetch or pack it again"):
+            content = gzip.decompress(file.read())
+        yield io.BytesIO(content)
+
+
+def suffix(path: str | os.PathLike) -> str:
+    """That which tells a file's format: the one before .gz."""
+    stem, last = os.path.splitext(os.fspath(path).lower())
+    return os.path.splitext(stem)[1] if last == ".gz" else last
+
+
+def listed(names: Any) -> str:
+    """Names as a message lists them, no more than SHOWN."""
+    names = list(names)
+    more = "" if len(names) <= SHOWN else f" and {len(names) - SHOWN} more"
+    return f"{names[:SHOWN]}{more}"
+
+
+def count(name: str, value: Any, *, least: int) -> None:
+    """Raise ValueError unless `value` is an integer of at least `least`."""
+    if not isinstance(value, Integral) or value < least:
+        raise complaint(f"{name} as an integer >= {least}", f"{value!r}", "give such a number")
