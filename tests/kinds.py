@@ -29,10 +29,12 @@ __all__ = [
     "CovarianceVAE",
     "Row",
     "Specimen",
+    "descended",
     "diagnosed",
     "networks",
     "specimens",
     "table",
+    "trained",
     "walk",
 ]
 
@@ -267,7 +269,7 @@ def _healthy(X: np.ndarray) -> list[Specimen]:
     affine, soft = vae.threshold_vae(X, 3, 0.0), vae.threshold_vae(X, 3, 0.05)
     return [
         Specimen("affine, all latents in use", Collapse.NONE, affine, partial(_optimum, X, 3)),
-        Specimen("soft threshold, trained", Collapse.NONE, soft, partial(_trained, soft, 1.0)),
+        Specimen("soft threshold, trained", Collapse.NONE, soft, partial(trained, soft, 1.0)),
     ]
 
 
@@ -285,7 +287,7 @@ def _superfluous(noisy: np.ndarray) -> list[Specimen]:
             "affine, trained, 3 latents for rank 2",
             Collapse.SUPERFLUOUS,
             rank,
-            partial(_trained, rank, 1.0),
+            partial(trained, rank, 1.0),
         ),
     ]
 
@@ -303,8 +305,8 @@ def _gamma(X: np.ndarray) -> list[Specimen]:
     wide, heavy = vae.threshold_vae(X, 3, 0.05, 1.0), vae.threshold_vae(X, 3, 0.0, beta=8.0)
     return [
         *made,
-        Specimen("soft threshold, gamma = 1", Collapse.GAMMA, wide, partial(_trained, wide, 1.0)),
-        Specimen("affine, beta = 8", Collapse.GAMMA, heavy, partial(_trained, heavy, 0.1)),
+        Specimen("soft threshold, gamma = 1", Collapse.GAMMA, wide, partial(trained, wide, 1.0)),
+        Specimen("affine, beta = 8", Collapse.GAMMA, heavy, partial(trained, heavy, 0.1)),
     ]
 
 
@@ -317,7 +319,7 @@ def _covariance(X: np.ndarray, noisy: np.ndarray) -> list[Specimen]:
                 f"variance of the latents, {name}",
                 Collapse.COVARIANCE,
                 spiked,
-                partial(_trained, spiked, 1.0),
+                partial(trained, spiked, 1.0),
             )
         )
     return made
@@ -332,7 +334,7 @@ def _own_past() -> list[Specimen]:
                 f"autoregressive, x_r = {keep:g} x_(r-1) + e_r",
                 Collapse.FLEXIBLE,
                 own_past,
-                partial(_trained, own_past, 0.03),
+                partial(trained, own_past, 0.03),
             )
         )
     return made
@@ -342,14 +344,12 @@ def _local(X: np.ndarray) -> list[Specimen]:
     soft = vae.threshold_vae(X, 3, 0.05)
 
     def one_of_three() -> Params:
-        one = soft.restrict(_trained(soft, 1.0), jnp.array([True, False, False]))
-        return _descended(soft, one)
+        one = soft.restrict(trained(soft, 1.0), jnp.array([True, False, False]))
+        return descended(soft, one)
 
     return [
         Specimen("soft threshold, at collapse", Collapse.LOCAL, soft, soft.collapsed),
-        Specimen(
-            "soft threshold, start 0.003", Collapse.LOCAL, soft, partial(_trained, soft, 3e-3)
-        ),
+        Specimen("soft threshold, start 0.003", Collapse.LOCAL, soft, partial(trained, soft, 3e-3)),
         Specimen("soft threshold, 1 of 3 latents", Collapse.LOCAL, soft, one_of_three),
     ]
 
@@ -368,16 +368,16 @@ def networks() -> list[Specimen]:
     deep = perceptrons(X, 2, nodes=few, depth=12, width=6)
     return [
         Specimen("soft threshold, antipodal data", Collapse.LOCAL, trap, trap.collapsed),
-        Specimen("perceptrons, trained", Collapse.NONE, healthy, partial(_trained, healthy, 1.0)),
+        Specimen("perceptrons, trained", Collapse.NONE, healthy, partial(trained, healthy, 1.0)),
         Specimen(
             "affine networks, 4 latents for rank 2",
             Collapse.SUPERFLUOUS,
             plenty,
-            partial(_trained, plenty, 1.0),
+            partial(trained, plenty, 1.0),
         ),
-        Specimen("perceptrons, gamma = 1", Collapse.GAMMA, wide, partial(_trained, wide, 1.0)),
+        Specimen("perceptrons, gamma = 1", Collapse.GAMMA, wide, partial(trained, wide, 1.0)),
         Specimen("perceptrons, at collapse", Collapse.LOCAL, healthy, healthy.collapsed),
-        Specimen("perceptrons, 12 layers", Collapse.LOCAL, deep, partial(_trained, deep, 1.0)),
+        Specimen("perceptrons, 12 layers", Collapse.LOCAL, deep, partial(trained, deep, 1.0)),
     ]
 
 
@@ -390,9 +390,9 @@ def _optimum(X: np.ndarray, latent: int, gamma: float | None = None) -> Params:
     return min(theory.stationary_points(X, latent, gamma), key=lambda e: e.loss).params
 
 
-def _trained(problem: Problem, scale: float) -> Params:
+def trained(problem: Problem, scale: float) -> Params:
     """Where a run from a random start ends."""
-    return _descended(problem, _start(problem, jnp.asarray(scale)))
+    return descended(problem, _start(problem, jnp.asarray(scale)))
 
 
 @jax.jit
@@ -401,7 +401,7 @@ def _start(problem: Problem, scale: Array) -> Params:
 
 
 @jax.jit
-def _descended(problem: Problem, start: Params) -> Params:
+def descended(problem: Problem, start: Params) -> Params:
     return ADAM(problem.loss, start).params
 
 

@@ -2,14 +2,18 @@
 wrong one ever named?
 """
 
+from typing import NamedTuple
+
+import exports
 import jax
 import jax.numpy as jnp
 import kinds
 import numpy as np
 import pytest
 
-from vaesurface import data
+from vaesurface import data, diagnose, vae
 from vaesurface.diagnose import Collapse
+from vaesurface.diagnose.export import OPTIONAL, REQUIRED
 
 
 def confirmed(rows):
@@ -75,3 +79,84 @@ def test_a_variance_of_the_latents_has_no_lower_bound():
     loss = jax.jit(lambda floor: kinds.CovarianceVAE(X, floor).loss(spiked))
     slopes = np.diff([loss(-8.0), loss(-10.0), loss(-12.0)]) / -2.0
     assert slopes == pytest.approx(3 / 20, rel=0.01)
+
+
+# The advice, followed
+
+
+class Followed(NamedTuple):
+    """What was said of a collapsed model, and what came of the advice.
+
+    name: of the model.
+    before: its diagnosis, from arrays.
+    expected: latents in use and part of the variance left, as the advice has it.
+    after: the diagnosis of what followed it.
+    """
+
+    name: str
+    before: diagnose.Diagnosis
+    expected: tuple[int, float]
+    after: diagnose.Diagnosis
+
+    @property
+    def left(self):
+        """Part of the data's variance that is left."""
+        return self.after.error / self.after.gammabar
+
+    @property
+    def line(self):
+        """Of the table in docs/diagnose.md."""
+        k, (number, share) = len(self.after.kl), self.expected
+        return (
+            f"| {self.name} | {exports.answer(self.before)} | {self.before.change.split(':')[0]} | "
+            f"{number} of {k}, {100 * share:.0f} % | "
+            f"{self.after.active.sum()} of {k}, {100 * self.left:.0f} % |"
+        )
+
+
+def exported(problem, params, seen=0.0, **more):
+    """All keys of a problem's export; seen (n, d): what the decoder sees past the latents."""
+    export = diagnose.exported(problem, params)._replace(affine=True)
+    arrays = {name: getattr(export, name) for name in (*REQUIRED, *OPTIONAL)}
+    for name in arrays:
+        if name == "x" or "reconstruction" in name:
+            arrays[name] = arrays[name] + seen
+    return diagnose.arrays(**arrays | more)
+
+
+def of_gamma(name, X, alpha, gamma, seen=0.0):
+    """Trained at a gamma that is too large; then with gamma learned."""
+    fixed, free = vae.threshold_vae(X, 3, alpha, gamma), vae.threshold_vae(X, 3, alpha)
+    before = exported(fixed, kinds.trained(fixed, 1.0), seen)
+    after = exported(free, kinds.trained(free, 1.0), seen)
+    return Followed(name, before, before.expected, after)
+
+
+@pytest.mark.slow
+def test_advice_that_is_followed_brings_latents_back():
+    X = np.asarray(data.load("digits-4x4", limit=40))
+    soft, plain = vae.threshold_vae(X, 3, 0.05), vae.threshold_vae(X, 3, 0.0)
+    trap = exported(soft, soft.collapsed())
+    stuck = exported(soft, kinds.descended(soft, soft.collapsed()))
+    assert stuck.active.sum() == 0  # training on does not help: a bad local optimum
+    elsewhere = exported(soft, kinds.trained(soft, 1.0))
+    small = jax.tree.map(
+        lambda a, b: a + 1e-3 * b, plain.collapsed(), plain.init(jax.random.key(1))
+    )
+    plateau = exported(plain, small)
+    trained_on = exported(plain, kinds.descended(plain, small))
+    seen = 0.3 * np.random.default_rng(0).standard_normal((4, 16))[np.arange(40) % 4]
+    cases = [
+        of_gamma("soft threshold, gamma = 1", X, 0.05, 1.0),
+        of_gamma("conditional, gamma = 1", X, 0.0, 1.0, seen),
+        Followed("soft threshold, at collapse", trap, trap.expected, elsewhere),
+        Followed("plateau of an affine VAE", plateau, plateau.expected, trained_on),
+    ]
+    print()
+    for case in cases:
+        print(case.line)
+        assert case.after.kind == Collapse.NONE, case.name
+        assert case.after.active.sum() == case.expected[0], case.name
+        assert case.left == pytest.approx(case.expected[1], rel=0.3), case.name
+    answers = [exports.answer(case.before) for case in cases]
+    assert answers == ["(ii)", "(ii)", "(v) or not ended", "(v) or not ended"]

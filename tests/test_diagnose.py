@@ -724,8 +724,10 @@ def test_the_verb_prints_json_and_leaves_a_study_and_a_figure(partial_collapse, 
     assert result["label"] in report.page([(study, tmp_path / "out")])
     code, out, _ = verb(tmp_path / "vae.npz")
     assert out.startswith(
-        "(ii) gamma or beta too large: 2 of 5 latents inactive\nlatents: exact: KL"
+        "(ii) gamma or beta too large: 2 of 5 latents inactive\n"
+        "what to do: Learn gamma: expect about 5 of 5 latents in use"
     )
+    assert "\nlatents: exact: KL" in out
 
 
 def test_figures():

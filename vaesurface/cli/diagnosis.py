@@ -40,9 +40,8 @@ def diagnose(
 
     diagnosis = diagnose.load(file)
     result = _numbers(diagnosis)
-    text = [diagnosis.label]
+    text = [diagnosis.label, f"what to do: {diagnosis.change}"]
     text += [f"{part}: {reason}" for part, reason in diagnosis.evidence.items()]
-    text.append(f"what would change it: {diagnosis.change}")
     if out is not None:
         result["files"] = _written(diagnosis, file, out)
         text += [f"wrote {name}" for name in result["files"]]

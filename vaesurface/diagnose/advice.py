@@ -109,14 +109,10 @@ def _learn_gamma(facts: Facts) -> str:
 
 def _expected(facts: Facts) -> str:
     """How many latents come into use with gamma learned and beta = 1, and what they leave."""
-    k, on = len(facts.kl), int(facts.active.sum())
-    search = facts.search
+    k, search = len(facts.kl), facts.search
     if search is not None and search.revived_active >= 0:
         return f"{search.revived_active} of {k} latents were in use when that was tried"
-    if facts.added is not None:
-        number, left = on + int(facts.added.kept), facts.added_left
-    else:
-        number, left = max(on, min(int(facts.free.kept), facts.free_lasting)), facts.free_left
+    number, left = facts.expected
     return f"expect about {number} of {k} latents in use and {_percent(left)} of the variance left"
 
 
@@ -159,11 +155,11 @@ def _see_less(facts: Facts) -> str:
 
 def _train_on(facts: Facts) -> str:
     """From arrays alone."""
-    best = facts.affine_lasting
+    number, left = facts.expected
     return (
         f"Train on, and export again: arrays alone do not tell a plateau, which a run leaves by "
-        f"itself, from a bad local optimum. Expect {int(best.kept)} of {len(facts.kl)} latents in "
-        f"use and {_percent(facts.affine_left)} of the variance left, {facts.lower_lasting:.3g} "
+        f"itself, from a bad local optimum. Expect {number} of {len(facts.kl)} latents in "
+        f"use and {_percent(left)} of the variance left, {facts.lower_lasting:.3g} "
         f"nats per datum lower: the best affine VAE at this gamma and beta has that. If as many "
         f"epochs again change nothing, train the deterministic autoencoder with the same networks: "
         f"if it cannot get below gamma = {facts.gamma:.4g} per coordinate either, they or their "

@@ -17,9 +17,10 @@ import math
 import numpy as np
 
 from vaesurface.diagnose.export import Export
+from vaesurface.diagnose.fitted import noise_added, slopes
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction
 
-__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "noise_added"]
+__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent"]
 
 # Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
 # must be wrong.
@@ -35,17 +36,15 @@ SIGNIFICANT = 3.0  # standard errors
 UNITS_FACTOR = 1.5
 UNITS_SHARE = 0.3  # ... takes off at least this part of the squared error.
 CONSTANT_FACTOR = 5.0  # The same of a constant, which training moves from 0 to the mean.
-# R^2 of a linear fit of the reconstruction to posterior means from which its slopes are those of
-# the decoder. Deviations are misread where noise is less than it should be by the second factor,
-# and within the third once they are read otherwise.
-LINEAR = 0.9
+# Deviations are misread where noise is less than it should be by the first factor, and within the
+# second once they are read otherwise.
 NOISE_FACTOR = 2.5
 MISREAD_FITS = 1.4
 SHARP_VARIANCE = 0.4  # below which a variance and its square differ by NOISE_FACTOR
 RANGES = ((0.0, 1.0), (-1.0, 1.0))  # of sigmoid and tanh
 NEAR_BOUND = 0.02  # part of a range within which outputs are at its bound
 BEYOND_BOUND = 0.05  # part of a range by which data are beyond it
-FEW_FEATURES = 8  # of fewer, chance alone puts all on one side
+FEW_FEATURES = 5  # of fewer, chance alone puts all on one side
 CONFINED_SHARE = 0.02  # of numbers, at a bound which the data leave there
 # Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said
 # to hold: draws and the end of training leave a few percent.
@@ -77,13 +76,6 @@ def is_consistent(level: float, fitted: float) -> bool:
     tells.
     """
     return math.isnan(fitted) or level / FITTED_FACTOR <= fitted <= level * FITTED_FACTOR
-
-
-def noise_added(export: Export) -> tuple[float, float]:
-    """What latents' noise adds to the squared error per datum, by draws, and its standard error."""
-    drawn = np.sum((export.x - export.sampled_reconstruction) ** 2, axis=1)
-    added = drawn - np.sum((export.x - export.reconstruction) ** 2, axis=1)
-    return float(added.mean()), float(added.std() / math.sqrt(len(added)))
 
 
 # Posteriors
@@ -164,19 +156,21 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
     the posteriors' best is beta gamma (1 - sigma_j^2): whether that holds once log_std is read as
     log sigma^2, and not as it is.
     """
-    slopes = _slopes(export, active)
-    if slopes is None:
+    if not active.any():
+        return None
+    squared, linear = slopes(export, active)
+    if not linear:
         return None
     as_said, misread = (np.mean(np.exp(c * export.log_std[:, active]), axis=0) for c in (2.0, 1.0))
-    if export.sampled_reconstruction is not None:
-        added = noise_added(export)[0]
-        ratio, reread = float(slopes @ as_said) / added, float(slopes @ misread) / added
+    added, error = (0.0, 0.0) if export.sampled_reconstruction is None else noise_added(export)
+    if added > SIGNIFICANT * error:
+        ratio, reread = float(squared @ as_said) / added, float(squared @ misread) / added
     else:
         sharp = misread < SHARP_VARIANCE
         if not sharp.any():
             return None
         ratio, reread = (
-            float(np.median((slopes * v / (1.0 - v))[sharp])) / level for v in (as_said, misread)
+            float(np.median((squared * v / (1.0 - v))[sharp])) / level for v in (as_said, misread)
         )
     fits = 1.0 / MISREAD_FITS <= reread <= MISREAD_FITS
     if not fits or ratio > 1.0 / NOISE_FACTOR:
@@ -186,19 +180,6 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
         "logarithm of the variance",
         remedy="Save log_std = 0.5 * log_var.",
     )
-
-
-def _slopes(export: Export, active: np.ndarray) -> np.ndarray | None:
-    """|w_j|^2 of the active latents, by a linear fit of the reconstruction to posterior means; None
-    where it is not linear in them.
-    """
-    if not active.any():
-        return None
-    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
-    answers = export.reconstruction - export.reconstruction.mean(axis=0)
-    slopes = np.linalg.lstsq(mean, answers, rcond=None)[0]
-    left = np.sum((answers - mean @ slopes) ** 2)
-    return np.sum(slopes**2, axis=1) if left <= (1.0 - LINEAR) * np.sum(answers**2) else None
 
 
 # Reconstructions

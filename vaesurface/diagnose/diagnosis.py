@@ -245,6 +245,19 @@ class Facts(NamedTuple):
         own = at_best_gamma + 2.0 * self.kl.sum() + len(self.kl)
         return 0.5 * float(own - self.free.energy)
 
+    @property
+    def expected(self) -> tuple[int, float]:
+        """Latents in use and part of the data's variance left, where advice is followed: of a bad
+        local optimum those of the best affine VAE at this gamma and beta, else with gamma learned
+        and beta = 1; along directions that last.
+        """
+        on = int(self.active.sum())
+        if self.kind == Collapse.LOCAL:
+            return int(min(self.affine.kept, self.affine_lasting.kept)), self.affine_left
+        if self.added is not None:
+            return on + int(self.added.kept), self.added_left
+        return max(on, min(int(self.free.kept), self.free_lasting)), self.free_left
+
     def coded(self, level: float) -> bool:
         """Whether a code of the residual would gain more than ACTIVE_NATS at that beta gamma: what
         it saves over 2 beta gamma, less its entropy.

@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 
 from vaesurface import theory
-from vaesurface.diagnose import bounds, contradictions, halves, posteriors, repeats, unsettled
+from vaesurface.diagnose import (
+    bounds,
+    contradictions,
+    fitted,
+    halves,
+    posteriors,
+    repeats,
+    unsettled,
+)
 from vaesurface.diagnose.diagnosis import Facts, is_fixed
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
@@ -36,11 +44,6 @@ SPIKE_GAP = math.log(10.0)
 # they are sharp, a decoder has to know something.
 FEW_SHARE = 0.25
 FEW_POINTS = 3
-# Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
-# to: at the prior they do so for no level.
-TELLING_VARIANCE = 0.9
-# Standard errors from which what draws add to the error is known at all.
-SURE = 3.0
 # Share of the variance up to which what leading directions leave is rounding.
 NO_REST = 1e-12
 # In the paper's units, twice nats: an affine VAE keeps no direction that gains less.
@@ -75,7 +78,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         energy=_energy(export, gamma, error, kl),
         family=export.affine,
         component=None if decided_without else bounds.best_component(x, level),
-        fitted=math.nan if spike is not None else _fitted(export, active),
+        fitted=math.nan if spike is not None else fitted.level(export, active),
         codes=np.zeros((0, 2)),
         binary=export.learned_gamma is None and bool(np.isin(x, (0.0, 1.0)).all()),
         alone=export.alone,
@@ -309,28 +312,6 @@ def _of_any_decoder(export: Export, values: np.ndarray, kl: float, error: float)
     d = export.x.shape[1]
     bound, proved = bounds.least_error(export.x, kl, d * error, float(values[0]))
     return {"bound": bound / d, "bound_proved": proved}
-
-
-def _fitted(export: Export, active: np.ndarray) -> float:
-    """The beta gamma that active latents' posteriors have been fitted to, NaN where nothing tells.
-
-    Where deviations are at their best, dF / d sigma_j^2 = beta gamma (1 / sigma_j^2 - 1): what
-    noise adds to the error shows it, or else the slopes of the reconstruction, of which a linear
-    fit sees a part.
-    """
-    variance = np.exp(2.0 * export.log_std[:, active]).mean(axis=0)
-    telling = variance < TELLING_VARIANCE
-    if not telling.any():
-        return math.nan
-    if export.sampled_reconstruction is not None:
-        added, error = contradictions.noise_added(export)
-        if abs(added) > SURE * error:
-            return added / float(np.sum(1.0 - variance[telling]))
-    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
-    answers = export.reconstruction - export.reconstruction.mean(axis=0)
-    slopes = np.linalg.lstsq(mean, answers, rcond=None)[0]
-    levels = np.sum(slopes**2, axis=1) * variance / np.abs(1.0 - variance)
-    return float(np.median(levels[telling]))
 
 
 def _codes_decide(facts: Facts) -> bool:

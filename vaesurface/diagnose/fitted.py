@@ -1,0 +1,70 @@
+"""To which beta gamma have posteriors been fitted? What latents' noise does to the reconstruction.
+
+Where deviations are at their best, dF / d sigma_j^2 = beta gamma (1 / sigma_j^2 - 1), F the
+expected squared error; to that of a decoder W mean + b noise adds sum_j |w_j|^2 sigma_j^2.
+
+>>> import numpy as np
+>>> from vaesurface.diagnose.export import check
+>>> x = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 0.5], [0.0, -0.5]])
+>>> mean = 0.5 * x[:, :1]  # of N(0, 2 I) and a column of length 1: sigma^2 = 1 / 2, beta gamma = 1
+>>> export = check(x, mean, np.full((4, 1), -0.5 * np.log(2)), mean * [1.0, 0.0], gamma=1.0)
+>>> round(level(export, np.array([True])), 12)
+1.0
+"""
+
+import math
+
+import numpy as np
+
+from vaesurface.diagnose.export import Export
+
+__all__ = ["level", "noise_added", "slopes"]
+
+# Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
+# to: at the prior they do so for no level.
+TELLING_VARIANCE = 0.9
+# Standard errors from which what draws add to the error is known at all.
+SURE = 3.0
+# R^2 of a linear fit of the reconstruction to posterior means from which its slopes are those of
+# the decoder; of others it sees a part.
+LINEAR = 0.9
+
+
+def level(export: Export, active: np.ndarray) -> float:
+    """The beta gamma that posteriors of active latents (k,) fit, NaN where nothing tells: by what
+    draws add to the error, or else by slopes of the reconstruction.
+
+    Slopes of a decoder that is not linear are too small, so they only tell that beta gamma is
+    larger than was given.
+    """
+    variance = np.exp(2.0 * export.log_std[:, active]).mean(axis=0)
+    telling = variance < TELLING_VARIANCE
+    if not telling.any():
+        return math.nan
+    if export.sampled_reconstruction is not None:
+        added, error = noise_added(export)
+        if abs(added) > SURE * error:
+            return added / float(np.sum(1.0 - variance[telling]))
+    squared, linear = slopes(export, active)
+    levels = squared * variance / np.abs(1.0 - variance)
+    fitted = float(np.median(levels[telling]))
+    return fitted if linear or fitted > export.beta * float(np.median(export.gamma)) else math.nan
+
+
+def noise_added(export: Export) -> tuple[float, float]:
+    """What latents' noise adds to the squared error per datum, by draws, and its standard error."""
+    drawn = np.sum((export.x - export.sampled_reconstruction) ** 2, axis=1)
+    added = drawn - np.sum((export.x - export.reconstruction) ** 2, axis=1)
+    return float(added.mean()), float(added.std() / math.sqrt(len(added)))
+
+
+def slopes(export: Export, active: np.ndarray) -> tuple[np.ndarray, bool]:
+    """|w_j|^2 of the active latents, by a linear fit of the reconstruction to posterior means, and
+    whether the reconstruction is linear in them.
+    """
+    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
+    answers = export.reconstruction - export.reconstruction.mean(axis=0)
+    columns = np.linalg.lstsq(mean, answers, rcond=None)[0]
+    left = np.sum((answers - mean @ columns) ** 2)
+    linear = left <= (1.0 - LINEAR) * np.sum(answers**2)
+    return np.sum(columns**2, axis=1), bool(linear)
