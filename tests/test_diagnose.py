@@ -237,7 +237,7 @@ def test_a_collapsed_decoder_that_misses_the_mean_is_in_training_or_in_other_uni
     for data_of_it, answer in ((x, 0.0 * center), (255.0 * x, center)):
         diagnosis = diagnose.arrays(x=data_of_it, reconstruction=answer, **still)
         assert diagnosis.kind == Collapse.UNDECIDED
-        assert "not what it was fed" in diagnosis.change
+        assert "not what it was fed" in diagnosis.change or "Give x exactly" in diagnosis.change
         assert "always answering with the mean" in diagnosis.evidence["use"]
 
 

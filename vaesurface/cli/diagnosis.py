@@ -63,9 +63,11 @@ def _numbers(diagnosis: Any) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    """Results as dictionaries."""
+    """Results as dictionaries, also within tuples."""
     if hasattr(value, "_asdict"):
         return {name: _named(field) for name, field in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_named(part) for part in value]
     return value
 
 

@@ -1,7 +1,7 @@
 """What is to be done about it? Advice for who trains the model, with what to expect of it.
 
-Numbers are those of the best affine VAE with as many latents, along directions that last from one
-half of the data to the other; a network does a little better or worse.
+Numbers are those of the best affine VAE with as many directions as last from one half of the data
+to the other; a network does a little better or worse.
 
 >>> import numpy as np
 >>> from vaesurface.diagnose import arrays
@@ -11,7 +11,7 @@ half of the data to the other; a network does a little better or worse.
 >>> found.label
 '(ii) gamma or beta too large: 1 of 1 latents inactive'
 >>> found.change.split(" (")[0]
-'Learn gamma: expect about 1 of 1 latents in use and 12 % of the variance left'
+'Learn gamma: expect about 1 of 1 latents in use and 11 % of the variance left'
 """
 
 import math

@@ -20,7 +20,7 @@ from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.fitted import noise_added, slopes
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction
 
-__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent"]
+__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "matches"]
 
 # Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
 # must be wrong.
@@ -41,6 +41,7 @@ CONSTANT_FACTOR = 5.0  # The same of a constant, which training moves from 0 to 
 NOISE_FACTOR = 2.5
 MISREAD_FITS = 1.4
 SHARP_VARIANCE = 0.4  # below which a variance and its square differ by NOISE_FACTOR
+OTHER_SCALE = 20.0  # of x to the answers, from which a range that x leaves is one of its units
 RANGES = ((0.0, 1.0), (-1.0, 1.0))  # of sigmoid and tanh
 NEAR_BOUND = 0.02  # part of a range within which outputs are at its bound
 BEYOND_BOUND = 0.05  # part of a range by which data are beyond it
@@ -49,6 +50,7 @@ CONFINED_SHARE = 0.02  # of numbers, at a bound which the data leave there
 # Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said
 # to hold: draws and the end of training leave a few percent.
 GAMMA_TOLERANCE = 0.1
+READING_TOLERANCE = 0.03  # the same of what gamma would be, read otherwise: a coincidence is rarer
 
 
 def find(
@@ -61,9 +63,9 @@ def find(
         _wide(export, active),
         _one_array(export, active),
         _better_draws(export, active),
+        _confined(export),
         _units(export, level, fitted),
         _constant_units(export),
-        _confined(export),
         _log_variance(export, active, level),
         _level(export, level, fitted),
         _gamma(export, active),
@@ -76,6 +78,11 @@ def is_consistent(level: float, fitted: float) -> bool:
     tells.
     """
     return math.isnan(fitted) or level / FITTED_FACTOR <= fitted <= level * FITTED_FACTOR
+
+
+def matches(error: float, gamma: float) -> bool:
+    """Whether gamma is the expected error per coordinate, as eq. 10 has it at its optimum."""
+    return abs(error / gamma - 1.0) <= GAMMA_TOLERANCE
 
 
 # Posteriors
@@ -217,8 +224,11 @@ def _constant_units(export: Export) -> Contradiction | None:
     if _varies(export) or len(answer) < FEW_FEATURES or not np.any(answer):
         return None
     factor = float(answer @ center / (answer @ answer))
-    left = np.sum((center - factor * answer) ** 2)
-    if left > (1.0 - MOST) * np.sum((center - answer) ** 2):
+    left = float(np.sum((center - factor * answer) ** 2))
+    chance = float(export.x.var(axis=0).sum()) / len(export.x)  # of the mean of so many rows
+    if factor <= 0 or left > max((1.0 - MOST) * float(center @ center), 2.0 * chance):
+        return None
+    if factor * factor * float(answer @ answer) <= SIGNIFICANT**2 * chance:
         return None
     off = factor > CONSTANT_FACTOR or factor < 1.0 / CONSTANT_FACTOR
     return _in_other_units(factor) if off else None
@@ -246,6 +256,8 @@ def _confined(export: Export) -> Contradiction | None:
     given = [a for a in answers if a is not None]
     lowest, highest = min(a.min() for a in given), max(a.max() for a in given)
     x, answer = export.x, export.reconstruction
+    if x.std() > OTHER_SCALE * answer.std() > 0 and _varies(export):
+        return None  # in other units altogether
     for low, high in RANGES:
         if low <= lowest and highest <= high and _squeezed(x, answer, low, high):
             return _confined_to(f"between {low:g} and {high:g}", (x < low) | (x > high))
@@ -318,7 +330,7 @@ def _gamma(export: Export, active: np.ndarray) -> Contradiction | None:
     near = [
         name
         for name, reading in (("deviation", gamma**2), ("precision", 1.0 / gamma))
-        if abs(error / reading - 1.0) <= GAMMA_TOLERANCE < abs(error / gamma - 1.0)
+        if abs(error / reading - 1.0) <= READING_TOLERANCE and not matches(error, gamma)
     ]
     if not near:
         return None

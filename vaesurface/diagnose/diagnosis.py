@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE, is_consistent
+from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE, is_consistent, matches
 from vaesurface.diagnose.terms import (
     ACTIVE_NATS,
     Collapse,
@@ -91,11 +91,12 @@ class Facts(NamedTuple):
     spike: None where gamma is one number.
     search: what was tried; None without a problem.
     distinct: number of data that are not repeats.
-    affine_left: part of the data's variance that the affine VAE `affine` leaves.
-    free_left: the same of `free`, with the directions that last.
+    affine_left: part of the data's variance that is left by the best affine VAE at this gamma and
+        beta that keeps no more directions than last.
+    free_left: the same with gamma learned and beta = 1.
     added: best affine addition to a decoder that sees more than latents, gamma learned and
         beta = 1, with the directions that last; None for others.
-    added_left: part of the data's variance that it leaves.
+    added_left: part of the data's variance that is left with as many.
     scaled: whether gamma differs between coordinates; all numbers are then in units in which it
         does not, each coordinate times sqrt(gamma / its own).
     contradictions: what in the export cannot be true.
@@ -180,7 +181,7 @@ class Facts(NamedTuple):
     @property
     def matches(self) -> bool:
         """Eq. 10: gamma is the expected squared error per coordinate."""
-        return _matches(self.error, self.gamma)
+        return matches(self.error, self.gamma)
 
     @property
     def fixed(self) -> bool:
@@ -249,7 +250,7 @@ class Facts(NamedTuple):
     def expected(self) -> tuple[int, float]:
         """Latents in use and part of the data's variance left, where advice is followed: of a bad
         local optimum those of the best affine VAE at this gamma and beta, else with gamma learned
-        and beta = 1; along directions that last.
+        and beta = 1; as many as last.
         """
         on = int(self.active.sum())
         if self.kind == Collapse.LOCAL:
@@ -333,8 +334,4 @@ def is_fixed(learned: bool | None, error: float, gamma: float) -> bool:
     """Whether gamma is held: as said or, where nothing was said, because it is not the expected
     error (eq. 10).
     """
-    return not _matches(error, gamma) if learned is None else not learned
-
-
-def _matches(error: float, gamma: float) -> bool:
-    return abs(error / gamma - 1.0) <= GAMMA_TOLERANCE
+    return not matches(error, gamma) if learned is None else not learned

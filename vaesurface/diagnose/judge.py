@@ -12,6 +12,7 @@ import numpy as np
 
 from vaesurface.diagnose.diagnosis import Facts
 from vaesurface.diagnose.terms import ACTIVE_NATS, SHARP_STD, Collapse, Search
+from vaesurface.diagnose.unsettled import GAMMA
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = ["judge"]
@@ -65,8 +66,9 @@ def _inactive_kinds(facts: Facts) -> np.ndarray:
         return kinds
     if facts.flexible:
         return _beside_what_is_seen(facts)
-    lost = _lost(facts)
-    revived = max(0, _revived(facts, lost) - _after_descent(facts) - lost)
+    settled = facts.search is not None or not facts.unsettled
+    lost = _lost(facts) if settled else 0
+    revived = max(0, _revived(facts, lost) - _after_descent(facts) - lost) if settled else 0
     kinds[:lost] = Collapse.LOCAL
     kinds[lost : lost + revived] = Collapse.GAMMA
     if _superfluous(facts, lost):
@@ -83,8 +85,12 @@ def _is_doubtful(facts: Facts) -> bool:
         return True
     if facts.search is not None:
         return False
-    unsettled = facts.unsettled or facts.off_center or facts.idle
-    return bool(unsettled or facts.contradictions or not facts.consistent)
+    unsettled = {part.what for part in facts.unsettled}
+    if facts.active.any() and not facts.flexible:
+        # Superfluous is what pays neither at this gamma nor at a learned one: it may be anywhere.
+        unsettled -= {GAMMA}
+    doubts = (unsettled, facts.contradictions, facts.off_center, facts.idle, not facts.consistent)
+    return any(map(bool, doubts))
 
 
 def _beside_what_is_seen(facts: Facts) -> np.ndarray:

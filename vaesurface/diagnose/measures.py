@@ -29,7 +29,6 @@ from vaesurface.diagnose import (
 from vaesurface.diagnose.diagnosis import Facts, is_fixed
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
-from vaesurface.theory import Optimum
 
 __all__ = ["active_latents", "measure"]
 
@@ -117,11 +116,10 @@ def _with_what_decides(facts: Facts, export: Export, groups: np.ndarray) -> Fact
     """
     residual = export.x - export.reconstruction
     if facts.flexible and facts.inactive:
-        values = _lasting_eigenvalues(
-            residual, theory.eigenvalues(residual), facts.inactive, groups
-        )
-        added = theory.affine_optimum(values, facts.inactive, None, 1.0, AFFINE_SLACK)
-        left = _left(values, added, None, 1.0) / (facts.d * facts.gammabar)
+        values = theory.eigenvalues(residual)
+        lasting = _lasting_eigenvalues(residual, values, facts.inactive, groups)
+        added = theory.affine_optimum(lasting, facts.inactive, None, 1.0, AFFINE_SLACK)
+        left = _left(values, int(added.kept), None, 1.0) / (facts.d * facts.gammabar)
         facts = facts._replace(added=added, added_left=left)
     return facts._replace(codes=halves.codes(residual, groups)) if _codes_decide(facts) else facts
 
@@ -270,24 +268,26 @@ def _of_affine_decoders(
     free, free_lasting = (
         theory.affine_optimum(v, k, None, 1.0, AFFINE_SLACK) for v in (values, lasting)
     )
+    kept = int(min(affine.kept, affine_lasting.kept))
+    freed = int(min(free.kept, free_lasting.kept))
     return {
         "affine": affine,
         "affine_lasting": affine_lasting,
-        "affine_left": _left(lasting, affine_lasting, gamma, beta) / total,
+        "affine_left": _left(values, kept, gamma, beta) / total,
         "free": free,
         "free_lasting": int(free_lasting.kept),
-        "free_left": _left(lasting, free_lasting, None, 1.0) / total,
+        "free_left": _left(values, freed, None, 1.0) / total,
     }
 
 
-def _left(values: np.ndarray, best: Optimum, gamma: float | None, beta: float) -> float:
-    """Expected squared error of an affine optimum over data of these eigenvalues (d,): those of the
-    directions that it does not keep, and beta gamma of each that it does; d gamma where that is
-    learned (eq. 10).
+def _left(values: np.ndarray, kept: int, gamma: float | None, beta: float) -> float:
+    """Expected squared error of the best affine VAE that keeps so many leading directions of data
+    whose covariance has these eigenvalues (d,): the others' sum, and beta gamma for each; gamma =
+    others / (d - beta kept) where it is learned (None).
     """
-    if gamma is None:
-        return len(values) * float(best.gamma)
-    return float(values[int(best.kept) :].sum()) + int(best.kept) * beta * gamma
+    others = float(values[kept:].sum())
+    variance = others / (len(values) - beta * kept) if gamma is None else gamma
+    return others + kept * beta * variance
 
 
 def _lasting_eigenvalues(

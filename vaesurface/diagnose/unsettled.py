@@ -21,7 +21,9 @@ from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import Unsettled
 
-__all__ = ["find"]
+__all__ = ["GAMMA", "find"]
+
+GAMMA = "gamma"  # what is not settled where that is
 
 # Nats per datum from which something is not settled: these, more where so much a coordinate or a
 # latent is more. A constant learning rate leaves a few thousandths of the variance in the biases.
@@ -30,7 +32,8 @@ LEFT_NATS_PER_FEATURE = 0.001
 LEFT_NATS_PER_LATENT = 0.01
 # The same of an error that is only estimated, to first order.
 ESTIMATED_TOLERANCE = 0.5
-SCALE_TOLERANCE = 0.2  # of the factor on the outputs that is best: draws, and a regularization
+SCALE_TOLERANCE = 0.2  # of the factors on the outputs that are best: draws, a regularization
+BIAS_SHARE = 0.3  # of the squared error at posterior means, from which it is the bias's
 SURE = 2.0  # standard errors
 
 
@@ -44,7 +47,7 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
     parts = (
         (Unsettled("the decoder's bias", _bias(export, active)), of_outputs),
         (Unsettled("the scale of the outputs", _scale(export, active)), of_outputs),
-        (Unsettled("gamma", _gamma(export, active, error, status)), 0.0),
+        (Unsettled(GAMMA, _gamma(export, active, error, status)), 0.0),
         (Unsettled("the posteriors' means and widths", _posteriors(export)), of_latents),
     )
     return tuple(part for part, allowed in parts if part.nats > allowed)
@@ -52,32 +55,36 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
 
 def _bias(export: Export, active: np.ndarray) -> float:
     """|mean of the residual|^2 / (2 gamma) in nats, less what the mean of so many rows has by
-    chance; 0 where the mean over the posteriors is not known: latents are used, and none drawn.
+    chance.
+
+    At posterior means, where latents are used, only what is much: a decoder that is not linear has
+    another mean with noise.
     """
-    answer = export.sampled_reconstruction
-    if answer is None:
-        if active.any():
-            return 0.0
-        answer = export.reconstruction
-    residual = export.x - answer
+    drawn = export.sampled_reconstruction
+    residual = export.x - (export.reconstruction if drawn is None else drawn)
     chance = float(residual.var(axis=0).sum()) / len(residual)
     square = float(np.sum(residual.mean(axis=0) ** 2))
+    rough = drawn is None and bool(active.any())
+    if rough and square <= BIAS_SHARE * float(np.mean(np.sum(residual**2, axis=1))):
+        return 0.0
     return max(0.0, square - chance) / (2.0 * float(export.gamma))
 
 
 def _scale(export: Export, active: np.ndarray) -> float:
-    """(c - 1)^2 <y, y> / (2 gamma) nats, c the best factor on draws y, centered; 0 without draws
-    and where c is 1 up to SCALE_TOLERANCE.
+    """sum_r (c_r - 1)^2 <y_r, y_r> / (2 gamma) nats, c_r the best factor on feature r of draws y,
+    centered; 0 without draws and where all c_r are 1 up to SCALE_TOLERANCE.
     """
     if export.sampled_reconstruction is None or not active.any():
         return 0.0
     y = export.sampled_reconstruction - export.sampled_reconstruction.mean(axis=0)
-    missed = np.sum((export.x - export.x.mean(axis=0) - y) * y, axis=1)
-    own = float(np.mean(np.sum(y * y, axis=1)))
-    sure = max(0.0, abs(float(missed.mean())) - SURE * float(missed.std()) / math.sqrt(len(y)))
-    if own <= 0 or sure <= SCALE_TOLERANCE * own:
+    missed = (export.x - export.x.mean(axis=0) - y) * y
+    own = np.mean(y * y, axis=0)
+    chance = SURE * missed.std(axis=0) / math.sqrt(len(y))
+    sure = np.maximum(0.0, np.abs(missed.mean(axis=0)) - chance)
+    gain = float(np.sum(sure**2 / np.where(own > 0, own, 1.0)))
+    if gain <= SCALE_TOLERANCE**2 * float(own.sum()):
         return 0.0
-    return sure**2 / own / (2.0 * float(export.gamma))
+    return gain / (2.0 * float(export.gamma))
 
 
 def _gamma(export: Export, active: np.ndarray, error: float, status: str) -> float:
