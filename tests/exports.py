@@ -361,7 +361,9 @@ def misexported(setting: Setting) -> Iterator[ExportRow]:
         affine(x, 3, 6.0 * unit**2) | {"gamma": 0.05 * unit**2},
     )
     yield ExportRow("x 255 times, 2 of 4 latents on", wrong[0], wrong, good_2 | {"x": 255.0 * x})
-    yield ExportRow("rows in another order", wrong[0], ("?", *wrong), good_2 | {"x": x[::-1]})
+    yield ExportRow(
+        "rows in another order", "?", ("?", *wrong, "not ended"), good_2 | {"x": x[::-1]}
+    )
     yield from _sigmoids(setting)
     pixels = np.linspace(1.0, 9.0, setting.d)
     scaled = {

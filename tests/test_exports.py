@@ -258,6 +258,13 @@ def test_of_a_gamma_per_datum_it_is_said_what_to_train(x):
     assert diagnosis.change.startswith("Train with one gamma for all data")
 
 
+def test_a_gamma_beyond_all_that_posteriors_allow_is_noticed_whatever_the_decoder(x):
+    good = five(affine(x, 3, learned(x, 3)))
+    bent = good["mean"][np.random.default_rng(0).permutation(len(x))]  # no linear map of them
+    diagnosis = said(good, mean=bent, gamma=50.0)
+    assert diagnosis.label.startswith("the export contradicts itself: at the beta gamma of 50")
+
+
 # Words for who trains
 
 

@@ -16,6 +16,7 @@ to the other; a network does a little better or worse.
 
 import math
 
+from vaesurface.diagnose.contradictions import levels_of_the_loss
 from vaesurface.diagnose.diagnosis import Facts
 from vaesurface.diagnose.terms import Collapse, Search
 
@@ -32,6 +33,8 @@ def change(facts: Facts) -> str:
     present = {*facts.present, facts.kind}
     if facts.kind != Collapse.NONE:
         present -= {Collapse.NONE}
+    if facts.kind != Collapse.UNDECIDED:
+        present -= {Collapse.UNDECIDED}
     order = sorted(present, key=lambda kind: (kind != facts.kind, kind))
     return " ".join(_cure(facts, kind) for kind in order)
 
@@ -67,8 +70,8 @@ def _nothing(facts: Facts) -> str:
         )
     if not facts.consistent:
         return (
-            f"Train on: latents are in use, but the encoder's deviations are not at their best "
-            f"(they fit a beta gamma of {facts.fitted:.3g}, it is {facts.level:.3g})."
+            f"{levels_of_the_loss(facts.d)} Latents are in use, but the encoder's deviations fit a "
+            f"beta gamma of {facts.fitted:.3g}, not {facts.level:.3g}."
         )
     return f"Nothing has to change: {len(facts.kl)} of {len(facts.kl)} latents are in use, {left}."
 
@@ -91,19 +94,15 @@ def _leave(facts: Facts) -> str:
 
 def _learn_gamma(facts: Facts) -> str:
     """With beta = 1, what it brings, how, and what would do instead."""
-    if facts.fixed:
-        first = "Learn gamma" if facts.beta <= 1.0 else "Learn gamma, with beta = 1"
-        loss = (
-            f" (in PyTorch: log_gamma = nn.Parameter(torch.zeros(())), loss = squared_error.sum(1)"
-            f".mean() / (2 * log_gamma.exp()) + {facts.d / 2:g} * log_gamma + kl.sum(1).mean(); "
-            f"it settles at the expected error per coordinate, eq. 10)"
-        )
-    else:
-        first, loss = f"Train with beta = 1, not {facts.beta:g}", ""
-    hold = facts.residual[0] / facts.beta
+    if not facts.fixed:
+        return f"Train with beta = 1, not {facts.beta:g}: {_expected(facts)}."
+    first = "Learn gamma" if facts.beta <= 1.0 else "Learn gamma, with beta = 1"
     return (
-        f"{first}: {_expected(facts)}{loss}. Or hold gamma below {hold:.4g}, where a further "
-        f"latent begins to pay.{_averaged(facts)}{_if_learned(facts)}"
+        f"{first}: {_expected(facts)} (in PyTorch: log_gamma = nn.Parameter(torch.zeros(())), loss "
+        f"= squared_error.sum(1).mean() / (2 * log_gamma.exp()) + {facts.d / 2:g} * log_gamma + "
+        f"kl.sum(1).mean(); it settles at the expected error per coordinate, eq. 10). Or hold "
+        f"gamma below {facts.residual[0] / facts.beta:.4g}, where a further latent begins to pay."
+        f"{_averaged(facts)}{_if_learned(facts)}"
     )
 
 
@@ -221,6 +220,8 @@ def _missing(facts: Facts) -> str:
         )
     if facts.search is None and (facts.unsettled or facts.off_center):
         return _settle(facts)
+    if facts.search is None and not facts.consistent:
+        return levels_of_the_loss(facts.d)
     if facts.search is None and facts.flexible and facts.pays == 1:
         return (
             f"Train on, and export again: the decoder sees more than latents, and beside that a "

@@ -17,10 +17,10 @@ import math
 import numpy as np
 
 from vaesurface.diagnose.export import Export
-from vaesurface.diagnose.fitted import noise_added, slopes
+from vaesurface.diagnose.fitted import is_measured, noise_added, slopes
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction
 
-__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "matches"]
+__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "levels_of_the_loss", "matches"]
 
 # Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
 # must be wrong.
@@ -29,12 +29,15 @@ FITTED_FACTOR = 10.0
 # (e^2s - 1 - 2s) / 2 = s^2.
 WIDE_LOG_STD = math.sqrt(ACTIVE_NATS)
 MOST = 0.99  # share that counts as all: some rows of an export may be anything
-STILL = 1e-10  # variance of a posterior mean, in the prior's, up to which it is the same for all
+# Variance of a posterior mean, in the prior's, up to which it is about where it started: a small
+# start has every log_std at 0, too.
+STILL = 1e-5
 SAME = 1e-6  # difference of two arrays, in their deviations: more than float32 rounds to
 SIGNIFICANT = 3.0  # standard errors
 # Reconstructions are in other units than x where a factor of so much, or its inverse, ...
 UNITS_FACTOR = 1.5
-UNITS_SHARE = 0.3  # ... takes off at least this part of the squared error.
+UNITS_SHARE = 0.3  # ... takes off at least this part of the squared error, ...
+TOLD_SHARE = 0.2  # ... and then leaves less than all but this part of the variance.
 CONSTANT_FACTOR = 5.0  # The same of a constant, which training moves from 0 to the mean.
 # Deviations are misread where noise is less than it should be by the first factor, and within the
 # second once they are read otherwise.
@@ -42,6 +45,7 @@ NOISE_FACTOR = 2.5
 MISREAD_FITS = 1.4
 SHARP_VARIANCE = 0.4  # below which a variance and its square differ by NOISE_FACTOR
 OTHER_SCALE = 20.0  # of x to the answers, from which a range that x leaves is one of its units
+BEYOND_ALL = 2.0  # times the data's variance that noise does not add
 RANGES = ((0.0, 1.0), (-1.0, 1.0))  # of sigmoid and tanh
 NEAR_BOUND = 0.02  # part of a range within which outputs are at its bound
 BEYOND_BOUND = 0.05  # part of a range by which data are beyond it
@@ -146,9 +150,11 @@ def _better_draws(export: Export, active: np.ndarray) -> Contradiction | None:
     if export.sampled_reconstruction is None or not active.any():
         return None
     added, error = noise_added(export)
-    scale = float(np.mean(np.sum((export.x - export.reconstruction) ** 2, axis=1)))
-    if added >= -SIGNIFICANT * error or added >= -SAME * scale:
+    at_mean = float(np.mean(np.sum((export.x - export.reconstruction) ** 2, axis=1)))
+    if added >= -SIGNIFICANT * error or added >= -SAME * at_mean:
         return None
+    if at_mean >= float(export.x.var(axis=0).sum()):
+        return None  # early in training a decoder makes nothing of its latents, or worse
     return Contradiction(
         what="latents drawn from the posteriors reconstruct better than the posterior means do: "
         "the beta gamma that this would fit is negative",
@@ -169,8 +175,8 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
     if not linear:
         return None
     as_said, misread = (np.mean(np.exp(c * export.log_std[:, active]), axis=0) for c in (2.0, 1.0))
-    added, error = (0.0, 0.0) if export.sampled_reconstruction is None else noise_added(export)
-    if added > SIGNIFICANT * error:
+    if is_measured(export):
+        added = noise_added(export)[0]
         ratio, reread = float(squared @ as_said) / added, float(squared @ misread) / added
     else:
         sharp = misread < SHARP_VARIANCE
@@ -202,7 +208,8 @@ def _units(export: Export, level: float, fitted: float) -> Contradiction | None:
     x, y = export.x - export.x.mean(axis=0), y - y.mean(axis=0)
     n = len(x)
     together, own = float(np.sum(x * y)) / n, float(np.sum(y * y)) / n
-    if not own > SAME * float(np.sum(x * x)) / n or together <= 0:
+    total = float(np.sum(x * x)) / n
+    if not own > SAME * total or together <= 0 or together**2 < TOLD_SHARE * own * total:
         return None
     largest = level if math.isnan(fitted) else max(level, fitted)
     noise = largest * float(np.mean(np.sum(1.0 - np.exp(2.0 * export.log_std), axis=1)))
@@ -306,16 +313,42 @@ def _cut_off(x: np.ndarray, answer: np.ndarray) -> bool:
 
 
 def _level(export: Export, level: float, fitted: float) -> Contradiction | None:
-    """Posteriors are fitted to one beta gamma."""
-    if is_consistent(level, fitted):
-        return None
-    d = export.x.shape[1]
+    """Posteriors are fitted to one beta gamma.
+
+    One that is larger than what was given, by slopes alone, may be that of a decoder which sees
+    more than latents.
+    """
+    if is_consistent(level, fitted) or not (fitted < level or is_measured(export)):
+        return _more_than_all(export, level)
     return Contradiction(
         what=f"deviations of the active latents fit a beta gamma of {fitted:.3g}, not the "
         f"{level:.3g} that was given",
-        remedy=f"Give gamma and beta as the loss has them: a squared error averaged over d "
-        f"features makes gamma d / 2 = {d / 2:g}, a KL part averaged makes beta smaller "
-        f"(docs/diagnose.md). If they are right, train the encoder on.",
+        remedy=levels_of_the_loss(export.x.shape[1]),
+    )
+
+
+def _more_than_all(export: Export, level: float) -> Contradiction | None:
+    """Noise adds beta gamma sum_j (1 - sigma_j^2) to the squared error at least, where that is
+    concave in the variances; at an optimum that is less than the data's variance.
+    """
+    narrower = np.maximum(1.0 - np.exp(2.0 * export.log_std), 0.0)
+    added = level * float(np.mean(np.sum(narrower, axis=1)))
+    total = float(export.x.var(axis=0).sum())
+    if added <= BEYOND_ALL * total:
+        return None
+    return Contradiction(
+        what=f"at the beta gamma of {level:.3g} that was given posteriors as narrow as these would "
+        f"let noise add {added:.3g} to the squared error, and the data's variance is {total:.3g}",
+        remedy=levels_of_the_loss(export.x.shape[1]),
+    )
+
+
+def levels_of_the_loss(d: int) -> str:
+    """What to do where gamma and beta are not those that posteriors were fitted to."""
+    return (
+        f"Give gamma and beta as the loss has them: a squared error averaged over d features makes "
+        f"gamma d / 2 = {d / 2:g}, a KL part averaged makes beta smaller (docs/diagnose.md). If "
+        f"they are right, train the encoder on."
     )
 
 

@@ -23,6 +23,7 @@ from vaesurface.diagnose.terms import (
     Spike,
     Unsettled,
 )
+from vaesurface.diagnose.unsettled import BIAS
 from vaesurface.theory import Optimum
 
 __all__ = ["Facts", "affine_gain", "is_fixed"]
@@ -174,9 +175,10 @@ class Facts(NamedTuple):
     @property
     def least(self) -> float:
         """beta gamma or, if that is less, the expected error per coordinate: what it would be with
-        gamma learned, beta = 1.
+        gamma learned, beta = 1, and the bias settled.
         """
-        return min(self.level, max(self.error, TINY))
+        nats = sum(part.nats for part in self.unsettled if part.what == BIAS)
+        return min(self.level, max(self.error - 2.0 * self.gamma * nats / self.d, TINY))
 
     @property
     def matches(self) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 
 from vaesurface.diagnose.export import Export
 
-__all__ = ["level", "noise_added", "slopes"]
+__all__ = ["is_measured", "level", "noise_added", "slopes"]
 
 # Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
 # to: at the prior they do so for no level.
@@ -35,20 +35,26 @@ def level(export: Export, active: np.ndarray) -> float:
     draws add to the error, or else by slopes of the reconstruction.
 
     Slopes of a decoder that is not linear are too small, so they only tell that beta gamma is
-    larger than was given.
+    larger than was given; of one that sees more than latents they are too large.
     """
     variance = np.exp(2.0 * export.log_std[:, active]).mean(axis=0)
     telling = variance < TELLING_VARIANCE
     if not telling.any():
         return math.nan
-    if export.sampled_reconstruction is not None:
-        added, error = noise_added(export)
-        if abs(added) > SURE * error:
-            return added / float(np.sum(1.0 - variance[telling]))
+    if is_measured(export):
+        return noise_added(export)[0] / float(np.sum(1.0 - variance[telling]))
     squared, linear = slopes(export, active)
     levels = squared * variance / np.abs(1.0 - variance)
     fitted = float(np.median(levels[telling]))
     return fitted if linear or fitted > export.beta * float(np.median(export.gamma)) else math.nan
+
+
+def is_measured(export: Export) -> bool:
+    """Whether draws show what noise adds to the error."""
+    if export.sampled_reconstruction is None:
+        return False
+    added, error = noise_added(export)
+    return abs(added) > SURE * error
 
 
 def noise_added(export: Export) -> tuple[float, float]:

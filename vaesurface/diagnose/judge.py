@@ -12,7 +12,7 @@ import numpy as np
 
 from vaesurface.diagnose.diagnosis import Facts
 from vaesurface.diagnose.terms import ACTIVE_NATS, SHARP_STD, Collapse, Search
-from vaesurface.diagnose.unsettled import GAMMA
+from vaesurface.diagnose.unsettled import POSTERIORS
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = ["judge"]
@@ -29,6 +29,8 @@ PRECEDENCE = (
 # Nats of KL of one datum from which a latent that most data do not use is not said to be
 # superfluous.
 LOUD_NATS = 1.0
+# Part of what a learned gamma gains up to which what a local optimum costs is a small one.
+SMALL_PART = 0.1
 # Squared error over variance from which on data are not reconstructed.
 DIFFUSE_ERROR = 0.5
 # In the paper's units, twice nats: energies that are no further apart are the same.
@@ -38,8 +40,19 @@ SAME_ENERGY = 2.0 * ACTIVE_NATS
 def judge(facts: Facts) -> Diagnosis:
     """The verdict on numbers of `measures.measure`."""
     kinds = _kinds(facts)
-    kind = next((kind for kind in PRECEDENCE if (kinds == kind).any()), Collapse.NONE)
-    return Diagnosis(*facts)._replace(kind=kind, kinds=kinds)
+    return Diagnosis(*facts)._replace(kind=_leading(facts, kinds), kinds=kinds)
+
+
+def _leading(facts: Facts, kinds: np.ndarray) -> Collapse:
+    """The kind of the whole: the first of PRECEDENCE that a latent is of, but for a gamma that most
+    inactive latents are due to, and by far the most of the energy.
+    """
+    present = [kind for kind in PRECEDENCE if (kinds == kind).any()]
+    if {Collapse.LOCAL, Collapse.GAMMA} <= {*present} and facts.search is None:
+        most = (kinds == Collapse.GAMMA).sum() > (kinds == Collapse.LOCAL).sum()
+        if most and facts.lower_lasting < SMALL_PART * facts.freed:
+            return Collapse.GAMMA
+    return present[0] if present else Collapse.NONE
 
 
 def _kinds(facts: Facts) -> np.ndarray:
@@ -87,8 +100,9 @@ def _is_doubtful(facts: Facts) -> bool:
         return False
     unsettled = {part.what for part in facts.unsettled}
     if facts.active.any() and not facts.flexible:
-        # Superfluous is what pays neither at this gamma nor at a learned one: it may be anywhere.
-        unsettled -= {GAMMA}
+        # What pays neither at this gamma nor at a learned one is superfluous, however much the
+        # decoder has still to gain by its bias, scale and gamma.
+        unsettled &= {POSTERIORS}
     doubts = (unsettled, facts.contradictions, facts.off_center, facts.idle, not facts.consistent)
     return any(map(bool, doubts))
 

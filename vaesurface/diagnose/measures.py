@@ -91,7 +91,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         **_of_affine_decoders(export, values, held_gamma, groups),
         **_of_any_decoder(export, values, kl, error),
     )
-    return _with_doubts(_with_what_decides(facts, export, groups), export)
+    return _with_what_decides(_with_doubts(facts, export), export, groups)
 
 
 def _of_one_variance(export: Export) -> tuple[Export, bool]:

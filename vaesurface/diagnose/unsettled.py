@@ -21,14 +21,18 @@ from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import Unsettled
 
-__all__ = ["GAMMA", "find"]
+__all__ = ["BIAS", "POSTERIORS", "find"]
 
-GAMMA = "gamma"  # what is not settled where that is
+# What is not settled.
+BIAS = "the decoder's bias"
+POSTERIORS = "the posteriors' means and widths"
 
-# Nats per datum from which something is not settled: these, more where so much a coordinate or a
-# latent is more. A constant learning rate leaves a few thousandths of the variance in the biases.
+# Nats per datum from which something is not settled, where what a constant learning rate leaves is
+# not more: so much a feature, of decoders that use latents at a small gamma and of others, and so
+# much a latent.
 LEFT_NATS = 0.1
-LEFT_NATS_PER_FEATURE = 0.001
+JITTER = 0.01
+JITTER_AT_REST = 0.001
 LEFT_NATS_PER_LATENT = 0.01
 # The same of an error that is only estimated, to first order.
 ESTIMATED_TOLERANCE = 0.5
@@ -42,13 +46,13 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
     error per coordinate, known as `status` says.
     """
     d, k = export.x.shape[1], export.mean.shape[1]
-    of_outputs = max(LEFT_NATS, LEFT_NATS_PER_FEATURE * d)
+    of_outputs = max(LEFT_NATS, (JITTER if active.any() else JITTER_AT_REST) * d)
     of_latents = max(LEFT_NATS, LEFT_NATS_PER_LATENT * k)
     parts = (
-        (Unsettled("the decoder's bias", _bias(export, active)), of_outputs),
+        (Unsettled(BIAS, _bias(export, active)), of_outputs),
         (Unsettled("the scale of the outputs", _scale(export, active)), of_outputs),
-        (Unsettled(GAMMA, _gamma(export, active, error, status)), 0.0),
-        (Unsettled("the posteriors' means and widths", _posteriors(export)), of_latents),
+        (Unsettled("gamma", _gamma(export, active, error, status)), 0.0),
+        (Unsettled(POSTERIORS, _posteriors(export)), of_latents),
     )
     return tuple(part for part, allowed in parts if part.nats > allowed)
 
