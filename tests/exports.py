@@ -76,7 +76,7 @@ def answer(diagnosis: Diagnosis) -> str:
         return "contradiction"
     if diagnosis.kind == Collapse.UNDECIDED and "training has not ended" in diagnosis.label:
         return "not ended"
-    if "or training has not ended" in diagnosis.label:
+    if diagnosis.kind == Collapse.LOCAL and diagnosis.search is None:
         return "(v) or not ended"
     return words[diagnosis.kind]
 

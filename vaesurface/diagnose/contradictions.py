@@ -89,6 +89,14 @@ def matches(error: float, gamma: float) -> bool:
     return abs(error / gamma - 1.0) <= GAMMA_TOLERANCE
 
 
+def _makes_nothing(export: Export) -> bool:
+    """Whether the decoder makes nothing of its latents, as early in training: it is no better than
+    the data's mean.
+    """
+    error = float(np.mean((export.x - export.reconstruction) ** 2))
+    return error >= float(export.x.var(axis=0).mean())
+
+
 # Posteriors
 
 
@@ -151,10 +159,8 @@ def _better_draws(export: Export, active: np.ndarray) -> Contradiction | None:
         return None
     added, error = noise_added(export)
     at_mean = float(np.mean(np.sum((export.x - export.reconstruction) ** 2, axis=1)))
-    if added >= -SIGNIFICANT * error or added >= -SAME * at_mean:
+    if added >= -max(SIGNIFICANT * error, SAME * at_mean) or _makes_nothing(export):
         return None
-    if at_mean >= float(export.x.var(axis=0).sum()):
-        return None  # early in training a decoder makes nothing of its latents, or worse
     return Contradiction(
         what="latents drawn from the posteriors reconstruct better than the posterior means do: "
         "the beta gamma that this would fit is negative",
@@ -318,6 +324,8 @@ def _level(export: Export, level: float, fitted: float) -> Contradiction | None:
     One that is larger than what was given, by slopes alone, may be that of a decoder which sees
     more than latents.
     """
+    if _makes_nothing(export):
+        return None
     if is_consistent(level, fitted) or not (fitted < level or is_measured(export)):
         return _more_than_all(export, level)
     return Contradiction(
