@@ -86,6 +86,15 @@ def test_a_conditional_decoder_at_a_large_gamma_is_told_to_learn_it():
     assert said(off(x, 3, 6.0, seen), learned_gamma=True).label.startswith("undecided")
 
 
+def test_gamma_leads_where_most_is_due_to_it(x):
+    # One latent would just pay at this gamma, the other two with gamma learned.
+    diagnosis = said(off(x, 3, 6.5), learned_gamma=False)
+    assert sorted(diagnosis.kinds.tolist()) == [2, 2, 5]
+    assert diagnosis.lower_lasting < 0.1 * diagnosis.freed
+    assert diagnosis.label.startswith("(ii) gamma or beta too large: 3 of 3 latents inactive")
+    assert diagnosis.change.startswith("Learn gamma: expect about 3 of 3")
+
+
 # What is not settled
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from vaesurface.diagnose.diagnosis import Facts
 from vaesurface.diagnose.terms import ACTIVE_NATS, SHARP_STD, Collapse, Search
-from vaesurface.diagnose.unsettled import POSTERIORS
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = ["judge"]
@@ -98,11 +97,9 @@ def _is_doubtful(facts: Facts) -> bool:
         return True
     if facts.search is not None:
         return False
-    unsettled = {part.what for part in facts.unsettled}
-    if facts.active.any() and not facts.flexible:
-        # What pays neither at this gamma nor at a learned one is superfluous, however much the
-        # decoder has still to gain by its bias, scale and gamma.
-        unsettled &= {POSTERIORS}
+    # Of a decoder of latents alone, what pays neither at this gamma nor at a learned one is
+    # superfluous however much bias, scale, gamma and the other latents have still to gain.
+    unsettled = facts.unsettled if facts.flexible else ()
     doubts = (unsettled, facts.contradictions, facts.off_center, facts.idle, not facts.consistent)
     return any(map(bool, doubts))
 

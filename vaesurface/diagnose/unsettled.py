@@ -21,11 +21,9 @@ from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import Unsettled
 
-__all__ = ["BIAS", "POSTERIORS", "find"]
+__all__ = ["BIAS", "find"]
 
-# What is not settled.
-BIAS = "the decoder's bias"
-POSTERIORS = "the posteriors' means and widths"
+BIAS = "the decoder's bias"  # what is not settled where that is
 
 # Nats per datum from which something is not settled, where what a constant learning rate leaves is
 # not more: so much a feature, of decoders that use latents at a small gamma and of others, and so
@@ -52,7 +50,7 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
         (Unsettled(BIAS, _bias(export, active)), of_outputs),
         (Unsettled("the scale of the outputs", _scale(export, active)), of_outputs),
         (Unsettled("gamma", _gamma(export, active, error, status)), 0.0),
-        (Unsettled(POSTERIORS, _posteriors(export)), of_latents),
+        (Unsettled("the posteriors' means and widths", _posteriors(export)), of_latents),
     )
     return tuple(part for part, allowed in parts if part.nats > allowed)
 
