@@ -229,6 +229,22 @@ def test_a_contradiction_reaches_the_label_and_the_advice(x, name):
     assert words in diagnosis.evidence["contradictions"]
 
 
+def test_a_log_variance_is_noticed_of_a_decoder_that_is_not_linear_too(x):
+    arrays = affine(x, 3, learned(x, 3))
+    rng = np.random.default_rng(3)
+    z = arrays["mean"] + np.exp(arrays["log_std"]) * rng.standard_normal(arrays["mean"].shape)
+    bend = np.linalg.lstsq(arrays["mean"], arrays["reconstruction"], rcond=None)[0]
+
+    def decode(z):
+        return z @ bend + 0.5 * (z**2 - 1.0) @ bend[:, ::-1]
+
+    arrays["reconstruction"], arrays["sampled_reconstruction"] = decode(arrays["mean"]), decode(z)
+    arrays["x"] = decode(arrays["mean"]) + x - arrays["mean"] @ bend
+    assert not said(arrays).label.startswith("the export contradicts itself")
+    misread = said(arrays, log_std=2 * arrays["log_std"])
+    assert "logarithm of the variance" in misread.label
+
+
 @pytest.mark.parametrize("low", [0.0, -1.0])
 def test_outputs_in_a_range_that_x_leaves(x, low):
     standard = x / x.std(axis=0)

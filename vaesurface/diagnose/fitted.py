@@ -18,7 +18,7 @@ import numpy as np
 
 from vaesurface.diagnose.export import Export
 
-__all__ = ["is_measured", "level", "noise_added", "slopes"]
+__all__ = ["LINEAR", "TELLING_VARIANCE", "is_measured", "level", "noise_added", "slopes"]
 
 # Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
 # to: at the prior they do so for no level.
@@ -43,10 +43,14 @@ def level(export: Export, active: np.ndarray) -> float:
         return math.nan
     if is_measured(export):
         return noise_added(export)[0] / float(np.sum(1.0 - variance[telling]))
-    squared, linear = slopes(export, active)
+    squared, share = slopes(export, active)
     levels = squared * variance / np.abs(1.0 - variance)
     fitted = float(np.median(levels[telling]))
-    return fitted if linear or fitted > export.beta * float(np.median(export.gamma)) else math.nan
+    return (
+        fitted
+        if share >= LINEAR or fitted > export.beta * float(np.median(export.gamma))
+        else math.nan
+    )
 
 
 def is_measured(export: Export) -> bool:
@@ -64,13 +68,12 @@ def noise_added(export: Export) -> tuple[float, float]:
     return float(added.mean()), float(added.std() / math.sqrt(len(added)))
 
 
-def slopes(export: Export, active: np.ndarray) -> tuple[np.ndarray, bool]:
+def slopes(export: Export, active: np.ndarray) -> tuple[np.ndarray, float]:
     """|w_j|^2 of the active latents, by a linear fit of the reconstruction to posterior means, and
-    whether the reconstruction is linear in them.
+    its R^2.
     """
     mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
     answers = export.reconstruction - export.reconstruction.mean(axis=0)
     columns = np.linalg.lstsq(mean, answers, rcond=None)[0]
-    left = np.sum((answers - mean @ columns) ** 2)
-    linear = left <= (1.0 - LINEAR) * np.sum(answers**2)
-    return np.sum(columns**2, axis=1), bool(linear)
+    left, total = float(np.sum((answers - mean @ columns) ** 2)), float(np.sum(answers**2))
+    return np.sum(columns**2, axis=1), 1.0 - left / total if total > 0 else 0.0
