@@ -133,7 +133,8 @@ def arrays(
     posterior mean, like x, gamma.
 
     more: beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as in
-    `export.Export`. Raises ValueError for shapes that disagree, numbers that are not finite, gamma
+    `export.Export`; prior_mean, prior_std as in `export.check`, where the prior is not N(0, I).
+    Raises ValueError for shapes that disagree, numbers that are not finite, gamma
     <= 0.
     """
     return judge(measure(export.check(x, mean, log_std, reconstruction, gamma, **more)))

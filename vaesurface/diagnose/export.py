@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from vaesurface import data
 
-__all__ = ["OPTIONAL", "REQUIRED", "Export", "check", "load"]
+__all__ = ["OPTIONAL", "PRIOR", "REQUIRED", "Export", "check", "load"]
 
 REQUIRED = ("x", "mean", "log_std", "reconstruction", "gamma")
 OPTIONAL = ("beta", "learned_gamma", "sampled_reconstruction", "prior_reconstruction", "affine")
+PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
 SHOWN = 8  # names that a message lists
@@ -73,15 +74,19 @@ def check(
     affine: npt.ArrayLike = True,
     squared_error: npt.ArrayLike | None = None,
     alone: bool = False,
+    prior_mean: npt.ArrayLike = 0.0,
+    prior_std: npt.ArrayLike = 1.0,
 ) -> Export:
     """An `Export` in float64, all but the first axis of data and reconstructions flattened.
 
-    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x. Raises ValueError for shapes
+    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x. prior_mean, prior_std: (),
+    (k,) or (n, k), of a prior that is not N(0, I); latents are then those of the standard one,
+    (z - prior_mean) / prior_std. Raises ValueError for shapes
     that disagree, numbers that are not finite, gamma or beta <= 0, and what `data.check` refuses.
     """
     X = data.check(_matrix("x", x))
     n, d = X.shape
-    means, deviations = _posteriors(n, mean, log_std)
+    means, deviations = _in_prior_units(*_posteriors(n, mean, log_std), prior_mean, prior_std)
     reconstructed = _like(X, "reconstruction", reconstruction)
     variance = _variance(gamma, np.shape(x), n, d)
     weight = _weight(beta)
@@ -120,8 +125,8 @@ def _require_positive(variance: np.ndarray) -> None:
 
 
 def load(path: str | os.PathLike) -> Export:
-    """Read an .npz with the REQUIRED arrays and any of the OPTIONAL ones; others are passed over
-    and nothing is unpickled.
+    """Read an .npz with the REQUIRED arrays and any of the OPTIONAL and PRIOR ones; others are
+    passed over and nothing is unpickled.
 
     Raises ValueError for other files and for what `check` refuses, FileNotFoundError where there is
     none.
@@ -154,7 +159,8 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
             f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "
             f"{_contents(list(arrays))}; see docs/diagnose.md"
         )
-    known = {name: arrays[name] for name in (*REQUIRED, *OPTIONAL) if name in arrays}
+    wanted_names = (*REQUIRED, *OPTIONAL, *PRIOR)
+    known = {name: arrays[name] for name in wanted_names if name in arrays}
     for name, array in known.items():
         if isinstance(array, ValueError):
             raise ValueError(f"{path}: array {name!r}: {array}") from array
@@ -187,6 +193,33 @@ def _posteriors(
             f"logarithm of the deviation"
         )
     return means, deviations
+
+
+def _in_prior_units(
+    mean: np.ndarray, log_std: np.ndarray, prior_mean: npt.ArrayLike, prior_std: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posteriors (n, k) of (z - prior_mean) / prior_std, whose prior is N(0, I)."""
+    center = _of_latents("prior_mean", prior_mean, mean.shape)
+    scale = _of_latents("prior_std", prior_std, mean.shape)
+    if not (scale > 0).all():
+        raise ValueError(
+            f"expected prior_std > 0, got {scale.min():g}; give the prior's standard deviations, "
+            "not their logarithms"
+        )
+    return (mean - center) / scale, log_std - np.log(scale)
+
+
+def _of_latents(name: str, value: npt.ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """One number, or one per latent, or one per datum and latent: like the posteriors (n, k)."""
+    numbers = _finite(name, value)
+    if numbers.size == 1:
+        numbers = numbers.reshape(())
+    elif numbers.shape not in (shape, shape[1:], (1, shape[1])):
+        raise ValueError(
+            f"expected {name} of shape (), {shape[1:]} or {shape}, got {numbers.shape}; give one "
+            "number per latent, or one per datum and latent"
+        )
+    return np.broadcast_to(numbers, shape)
 
 
 def _weight(beta: npt.ArrayLike) -> float:
