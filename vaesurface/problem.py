@@ -133,6 +133,9 @@ class Autoencoder(NamedTuple):
         None where it has to be sampled.
     predict: (z, x) to means (..., d) where the decoder sees the datum's other coordinates too, as
         autoregressive ones do; else None.
+    likelihood: of the decoder; where it is not Gaussian gamma has no meaning, and error is
+        E -log p(x | z) in nats.
+    classes: of a categorical likelihood, the number of its classes.
     """
 
     data: Array
@@ -144,6 +147,8 @@ class Autoencoder(NamedTuple):
     beta: ArrayLike = 1.0
     error: Callable[[Array, Array, Array], Array] | None = None
     predict: Callable[[Array, Array], Array] | None = None
+    likelihood: str = "gaussian"
+    classes: int = 1
 
 
 class Problem:
@@ -323,7 +328,8 @@ class Parts(NamedTuple):
 
 
 class PerDatum:
-    """A loss that is a mean over data (n, d) of terms, one per output coordinate, and a penalty:
+    """A loss that is a mean over data (n, d) of terms, one per output coordinate (of one number or,
+    where data are (n, d, ...), of several), and a penalty:
 
     loss = 1/n sum_i [ sum_r term(row_r, shared, local_i, data[i, r]) + penalty(shared, local_i) ]
     """
@@ -346,13 +352,15 @@ class PerDatum:
             terms = jax.vmap(coordinate, (0, None, 0))(parts.rows, local, x)
             return jnp.sum(terms) + self.penalty(parts.shared, local)
 
-        n, d = self.data.shape
-        if n * d <= STREAM:
+        n = len(self.data)
+        if self.data.size <= STREAM:
             return jnp.mean(jax.vmap(datum)(parts.local, self.data))
         # Large data go through in batches that a derivative computes anew rather than remembers.
         anew = jax.checkpoint(datum)
         batches = (parts.local, self.data)
-        return jnp.mean(jax.lax.map(lambda z: anew(*z), batches, batch_size=max(1, BATCH // d)))
+        return jnp.mean(
+            jax.lax.map(lambda z: anew(*z), batches, batch_size=max(1, BATCH * n // self.data.size))
+        )
 
 
 @partial(

@@ -154,6 +154,16 @@ def latent_thresholds(
     return _latent_thresholds(problem, params, key, samples=samples)
 
 
+def _gaussian(model: Autoencoder) -> Autoencoder:
+    """Itself. Raises ValueError for another likelihood, which has no gamma."""
+    if model.likelihood != "gaussian":
+        raise ValueError(
+            f"expected a Gaussian decoder, got likelihood={model.likelihood!r}, which has no "
+            "gamma; theory.collapse_ratios says up to which beta a latent pays"
+        )
+    return model
+
+
 def _require_draws(samples: int | None, draws: int) -> None:
     if draws < 1 or (samples is not None and samples < 1):
         raise ValueError(
@@ -165,7 +175,7 @@ def _require_draws(samples: int | None, draws: int) -> None:
 def _collapse_threshold(
     problem: Problem, params: Params, key: Array, samples: int | None, draws: int
 ) -> Threshold:
-    model = problem.autoencoder(params)
+    model = _gaussian(problem.autoencoder(params))
     searching, noise, evaluating, bounding = jax.random.split(key, 4)
     level = _level(model.data)
     error = error_of(model, noise, samples)
@@ -194,7 +204,7 @@ def _collapse_threshold(
 def _latent_thresholds(
     problem: Problem, params: Params, key: Array, samples: int | None
 ) -> LatentThresholds:
-    model = problem.autoencoder(params)
+    model = _gaussian(problem.autoencoder(params))
     searching, noise = jax.random.split(key)
     k = model.mean.shape[1]
 

@@ -1,7 +1,8 @@
 """Which VAE's loss surface?
 
 `threshold`: the paper's decoder, one of those of `elementwise`, with exact energies and no
-sampling. `network`: VAEs of `architecture`'s networks, by frozen noise; `train` trains them.
+sampling. `natural`: affine ones with other likelihoods. `network`: VAEs of `architecture`'s
+networks, by frozen noise; `train` trains them.
 
 >>> from vaesurface import data
 >>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
@@ -11,6 +12,7 @@ sampling. `network`: VAEs of `architecture`'s networks, by frozen noise; `train`
 
 from vaesurface import moved
 from vaesurface.vae.elementwise import ElementwiseVAE
+from vaesurface.vae.natural import CategoricalVAE, NaturalVAE, elementwise_vae
 from vaesurface.vae.network import (
     NetworkParams,
     NetworkVAE,
@@ -24,12 +26,15 @@ from vaesurface.vae.network import (
 from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
 
 __all__ = [
+    "CategoricalVAE",
     "ElementwiseVAE",
+    "NaturalVAE",
     "NetworkParams",
     "NetworkVAE",
     "ThresholdVAE",
     "antithetic",
     "conv_vae",
+    "elementwise_vae",
     "gauss_hermite",
     "mlp_vae",
     "network_vae",
