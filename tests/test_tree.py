@@ -37,7 +37,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "stationary": "bordered curvature optimize problem",
     },
     {
-        "diagnose": "data energy optimize problem stationary theory",
+        "diagnose": "data energy optimize problem stationary theory vae",
         "paths": "curvature energy optimize problem stationary theory vae",
     },
     {

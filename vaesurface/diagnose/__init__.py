@@ -20,8 +20,6 @@ for an encoder and a decoder in JAX; `arrays` and `load` for what any framework 
 from vaesurface.diagnose.convention import Convention, convention
 from vaesurface.diagnose.doors import arrays, collapse, exported, functions, load, trained
 from vaesurface.diagnose.terms import Collapse, Search, Spike
-from vaesurface.diagnose.doors import arrays, collapse, exported, functions, load, trained
-from vaesurface.diagnose.terms import Collapse, Search, Spike
 from vaesurface.diagnose.verdict import Diagnosis
 
 __all__ = [

@@ -210,8 +210,9 @@ def _missing(facts: Facts) -> str:
         )
     if facts.binary:
         return (
-            "Say what the likelihood is: with a Gaussian decoder give learned_gamma; Bernoulli "
-            "decoders are not judged."
+            "Say what the likelihood is: likelihood='bernoulli' for a Bernoulli decoder trained "
+            "with cross entropy (x in [0, 1], no gamma), likelihood='gaussian' or learned_gamma "
+            "for squared error."
         )
     if facts.idle:
         return (

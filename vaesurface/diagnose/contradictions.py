@@ -26,7 +26,14 @@ from vaesurface.diagnose.fitted import (
 )
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction
 
-__all__ = ["GAMMA_TOLERANCE", "find", "is_consistent", "levels_of_the_loss", "matches"]
+__all__ = [
+    "GAMMA_TOLERANCE",
+    "find",
+    "find_in_posteriors",
+    "is_consistent",
+    "levels_of_the_loss",
+    "matches",
+]
 
 # Ratio of the beta gamma given to the one that posteriors were fitted to from which one of them
 # must be wrong.
@@ -82,6 +89,12 @@ def find(
         _level(export, level, fitted),
         _gamma(export, active),
     )
+    return tuple(check for check in checks if check is not None)
+
+
+def find_in_posteriors(export: Export, active: np.ndarray) -> tuple[Contradiction, ...]:
+    """The same of what holds under every likelihood."""
+    checks = (_wide(export, active), _one_array(export, active))
     return tuple(check for check in checks if check is not None)
 
 

@@ -19,6 +19,7 @@ from vaesurface.diagnose.terms import (
     Component,
     Contradiction,
     Information,
+    Likelihood,
     Search,
     Spike,
     Unsettled,
@@ -85,7 +86,8 @@ class Facts(NamedTuple):
     component: whether any decoder could beat the collapsed one; None unless all are inactive.
     fitted: the beta gamma that deviations of active latents tell of; NaN where they do not.
     codes: (sizes, 2), what `halves.codes` finds in the residual; empty where it decides nothing.
-    binary: whether data are zeros and ones and nobody says that the decoder is Gaussian.
+    binary: whether data are zeros and ones, in whatever units, and nobody says that the decoder is
+        Gaussian.
     alone: whether the decoder is known to see nothing but latents.
     bound: least error per coordinate of a decoder that does.
     bound_proved: whether that is proved.
@@ -102,6 +104,9 @@ class Facts(NamedTuple):
         does not, each coordinate times sqrt(gamma / its own).
     contradictions: what in the export cannot be true.
     unsettled: what a finished training would have settled.
+    likelihood: None where it is Gaussian. Else gamma is 1, data, errors and residual are in units
+        of the data's deviation under the decoder, and affine VAEs are affine in the natural
+        parameter, the best that were found; free: with beta = 1.
     """
 
     kind: Collapse
@@ -152,6 +157,7 @@ class Facts(NamedTuple):
     scaled: bool = False
     contradictions: tuple[Contradiction, ...] = ()
     unsettled: tuple[Unsettled, ...] = ()
+    likelihood: Likelihood | None = None
 
     def count(self, kind: Collapse) -> int:
         """Number of latents of that kind."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface.diagnose import export
+from vaesurface.diagnose import export, likelihoods, natural_judge
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.judge import judge
 from vaesurface.diagnose.measures import active_latents, measure
@@ -46,6 +46,8 @@ def collapse(
     descend from there and from `starts` random starts, with gamma learned and beta = 1 too where
     they are not, and train the deterministic autoencoder.
 
+    Where the likelihood is not Gaussian nothing is tried, but an affine decoder fitted.
+
     optimizer: of all those runs, Adam by default; hessian: judge the parameters as a stationary
     point as well (`stationary.analyze`). Where all latents are active, or the decoder sees more
     than latents or has a covariance of its own, nothing is tried. Raises ValueError for a problem
@@ -55,6 +57,8 @@ def collapse(
     # Of one type, whatever made them: one program serves all.
     params = jax.tree.map(np.asarray, params)
     vae = exported(problem, params, key)
+    if vae.likelihood != "gaussian":
+        return natural_judge.diagnosed(vae)
     active = active_latents(vae)
     if active.all() or not vae.alone or vae.gamma.ndim or not problem.has("init"):
         return judge(measure(vae))
@@ -82,28 +86,34 @@ def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> 
     """Diagnose a VAE given as arrays and functions. affine: whether its decoder's family comes
     close to having an affine map added, as networks' do; key: of draws from posteriors and prior.
     """
-    return judge(measure(_checked(vae, _table(vae, _key(key)), affine)))
+    return _diagnosed(_checked(vae, _table(vae, _key(key)), affine))
 
 
 def functions(
     x: ArrayLike,
     encode: Callable[[Any], tuple[Any, Any]],
     decode: Callable[[Any], Any],
-    gamma: ArrayLike,
+    gamma: ArrayLike | None = None,
     *,
     beta: float = 1.0,
     learned: bool = True,
+    likelihood: str | None = None,
     predict: Callable[[Any, Any], Any] | None = None,
     affine: bool = True,
     key: Array | None = None,
 ) -> Diagnosis:
     """Diagnose an encoder and a decoder, of whatever library, that take and return arrays.
 
-    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...); gamma as in
-    `Autoencoder`; predict(z, x) where the decoder sees the datum's other coordinates too. Raises
-    ValueError for shapes that disagree and numbers that are not finite.
+    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...), means or
+    probabilities; gamma as in `Autoencoder`, or likelihood as in `arrays`; predict(z, x) where the
+    decoder sees the datum's other coordinates too. Raises ValueError for shapes that disagree and
+    numbers that are not finite.
     """
     mean, log_std = encode(x)
+    name = likelihoods.named(likelihood, gamma, np.asarray(x))
+    classes = 1
+    if name == "categorical":
+        x, classes = likelihoods.one_hot(x, np.asarray(decode(mean)), None)
 
     def flat(a: Any) -> Array:
         return jnp.reshape(jnp.asarray(a), (len(mean), -1))
@@ -113,9 +123,11 @@ def functions(
         mean=mean,
         log_std=log_std,
         decode=lambda z: flat(decode(z)),
-        gamma=jnp.asarray(gamma),
+        gamma=jnp.asarray(1.0 if gamma is None else gamma),
         learned=learned,
         beta=beta,
+        likelihood=name,
+        classes=classes,
         predict=None if predict is None else lambda z, _: flat(predict(z, x)),
     )
     return trained(vae, affine, key)
@@ -126,25 +138,33 @@ def arrays(
     mean: npt.ArrayLike,
     log_std: npt.ArrayLike,
     reconstruction: npt.ArrayLike,
-    gamma: npt.ArrayLike,
+    gamma: npt.ArrayLike | None = None,
     **more: Any,
 ) -> Diagnosis:
     """Diagnose what was exported: x (n, ...), posteriors (n, k), the decoder's mean at the
-    posterior mean, like x, gamma.
+    posterior mean, like x, and gamma or, in more, the likelihood: "bernoulli", "poisson" or
+    "categorical" (classes last).
 
-    more: beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as in
-    `export.Export`; prior_mean, prior_std as in `export.check`, where the prior is not N(0, I).
-    Raises ValueError for shapes that disagree, numbers that are not finite, gamma
-    <= 0.
+    more: likelihood, beta, learned_gamma, sampled_reconstruction, prior_reconstruction, affine, as
+    in `export.Export`; prior_mean, prior_std as in `export.check`, where the prior is not N(0, I).
+    Raises ValueError for shapes that disagree, numbers that are not finite, gamma <= 0, and data
+    that the likelihood cannot have.
     """
-    return judge(measure(export.check(x, mean, log_std, reconstruction, gamma, **more)))
+    return _diagnosed(export.check(x, mean, log_std, reconstruction, gamma, **more))
 
 
 def load(path: str | os.PathLike) -> Diagnosis:
     """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file,
     FileNotFoundError for none.
     """
-    return judge(measure(export.load(path)))
+    return _diagnosed(export.load(path))
+
+
+def _diagnosed(exported: Export) -> Diagnosis:
+    """By its likelihood."""
+    if exported.likelihood == "gaussian":
+        return judge(measure(exported))
+    return natural_judge.diagnosed(exported)
 
 
 def _key(key: Array | None) -> Array:
@@ -178,7 +198,8 @@ def _table(vae: Autoencoder, key: Array) -> dict[str, Array]:
     }
     error = vae.error
     if error is not None:
-        table["squared_error"] = jax.lax.map(
+        known = "squared_error" if vae.likelihood == "gaussian" else "nats"
+        table[known] = jax.lax.map(
             lambda datum: error(*datum), (mean, log_std, x), batch_size=DATA_AT_A_TIME
         )
     return table
@@ -187,5 +208,10 @@ def _table(vae: Autoencoder, key: Array) -> dict[str, Array]:
 def _checked(vae: Autoencoder, table: dict[str, Array], affine: bool) -> Export:
     arrays: dict[str, Any] = {name: np.asarray(value) for name, value in table.items()}
     return export.check(
-        **arrays, learned_gamma=vae.learned, affine=affine, alone=vae.predict is None
+        **arrays,
+        learned_gamma=vae.learned,
+        affine=affine,
+        alone=vae.predict is None,
+        likelihood=vae.likelihood,
+        classes=vae.classes,
     )

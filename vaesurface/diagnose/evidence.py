@@ -23,7 +23,7 @@ from vaesurface.diagnose.terms import (
     Spike,
 )
 
-__all__ = ["sentences"]
+__all__ = ["of_posteriors", "sentences"]
 
 KL_SHOWN = 16  # latents whose KL is written out
 # Part of the most that data can show from which on the information may be more than was measured.
@@ -32,11 +32,7 @@ NEAR_LIMIT = 0.9
 
 def sentences(facts: Facts) -> dict[str, str]:
     """The reasons, by topic."""
-    reasons = _contradictions(facts) | {
-        "latents": _latents(facts),
-        "information": _information(facts),
-        "error": _error(facts),
-    }
+    reasons = of_posteriors(facts) | {"error": _error(facts)}
     if facts.spike is not None:
         return reasons | {"covariance": _covariance(facts.spike)}
     reasons |= {"gamma": _gamma(facts)} | _doubts(facts) | _decoder(facts)
@@ -47,6 +43,14 @@ def sentences(facts: Facts) -> dict[str, str]:
     if facts.search is not None:
         reasons |= _searched(facts, facts.search)
     return reasons
+
+
+def of_posteriors(facts: Facts) -> dict[str, str]:
+    """What holds under every likelihood."""
+    return _contradictions(facts) | {
+        "latents": _latents(facts),
+        "information": _information(facts),
+    }
 
 
 def _contradictions(facts: Facts) -> dict[str, str]:
@@ -131,9 +135,9 @@ def _doubts(facts: Facts) -> dict[str, str]:
     sentences = {}
     if facts.binary:
         sentences["likelihood"] = (
-            "unknown: all data are zeros and ones; if the decoder was trained with a Bernoulli "
-            "likelihood, no gamma stands for that, and what is said of gamma is void; if it is "
-            "Gaussian, give learned_gamma"
+            "unknown: all data are one of two numbers, or nearly all; if the decoder was trained "
+            "with a Bernoulli likelihood, no gamma stands for that, and what is said of gamma is "
+            "void"
         )
     if not facts.consistent:
         sentences["posteriors"] = (

@@ -15,11 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from vaesurface import data
+from vaesurface.diagnose import likelihoods
 
 __all__ = ["OPTIONAL", "PRIOR", "REQUIRED", "Export", "check", "load"]
 
 REQUIRED = ("x", "mean", "log_std", "reconstruction", "gamma")
-OPTIONAL = ("beta", "learned_gamma", "sampled_reconstruction", "prior_reconstruction", "affine")
+OPTIONAL = (
+    "beta",
+    "learned_gamma",
+    "sampled_reconstruction",
+    "prior_reconstruction",
+    "affine",
+    "likelihood",
+)
 PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
@@ -35,7 +43,8 @@ class Export(NamedTuple):
     mean: (n, k), of the posteriors.
     log_std: (n, k), their log deviations.
     reconstruction: (n, d), the decoder's mean at the posterior mean.
-    gamma: decoder variance, (), or (n, d) where it is not one number.
+    gamma: decoder variance, (), or (n, d) where it is not one number; 1 where the likelihood is not
+        Gaussian.
     beta: weight of the KL part.
     learned_gamma: whether gamma was trained; None where that is not said.
     sampled_reconstruction: (n, d), at latents drawn from the posteriors; or None.
@@ -45,6 +54,11 @@ class Export(NamedTuple):
     squared_error: (n,), expected squared errors E ||x - decode(z)||^2 where they are known exactly;
         or None.
     alone: whether the decoder is known to see nothing but latents.
+    likelihood: of the decoder.
+    classes: of a categorical likelihood, the number of its classes: coordinates are groups of them.
+    nats: (n,), expected negative log-likelihoods where they are known exactly and the likelihood is
+        not Gaussian; or None.
+    stated: whether the likelihood was said, or is taken to be Gaussian because gamma is given.
     """
 
     x: np.ndarray
@@ -59,6 +73,10 @@ class Export(NamedTuple):
     affine: bool = True
     squared_error: np.ndarray | None = None
     alone: bool = False
+    likelihood: str = "gaussian"
+    classes: int = 1
+    nats: np.ndarray | None = None
+    stated: bool = False
 
 
 def check(
@@ -66,7 +84,7 @@ def check(
     mean: npt.ArrayLike,
     log_std: npt.ArrayLike,
     reconstruction: npt.ArrayLike,
-    gamma: npt.ArrayLike,
+    gamma: npt.ArrayLike | None = None,
     beta: npt.ArrayLike = 1.0,
     learned_gamma: npt.ArrayLike | None = None,
     sampled_reconstruction: npt.ArrayLike | None = None,
@@ -74,21 +92,31 @@ def check(
     affine: npt.ArrayLike = True,
     squared_error: npt.ArrayLike | None = None,
     alone: bool = False,
+    likelihood: npt.ArrayLike | None = None,
+    classes: int | None = None,
+    nats: npt.ArrayLike | None = None,
+    stated: bool = True,
     prior_mean: npt.ArrayLike = 0.0,
     prior_std: npt.ArrayLike = 1.0,
 ) -> Export:
     """An `Export` in float64, all but the first axis of data and reconstructions flattened.
 
-    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x. prior_mean, prior_std: (),
+    gamma: (), (n,), (n, 1), (d,) where d is not n, (1, d), or like x; of a Gaussian likelihood
+    alone, which is what it says that there is where likelihood is not given. x of a categorical
+    likelihood: one-hot or probabilities, classes last, as reconstructions are, or labels (n, ...)
+    from 0 on. prior_mean, prior_std: (),
     (k,) or (n, k), of a prior that is not N(0, I); latents are then those of the standard one,
     (z - prior_mean) / prior_std. Raises ValueError for shapes
     that disagree, numbers that are not finite, gamma or beta <= 0, and what `data.check` refuses.
     """
+    name = likelihoods.named(likelihood, gamma, x)
+    if name == "categorical":
+        x, classes = likelihoods.one_hot(x, reconstruction, classes)
     X = data.check(_matrix("x", x))
     n, d = X.shape
     means, deviations = _in_prior_units(*_posteriors(n, mean, log_std), prior_mean, prior_std)
     reconstructed = _like(X, "reconstruction", reconstruction)
-    variance = _variance(gamma, np.shape(x), n, d)
+    variance = _variance(1.0 if gamma is None or name != "gaussian" else gamma, np.shape(x), n, d)
     weight = _weight(beta)
     _require_positive(variance)
     squared = None if squared_error is None else _per_datum("squared_error", squared_error, n)
@@ -100,6 +128,14 @@ def check(
             ("prior_reconstruction", prior_reconstruction),
         )
     )
+    number = classes if name == "categorical" and classes is not None else 1
+    answers = {
+        "x": X,
+        "reconstruction": reconstructed,
+        "sampled_reconstruction": sampled,
+        "prior_reconstruction": prior,
+    }
+    likelihoods.require_ranges(answers, name, number)
     return Export(
         x=X,
         mean=means,
@@ -113,6 +149,10 @@ def check(
         affine=_flag("affine", affine),
         squared_error=squared,
         alone=alone,
+        likelihood=name,
+        classes=number,
+        nats=None if nats is None else _per_datum("nats", nats, n),
+        stated=stated and likelihood is not None,
     )
 
 
@@ -153,7 +193,8 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         arrays = data.named(Path(path))
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}; see docs/diagnose.md") from error
-    missing = [name for name in REQUIRED if name not in arrays]
+    # Where gamma alone is missing, `check` says what is asked for.
+    missing = [name for name in REQUIRED[:-1] if name not in arrays]
     if missing:
         raise ValueError(
             f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "

@@ -43,6 +43,7 @@ SPIKE_GAP = math.log(10.0)
 # they are sharp, a decoder has to know something.
 FEW_SHARE = 0.25
 FEW_POINTS = 3
+TWO_VALUED = 0.99  # share of numbers that are the least or the largest, of zeros and ones
 # Share of the variance up to which what leading directions leave is rounding.
 NO_REST = 1e-12
 # In the paper's units, twice nats: an affine VAE keeps no direction that gains less.
@@ -79,7 +80,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         component=None if decided_without else bounds.best_component(x, level),
         fitted=math.nan if spike is not None else fitted.level(export, active),
         codes=np.zeros((0, 2)),
-        binary=export.learned_gamma is None and bool(np.isin(x, (0.0, 1.0)).all()),
+        binary=export.learned_gamma is None and not export.stated and _is_binary(x, groups),
         alone=export.alone,
         spike=spike,
         search=search,
@@ -92,6 +93,16 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         **_of_any_decoder(export, values, kl, error),
     )
     return _with_what_decides(_with_doubts(facts, export), export, groups)
+
+
+def _is_binary(x: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether data are zeros and ones in whatever units: nearly all are at the two ends, in more
+    patterns than two, which any two data have; groups (n,): numbers of the distinct rows.
+    """
+    low, high = float(x.min()), float(x.max())
+    if groups.max() < 2:
+        return False
+    return float(np.mean((x == low) | (x == high))) >= TWO_VALUED
 
 
 def _of_one_variance(export: Export) -> tuple[Export, bool]:

@@ -8,6 +8,8 @@ found.
 from enum import IntEnum
 from typing import NamedTuple
 
+import numpy as np
+
 __all__ = [
     "ACTIVE_NATS",
     "BURDA_VARIANCE",
@@ -16,6 +18,7 @@ __all__ = [
     "Component",
     "Contradiction",
     "Information",
+    "Likelihood",
     "Search",
     "Spike",
     "Unsettled",
@@ -96,6 +99,48 @@ class Spike(NamedTuple):
     share: float
     spread: float
     diffuse: float
+
+
+class Likelihood(NamedTuple):
+    """What is known of a VAE whose likelihood is not Gaussian, in nats per datum.
+
+    name: bernoulli, poisson or categorical.
+    status: how nats are known: exact, measured, estimated.
+    nats: expected negative log-likelihood.
+    noise: its standard error.
+    at_mean: negative log-likelihood with latents at the posterior mean.
+    prior: with latents from the prior; NaN where not given.
+    constant: that of the best constant decoder.
+    dispersion: variance of the data over that under the constant decoder, averaged over coordinates
+        that vary: 1 for zeros and ones, less for grey pixels.
+    ratios: (min(n, d),), of the leading directions there, descending: the beta below which a latent
+        pays.
+    fitted_to: number of data that affine VAEs were fitted to, of the same VAE all the same.
+    lower: by how much the best affine VAE that was found is lower if it uses more latents, less two
+        standard errors; else 0.
+    lower_lasting: the same where it was fitted to one half of the data and used on the other.
+    freed: by how much the best affine VAE that was found with beta = 1 is below this VAE at beta =
+        1; NaN where beta is no more, or no latent pays there to second order.
+    free_component: whether at beta = 1, where that is less, any decoder could beat the constant
+        one; None unless all latents are inactive.
+    bound: least nats of a decoder of latents alone with this KL, measured; NaN where not needed.
+    """
+
+    name: str
+    status: str
+    nats: float
+    noise: float
+    at_mean: float
+    prior: float
+    constant: float
+    dispersion: float
+    ratios: np.ndarray
+    fitted_to: int
+    lower: float
+    lower_lasting: float
+    freed: float
+    free_component: Component | None
+    bound: float
 
 
 class Contradiction(NamedTuple):
