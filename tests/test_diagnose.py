@@ -2,6 +2,7 @@
 bad input.
 """
 
+import gzip
 import json
 import math
 import sys
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.io import savemat
 from scipy.optimize import minimize, minimize_scalar
 
 from vaesurface import cli, data, diagnose, report, theory, vae
@@ -662,10 +664,7 @@ BAD = {
     "NaN": ({"x": np.full((120, 16), np.nan)}, "finite x"),
     "constant": ({"x": np.ones((120, 16))}, "data that vary"),
     "gamma": ({"gamma": 0.0}, "gamma > 0"),
-    "gamma's rows": (
-        {"gamma": 1.0 + np.arange(120.0)[None]},
-        "one that broadcasts to x, (120, 16)",
-    ),
+    "gamma's rows": ({"gamma": 1 + np.arange(120.0)[None]}, "broadcasts to x, (120, 16), got (1,"),
     "gamma's shape": ({"gamma": np.ones(7)}, "gamma of shape"),
     "beta": ({"beta": -1.0}, "beta > 0"),
     "flag": ({"learned_gamma": 3}, "true or false"),
@@ -703,11 +702,42 @@ def test_a_bad_file_is_one_line_and_exit_code_2(partial_collapse, tmp_path, verb
         code, out, err = verb(tmp_path / "bad.npz")
         assert (code, out, err.count("\n")) == (2, "", 1), name
         assert complaint in err, name
+    np.savez(tmp_path / "weights.npz", **{"encoder.0.weight": np.zeros((5, 16))})
+    code, out, err = verb(tmp_path / "weights.npz")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "holds weights of a network (encoder.0.weight, ...), not what it answers" in err
+    code, out, err = verb(tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "name a file in it" in err
     (tmp_path / "no.npz").write_bytes(b"PK nonsense")
     np.save(tmp_path / "one.npy", np.zeros(3))
     for path in ("no.npz", "one.npy", "none.npz", ""):
         code, out, err = verb(tmp_path / path)
         assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_gamma_per_pixel_may_be_given_in_any_shape_that_broadcasts():
+    x = np.random.default_rng(0).standard_normal((6, 2, 3, 3))
+    latents = np.zeros((6, 1))
+    for gamma in (1 + np.arange(2.0)[:, None, None], 1 + np.arange(9.0).reshape(1, 1, 3, 3)):
+        checked = export.check(x, latents, latents, 0 * x, gamma)
+        np.testing.assert_array_equal(checked.gamma, np.broadcast_to(gamma, x.shape).reshape(6, -1))
+    square = x.reshape(6, -1)[:, :6]
+    with pytest.raises(ValueError, match=r"per datum or per feature.* give it as \(6, 1\) or \(1,"):
+        export.check(square, latents, latents, 0 * square, 1 + np.arange(6.0))
+
+
+def test_an_export_may_be_a_mat_file_or_gzipped(partial_collapse, tmp_path):
+    arrays = required(partial_collapse) | {"learned_gamma": False, "beta": 2.0}
+    savemat(tmp_path / "vae.mat", arrays)
+    np.savez(tmp_path / "vae.npz", **arrays)
+    packed = gzip.compress((tmp_path / "vae.npz").read_bytes())
+    (tmp_path / "vae.npz.gz").write_bytes(packed)
+    expected = export.load(tmp_path / "vae.npz")
+    for name in ("vae.mat", "vae.npz.gz"):
+        loaded = export.load(tmp_path / name)
+        assert (loaded.beta, loaded.learned_gamma, loaded.gamma.shape) == (2.0, False, ())
+        np.testing.assert_array_equal(loaded.mean, expected.mean)
 
 
 def test_the_verb_prints_json_and_leaves_a_study_and_a_figure(partial_collapse, tmp_path, verb):

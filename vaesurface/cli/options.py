@@ -56,8 +56,8 @@ Data = Annotated[
     typer.Option(
         "--data",
         help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, "
-        "cifar-10, svhn (fetched from OpenML once); or a path: .npy .npz .csv IDX CIFAR SVHN "
-        "folder",
+        "cifar-10, svhn (fetched from OpenML once); or a path: .npy .npz .csv .tsv .mat "
+        ".parquet .feather .arrow IDX CIFAR SVHN, also .gz, or a folder of images",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
