@@ -12,11 +12,12 @@ Component(gain=0.0, proved=True)
 import math
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import logsumexp
 
 from vaesurface.diagnose.terms import Component
 
-__all__ = ["best_component", "least_error"]
+__all__ = ["best_component", "least_error", "mean_shift"]
 
 MODES = 64  # data from which the best component is looked for
 SHIFTS = 200  # steps of that search at most
@@ -42,19 +43,22 @@ def best_component(X: np.ndarray, gamma: float) -> Component:
         return Component(gain=0.0, proved=True)
     outermost_first = np.argsort(-square)
     spaced = np.unique(np.linspace(0, len(Z) - 1, min(MODES, len(Z))).astype(int))
-    gain = _mean_shift(Z, Z[outermost_first[spaced]], gamma)
+    gain = mean_shift(Z, Z[outermost_first[spaced]], gamma)
     return Component(gain=gain if gain > NO_GAIN else 0.0, proved=False)
 
 
-def _mean_shift(Z: np.ndarray, at: np.ndarray, gamma: float) -> float:
+def mean_shift(
+    Z: np.ndarray, at: np.ndarray, gamma: float, log_weights: npt.ArrayLike = 0.0
+) -> float:
     """The largest log D that mean shift finds from places `at` (modes, d), of centered data Z.
 
-    log D(theta) = log mean_i exp((2 theta . z_i - ||theta||^2) / 2 gamma); a step goes to the mean
-    of the data weighted by these exponentials.
+    log D(theta) = log mean_i v_i exp((2 theta . z_i - ||theta||^2) / 2 gamma); a step goes to the
+    mean of the data weighted by its terms. log_weights: log v_i, () or (n,).
     """
     gain = -math.inf
     for _ in range(SHIFTS):
         exponent = (2.0 * at @ Z.T - np.sum(at**2, axis=1)[:, None]) / (2.0 * gamma)
+        exponent = exponent + log_weights
         log_sums = logsumexp(exponent, axis=1)
         before, gain = gain, float(np.max(log_sums)) - math.log(len(Z))
         if gain - before <= SHIFT_GAIN:

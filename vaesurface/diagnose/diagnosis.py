@@ -18,6 +18,7 @@ from vaesurface.diagnose.terms import (
     Collapse,
     Component,
     Contradiction,
+    Gap,
     Information,
     Likelihood,
     Search,
@@ -107,6 +108,7 @@ class Facts(NamedTuple):
     likelihood: None where it is Gaussian. Else gamma is 1, data, errors and residual are in units
         of the data's deviation under the decoder, and affine VAEs are affine in the natural
         parameter, the best that were found; free: with beta = 1.
+    gap: how far collapse is from the best of all decoders; None where that says nothing.
     """
 
     kind: Collapse
@@ -158,6 +160,7 @@ class Facts(NamedTuple):
     contradictions: tuple[Contradiction, ...] = ()
     unsettled: tuple[Unsettled, ...] = ()
     likelihood: Likelihood | None = None
+    gap: Gap | None = None
 
     def count(self, kind: Collapse) -> int:
         """Number of latents of that kind."""

@@ -42,7 +42,7 @@ def sentences(facts: Facts) -> dict[str, str]:
         reasons |= _alternatives(facts)
     if facts.search is not None:
         reasons |= _searched(facts, facts.search)
-    return reasons
+    return reasons if facts.gap is None else reasons | {"gap": facts.gap.words}
 
 
 def of_posteriors(facts: Facts) -> dict[str, str]:

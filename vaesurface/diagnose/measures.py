@@ -21,6 +21,7 @@ from vaesurface.diagnose import (
     bounds,
     contradictions,
     fitted,
+    gap,
     halves,
     posteriors,
     repeats,
@@ -92,7 +93,8 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         **_of_affine_decoders(export, values, held_gamma, groups),
         **_of_any_decoder(export, values, kl, error),
     )
-    return _with_what_decides(_with_doubts(facts, export), export, groups)
+    facts = _with_what_decides(_with_doubts(facts, export), export, groups)
+    return facts._replace(gap=gap.of_facts(x, facts))
 
 
 def _is_binary(x: np.ndarray, groups: np.ndarray) -> bool:

@@ -13,10 +13,12 @@ import numpy as np
 __all__ = [
     "ACTIVE_NATS",
     "BURDA_VARIANCE",
+    "SAME_NATS",
     "SHARP_STD",
     "Collapse",
     "Component",
     "Contradiction",
+    "Gap",
     "Information",
     "Likelihood",
     "Search",
@@ -34,6 +36,7 @@ BURDA_VARIANCE = 0.01
 # the affine optimum a direction of variance lambda has sigma^2 = beta gamma / lambda: so what it
 # codes has four times the variance of the noise.
 SHARP_STD = 0.5
+SAME_NATS = 1e-9  # energies that are no further apart differ by rounding
 
 
 class Collapse(IntEnum):
@@ -86,6 +89,47 @@ class Component(NamedTuple):
 
     gain: float
     proved: bool
+
+
+class Gap(NamedTuple):
+    """How far from the best of all decoders that see only latents, with any encoder, at this gamma
+    and beta; energies in the paper's units, what collapse costs in nats per datum.
+
+    energy: that none is below, proved.
+    measured: the same where the supremum that it rests on was searched: higher, and no proof.
+    least: what collapse costs at least, by a model that is known to be lower; 0 where none is.
+    known: which that is; "" where none is.
+    most: what it costs at most, proved.
+    most_measured: the same by `measured`.
+    """
+
+    energy: float
+    measured: float
+    least: float
+    known: str
+    most: float
+    most_measured: float
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        best = (
+            "proved: at this gamma and beta no decoder that sees only z, with any encoder, has an "
+            f"energy below {self.energy:.4g}"
+        )
+        if self.most < SAME_NATS:
+            return f"{best}, which is that of collapse: it costs nothing"
+        close = self.most - self.most_measured < ACTIVE_NATS
+        measured = "" if close else f" (measured: {self.most_measured:.3g})"
+        if not self.known:
+            return (
+                f"{best}; collapse costs at most {self.most:.3g} nats per datum{measured}, and "
+                "nothing lower is known"
+            )
+        return (
+            f"{best}; collapse costs at least {self.least:.3g} ({self.known} is so much lower) and "
+            f"at most {self.most:.3g} nats per datum{measured}"
+        )
 
 
 class Spike(NamedTuple):
