@@ -110,9 +110,22 @@ def test_in_closed_form():
     square = np.sum((X - X.mean(axis=0)) ** 2, axis=1)
     found = gap.gap(X, LATENT, 1.01 * square.max(), 1.0, [])
     assert found.most < 1e-10 and found.words.endswith("that of collapse: it costs nothing")
-    # Two data: the best mixture has two places +-t that fall together at gamma = 2.
-    searched = gap.gap(data.antipodal(2), 1, 1.9, 1.0, [])
-    assert searched.most_measured < 0.005 < searched.most
+    # Two data +-v: the best mixture has two places +-t v, which are one from gamma = 2 on.
+    for gamma in (0.5, 1.0, 1.9):
+        t = np.linspace(0, 1, 4001)
+        near, far = (np.exp(-((1 + sign * t) ** 2) / gamma) for sign in (-1, 1))
+        best = np.log(0.5 * (near + far)).max()
+        assert best <= gap.largest_likelihood(data.antipodal(2), gamma) < best + 0.02
+        assert gap.searched_likelihood(data.antipodal(2), gamma) == pytest.approx(best, abs=0.01)
+
+
+def test_in_few_directions_a_grid_proves_nearly_all_there_is(monkeypatch):
+    X = DATA["clusters"] @ np.random.default_rng(0).standard_normal((3, 20))
+    level = 0.5 * float(theory.eigenvalues(X)[0])
+    searched, proved = gap.searched_likelihood(X, level), gap.largest_likelihood(X, level)
+    assert searched < proved < searched + 0.05
+    monkeypatch.setattr(gap, "AXES", 2)
+    assert gap.largest_likelihood(X, level) > searched + 0.2
 
 
 def test_units_and_beta_change_what_they_should():

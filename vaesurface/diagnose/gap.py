@@ -4,10 +4,10 @@ For one gamma the marginal of such a decoder is a mixture of N(t, gamma I) over 
 
     energy >= d log gamma + beta (k - 2 U),     U >= (1/n) sum_i log m_i   for every mixture,
 
-m_i = int exp(-||x_i - t||^2 / 2 s) dmu(t), s = beta gamma: over beta, error and KL part are those of
-a VAE at gamma = s and beta = 1. The best mixture is the nonparametric maximum likelihood estimate
-(Kiefer & Wolfowitz 1956; Lindsay 1983), of which U is the dual value, with a supremum over t that
-is bounded from above and not searched.
+m_i = int exp(-||x_i - t||^2 / 2 s) dmu(t), s = beta gamma: over beta, error and KL part are those
+of a VAE at gamma = s and beta = 1. The best mixture is the nonparametric maximum likelihood
+estimate (Kiefer & Wolfowitz 1956; Lindsay 1983), of which U is the dual value, with a supremum over
+t that is bounded from above and not searched.
 
 >>> X = np.array([[1.0, 1.0], [-1.0, -1.0]])
 >>> round(largest_likelihood(X, 0.01), 6)  # two data far apart: each has half of the mixture
@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from scipy.special import logsumexp
 
 from vaesurface import theory
 from vaesurface.diagnose.bounds import mean_shift
@@ -38,6 +39,12 @@ EPS = float(np.finfo(float).eps)
 # Units of rounding per operation: of an exponential's argument, of a sum's terms. Generous, since
 # what they are taken for is some 1e-12 nats.
 UNITS = 64.0
+AXES = 3  # directions at most that a grid can fill
+FILLED = 1e-3  # of s: variance of a direction from which it is one of them
+GRID_NATS = 0.005  # that the grid's spacing costs, where it is not too many
+CORNERS = 1e7  # of the grid times data, at most
+COARSER = 1.2  # by what it is made coarser where there are more
+PAIRS = 2e6  # of corners and data that are held at once
 TINY = 1e-300  # stands for a weight that has underflowed
 
 
@@ -102,18 +109,12 @@ def largest_likelihood(X: np.ndarray, level: float) -> float:
     """U: an upper bound of (1/n) sum_i log m_i, of all mixtures at s = `level`, rounding included.
 
     For any weights v_i > 0, by Jensen, mean_i log m_i <= log sup_t D(t) - mean_i log(n v_i), with
-    D(t) = sum_i v_i e_i and e_i = exp(-||x_i - t||^2 / 2 s). Let x_j be the datum nearest to t, so
-    that e_j is the largest. Then e_i e_k <= (e_i e_k e_j)^(2/3), and the squared distances of three
-    points from t sum to at least a third of those between them, R_ij^2 + R_ik^2 + R_jk^2. So
-
-        D(t)^2 = sum_ik v_i v_k e_i e_k <= Q_j = sum_ik v_i v_k b_ij b_ik b_jk ,
-        b_ij = exp(-R_ij^2 / 9 s) .
-
-    With pairs in place of triples, e_i <= (e_i e_j)^(1/2), the exponent would be R^2 / 8 s where
-    it is R^2 / 6 s here, of equidistant points, and is R^2 / 4 s at their mean.
+    D(t) = sum_i v_i e_i, e_i = exp(-||x_i - t||^2 / 2 s). Of two upper bounds of the supremum, in
+    any dimension and in few, the better one is taken.
     """
     parts = _parts(X)
-    return sum(len(part) * _dual_bound(part, level) for part in parts) / len(X)
+    bounds = [min(_of_triples(part, level), _on_a_grid(part, level)) for part in parts]
+    return sum(len(part) * bound for part, bound in zip(parts, bounds, strict=True)) / len(X)
 
 
 def _parts(X: np.ndarray) -> list[np.ndarray]:
@@ -122,11 +123,20 @@ def _parts(X: np.ndarray) -> list[np.ndarray]:
     return [X[i::count] for i in range(count)]
 
 
-def _dual_bound(X: np.ndarray, level: float) -> float:
-    """The same of data that are bounded at once: the least over weights v, from equal ones on.
+def _of_triples(X: np.ndarray, level: float) -> float:
+    """U by the distances between data.
 
-    log max_j Q_j is as small as can be relative to mean log v where v_i sum_j p_j dQ_j / dv_i is
-    the same for all i, for some p on the largest Q_j: a fixed point, damped by a root.
+    Let x_j be the datum nearest to t, so that e_j is the largest. Then e_i e_k <= (e_i e_k
+    e_j)^(2/3), and the squared distances of three points from t sum to at least a third of those
+    between them, R_ij^2 + R_ik^2 + R_jk^2. So
+
+        D(t)^2 = sum_ik v_i v_k e_i e_k <= Q_j = sum_ik v_i v_k b_ij b_ik b_jk ,
+        b_ij = exp(-R_ij^2 / 9 s) .
+
+    With pairs in place of triples, e_i <= (e_i e_j)^(1/2), the exponent would be R^2 / 8 s where
+    it is R^2 / 6 s here, of equidistant points, and is R^2 / 4 s at their mean. Weights: log max_j
+    Q_j is as small as can be relative to mean log v where v_i sum_j p_j dQ_j / dv_i is the same for
+    all i, for some p on the largest Q_j: a fixed point, damped by a root.
     """
     n = len(X)
     kernel = np.exp(-_squared_distances(X) / (9.0 * level))
@@ -146,6 +156,44 @@ def _dual_bound(X: np.ndarray, level: float) -> float:
         p /= p.sum()
         log_v = 0.5 * (log_v - np.log(np.maximum((kernel * product) @ p, TINY)))
     return best
+
+
+def _on_a_grid(X: np.ndarray, level: float) -> float:
+    """U by the values of D on a grid, infinite where the data fill more than AXES directions.
+
+    Distances in the leading directions are no longer than they are, and the supremum lies in the
+    data's convex hull. Let t = c + u in a box of half width h around c, of r directions: D(t)
+    exp(||u||^2 / 2 s) is a sum of exponentials of linear functions of u, convex, and so largest at
+    a corner, where ||u||^2 = r h^2. Hence log sup D <= r h^2 / 2 s + its largest value at corners.
+    """
+    n, Z = len(X), X - X.mean(axis=0)
+    _, singular, directions = np.linalg.svd(Z, full_matrices=False)
+    r = int(np.sum(singular**2 > n * FILLED * level))
+    if not 0 < r <= AXES:
+        return math.inf
+    Y = Z @ directions[:r].T
+    _, log_m = _best_mixture(Y, level)
+    corners, half = _corners(Y, math.sqrt(2.0 * GRID_NATS * level / r))
+    highest = -math.inf
+    for some in np.array_split(corners, math.ceil(len(corners) * n / PAIRS)):
+        square = np.sum((some[:, None] - Y) ** 2, axis=2)
+        highest = max(highest, float(logsumexp(-square / (2.0 * level) - log_m, axis=1).max()))
+    reach = X.shape[1] * np.abs(Z).max() / math.sqrt(level)
+    rounding = UNITS * EPS * (n + 1024.0 + np.abs(log_m).max() + 40.0 * reach)
+    height = highest - math.log(n) + r * half**2 / (2.0 * level)
+    return float(log_m.mean()) + height + float(rounding)
+
+
+def _corners(Y: np.ndarray, half: float) -> tuple[np.ndarray, float]:
+    """Corners (m, r) of boxes over the data (n, r), of that half width or a larger one, so that
+    there are no more than CORNERS.
+    """
+    width = np.ptp(Y, axis=0)
+    while np.prod(np.ceil(width / (2.0 * half)) + 1.0) * len(Y) > CORNERS:
+        half *= COARSER
+    counts = np.ceil(width / (2.0 * half)).astype(int) + 1
+    axes = [low + 2.0 * half * np.arange(m) for low, m in zip(Y.min(axis=0), counts, strict=True)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, Y.shape[1]), half
 
 
 def _squared_distances(X: np.ndarray) -> np.ndarray:
