@@ -10,7 +10,7 @@ import pytest
 from vaesurface import data, optimize, proof, stationary, theory, vae
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, tally
-from vaesurface.stationary.probe import kink
+from vaesurface.stationary.lines import kink
 
 X = data.gaussian(14, [3.0, 1.5, 0.6, 0.3], seed=3)
 AFFINE = list(theory.stationary_points(X, 2))

@@ -203,6 +203,12 @@ class Problem:
         """
         return None
 
+    def smooth(self, params: Params) -> bool:
+        """Whether the loss is known to be twice differentiable at params, and derivatives to be
+        right, though an operation in it is not: by shapes alone.
+        """
+        return False
+
     def size(self, params: Params) -> Params:
         """Natural sizes of the parameters, like params: "near" and "small" are in units of them."""
         return jax.tree.map(lambda x: jnp.maximum(1.0, jnp.abs(x)), params)
@@ -286,6 +292,7 @@ OPTIONAL = (
     "information",
     "settle",
     "theory",
+    "smooth",
     "size",
     "latents",
     "relabel",

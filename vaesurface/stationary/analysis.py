@@ -16,10 +16,12 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
 from vaesurface.curvature import Inertia
-from vaesurface.problem import Params, Problem, Theory, entry, require_key
-from vaesurface.stationary import model
+from vaesurface.problem import Params, Problem, Theory, adopt, entry, require_key
+from vaesurface.stationary import crossing, model
+from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
-from vaesurface.stationary.probe import Kink, Probe, kink, probe
+from vaesurface.stationary.pieces import Outcome
+from vaesurface.stationary.probe import Probe, probe
 from vaesurface.stationary.verdict import NEAR, SCALED, STATIONARY, Kind, StationaryPoint
 
 __all__ = ["analyze"]
@@ -66,26 +68,37 @@ def analyze(
     the dense Hessian up to `dense` parameters. Beyond, products alone tell what can be told: a
     direction of negative curvature, or a bound on what was missed; its random starts come from key.
     directions: how many flat directions to probe, 0 for none. Raises RuntimeError without float64.
-    A flat direction along which nothing is known makes a point DEGENERATE, never a minimum, and so
-    does a loss without theory that does not follow its quadratic model: one with a kink there.
+    A flat direction along which nothing is known makes a point DEGENERATE, never a minimum. So does
+    a kink there, as one of the loss's operations shows or a straight line; outside of `vmap` and
+    `jit` the smooth pieces that meet there are examined, where they are few.
     """
     judge = partial(_judged, problem, params, key, dense=dense)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
         return judge(directions=directions)
     # The search along flat directions takes as long to compile as all else, and few points need it.
     point = judge(directions=0)
-    if not directions or point.search is not None:
-        return point
+    directions = 0 if point.search is not None else directions
     if isinstance(point.kind, jax.core.Tracer):
-        return judge(directions=directions)
+        return judge(directions=directions) if directions else point
+    near, own = point.ties, adopt(problem)
+    found = crossing.examine(own, point)
+    if found is not None and found.outcome == Outcome.SMOOTH:
+        judge = partial(judge, smooth=True)
+        point = judge(directions=0)
     kinked = point.kink is not None and point.kink.found
-    undecided = point.kind == Kind.DEGENERATE and not kinked
-    return judge(directions=directions) if undecided else point
+    if directions and point.kind == Kind.DEGENERATE and not kinked:
+        point = judge(directions=directions)
+    return point if found is None else crossing.settle(point, found, near)
 
 
-@entry("analysis", static=("dense", "directions"))
+@entry("analysis", static=("dense", "directions", "smooth"))
 def _judged(
-    problem: Problem, params: Params, key: Array | None, dense: int, directions: int
+    problem: Problem,
+    params: Params,
+    key: Array | None,
+    dense: int,
+    directions: int,
+    smooth: bool = False,
 ) -> StationaryPoint:
     params = problem.settle(params)
     key = jax.random.key(0) if key is None else key
@@ -94,9 +107,10 @@ def _judged(
         second = _searched(problem, params, key)
     else:
         second = _counted(problem, params, directions)
-    # The exact energies that come with a theory are smooth; of any other loss that is not known.
-    smooth = second.theory is not None
-    bent = None if smooth else kink(problem.loss, params, problem.size(params))
+    # The exact energies that come with a theory are smooth.
+    smooth |= second.theory is not None
+    seen = None if smooth else crossing.look(problem, params, second.newton)
+    bent = None if seen is None else seen.kink._replace(found=seen.doubtful)
     loss, grad_norm = problem.loss(params), optax.tree.norm(second.gradient)
     scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
     stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED)
@@ -118,13 +132,14 @@ def _judged(
         active=None if information is None else information > CARRIES,
         theory=None if second.theory is None else second.theory._replace(descent=None),
         symmetries=second.symmetries,
-        reliable=second.reliable & ~_kinked(bent),
+        reliable=second.reliable & ~_kinked(None if seen is None else seen.kink),
         optimal=_optimal(second.theory, kind, loss),
         descent=descent,
         curvature=optax.tree.vdot(descent, curvature.hvp(problem.loss, params, descent)),
         probe=None if second.probe is None else second.probe._replace(displacement=None),
         search=second.search,
-        kink=None if bent is None else bent._replace(displacement=None),
+        kink=None if seen is None else seen.kink._replace(displacement=None),
+        ties=None if seen is None else seen.ties,
     )
 
 
@@ -307,7 +322,8 @@ def _probed(
         def back(gradient: Params) -> Params:
             return solve(params, factors, gradient, inverse)
 
-        return probe(problem.loss, params, back, problem.size(params), band, directions)
+        firm, size = ~jnp.any(doubtful), problem.size(params)
+        return probe(problem.loss, params, back, size, band, directions, firm)
 
     blank = _blank(explore)
     return jax.lax.cond(undecided, explore, lambda: blank)

@@ -18,7 +18,11 @@ from jax import Array
 
 from vaesurface.curvature import FLAT, Descent, Inertia
 from vaesurface.problem import Params, Theory
-from vaesurface.stationary.probe import Kink, Probe
+from vaesurface.stationary.lines import Kink
+from vaesurface.stationary.pieces import Outcome as Pieces
+from vaesurface.stationary.probe import Probe
+from vaesurface.stationary.telling import kinks_in_words
+from vaesurface.stationary.ties import Ties, at_tie
 
 __all__ = ["NEAR", "SCALED", "STATIONARY", "Kind", "Outcome", "Refinement", "StationaryPoint"]
 
@@ -126,8 +130,9 @@ class StationaryPoint(NamedTuple):
     probe: what was found along unexplained flat directions, or None.
     search: what a matrix-free search found, or None where all eigenvalues are known.
     refinement: what `refine` did, without its params, or None.
-    kink: how well the loss follows its quadratic model, or None where theory knows that it is
-        smooth.
+    kink: how well the loss follows its quadratic model, or None where it is known to be smooth.
+    ties: which of the loss's operations are not smooth there, and what the smooth pieces that meet
+        there say; None where all operations are smooth.
     """
 
     params: Params
@@ -149,6 +154,7 @@ class StationaryPoint(NamedTuple):
     search: Descent | None = None
     refinement: Refinement | None = None
     kink: Kink | None = None
+    ties: Ties | None = None
 
     @property
     def label(self) -> Any:
@@ -179,6 +185,7 @@ class StationaryPoint(NamedTuple):
             theory=rebuilt(Theory, "theory_") if "theory_collapsed" in leaves else None,
             search=leaves.get("search_lower"),
             kink=rebuilt(Kink, "kink_") if "kink_found" in leaves else None,
+            ties=rebuilt(Ties, "ties_") if "ties_active" in leaves else None,
         )
         return point.label
 
@@ -223,11 +230,11 @@ def _not_stationary(p: StationaryPoint) -> str:
 
 def _saddle(p: StationaryPoint) -> str:
     negative = int(p.inertia.negative)
-    if negative and p.reliable:
+    if negative and p.reliable and not _tied(p):
         # A flat direction that nothing explains may hide a descent direction too small for float64.
         more = " or more" * (p.search is not None or _unexplained(p) > 0)
         return f"saddle of index {negative}{more}"
-    where = "a kink" if _kinked(p) else "a flat direction"
+    where = "a kink" if _kinked(p) or _tied(p) else "a flat direction"
     if p.theory is not None and p.theory.falling:
         where = _rows(int(p.theory.falling))
     return f"degenerate saddle, descent along {where}"
@@ -236,6 +243,10 @@ def _saddle(p: StationaryPoint) -> str:
 def _degenerate(p: StationaryPoint) -> str:
     if _kinked(p):
         return "degenerate, not twice differentiable here"
+    if _tied(p) and p.reliable and p.search is None and not _unexplained(p):
+        negative = int(p.inertia.negative)
+        word = f"saddle of index {negative}" if negative else "local minimum"
+        return f"{word} if twice differentiable here"
     if p.search is not None:
         lasting = "" if p.reliable else "lasting "
         return f"undecided, no {lasting}negative curvature found"
@@ -251,6 +262,11 @@ def _rows(count: int) -> str:
 
 def _kinked(p: StationaryPoint) -> bool:
     return p.kink is not None and bool(p.kink.found)
+
+
+def _tied(p: StationaryPoint) -> bool:
+    """Whether operations are at a tie there whose side makes a difference."""
+    return p.ties is not None and bool(at_tie(p.ties) and p.ties.outcome != Pieces.SMOOTH)
 
 
 def _unexplained(p: StationaryPoint) -> int:
@@ -272,12 +288,17 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
         "rows": _on_rows(p),
         "global": _on_the_minimum(p),
         "probe": _on_the_probe(p),
-        "kink": _on_the_kink(p),
+        "kink": kinks_in_words(p.kink, p.ties),
     }
     return {part: sentence for part, sentence in sentences.items() if sentence}
 
 
 def _on_the_gradient(p: StationaryPoint) -> str:
+    if p.kind == Kind.MINIMUM and p.grad_norm > STATIONARY:
+        return (
+            f"yes: no smooth piece that meets here falls; the gradient, of norm "
+            f"{float(p.grad_norm):.1e}, is that of one"
+        )
     reached = "no" if p.kind == Kind.NOT_STATIONARY else "yes"
     return (
         f"{reached}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
@@ -426,7 +447,16 @@ def _on_the_probe(p: StationaryPoint) -> str:
 def _along_flat_directions(probe: Probe) -> str:
     where = f"by {float(probe.drop):.3g} at distance {float(probe.radius):.3g}"
     if probe.falls:
-        return f"found: along a flat direction the loss falls, {where}"
+        return (
+            f"found: along a flat direction the loss falls, {where}; from distance "
+            f"{float(probe.begins):.1g} on, nearer than which rounding hides its values"
+        )
+    if probe.rises:
+        return (
+            f"lower along a flat direction, {where}, but only from distance "
+            f"{float(probe.begins):.1g} on: nearer to the point it rises, which makes this a fact "
+            "about that distance: no verdict"
+        )
     if probe.drop > 0:
         return (
             f"lower along a flat direction, {where}, but no fall all the way there could be told "
@@ -435,16 +465,4 @@ def _along_flat_directions(probe: Probe) -> str:
     return (
         f"nothing lower found along {int(probe.directions)} flat directions, "
         f"up to distance {float(probe.radius):.3g}"
-    )
-
-
-def _on_the_kink(p: StationaryPoint) -> str:
-    if p.kink is None or not p.kink.found:
-        return ""
-    falls = ""
-    if p.kink.falls:
-        falls = f"; along a straight line it falls, by {float(p.kink.drop):.3g}"
-    return (
-        f"found: the loss leaves its quadratic model by {float(p.kink.mismatch):.3g} distance^2 "
-        f"however near: not twice differentiable here, and eigenvalues say nothing{falls}"
     )
