@@ -137,7 +137,14 @@ def looked(problem):
     return examine(problem, jnp.zeros(SIZE), jnp.zeros(SIZE))
 
 
-@pytest.mark.parametrize(("turn", "unit"), [(0, 1.0), (1, 1.0), (2, 1e-5)])
+WAYS = [
+    (0, 1.0),
+    pytest.param(1, 1.0, marks=pytest.mark.slow),
+    pytest.param(2, 1e-5, marks=pytest.mark.slow),
+]  # rotations, units
+
+
+@pytest.mark.parametrize(("turn", "unit"), WAYS)
 @pytest.mark.parametrize("name", RISES)
 def test_where_all_pieces_rise_it_is_a_minimum(name, turn, unit):
     found = looked(turned(name, RISES, turn, unit))
@@ -146,7 +153,7 @@ def test_where_all_pieces_rise_it_is_a_minimum(name, turn, unit):
     assert turn or found.outcome != Outcome.UNDECIDED
 
 
-@pytest.mark.parametrize(("turn", "unit"), [(0, 1.0), (1, 1.0), (2, 1e-5)])
+@pytest.mark.parametrize(("turn", "unit"), WAYS)
 @pytest.mark.parametrize("name", FALLS)
 def test_where_a_piece_falls_it_is_no_minimum(name, turn, unit):
     problem = turned(name, FALLS, turn, unit)
@@ -181,7 +188,13 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", LABELS)
+QUICK = ("edge", "tiny ridge", "cone", "logsumexp by hand", "steps")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in LABELS],
+)
 def test_labels_at_kinks(name):
     case = LABELS[name]
     point = stationary.analyze(Problem(loss=case.loss), jnp.zeros(SIZE))
@@ -192,7 +205,10 @@ def test_labels_at_kinks(name):
         assert case.loss(point.descent) < case.loss(jnp.zeros(SIZE))
 
 
-@pytest.mark.parametrize("distance", [1e-9, 1e-6, 1e-3])
+@pytest.mark.parametrize(
+    "distance",
+    [1e-9, *(pytest.param(far, marks=pytest.mark.slow) for far in (1e-6, 1e-3))],
+)
 def test_a_kink_beside_the_point_is_a_fact_about_its_distance(distance):
     def loss(w):
         return jnp.sum(w**2) - 0.1 * relu(jnp.abs(w[0] - w[1]) - distance) - 9.0 * w[2] ** 2
@@ -211,6 +227,7 @@ def test_under_vmap_a_kink_leaves_the_weaker_word():
     assert "probability 0.92" in points.evidence[0]["kink"]
 
 
+@pytest.mark.slow
 def test_too_many_pieces_leave_the_weaker_word():
     inputs = np.asarray(np.random.default_rng(0).normal(size=(40, 6)))
 
@@ -368,7 +385,9 @@ STRICT = {
     "at zero": lambda w: w[0] ** 2 + 1e-15 * w[1] ** 2 - w[1] ** 4,
     "smaller still": lambda w: w[0] ** 2 + 1e-30 * w[1] ** 2 - w[1] ** 4,
     "on a plain": lambda w: 1 + w[0] ** 2 + 1e-17 * w[1] ** 2 - w[1] ** 4,
-    "in small units": lambda w: 1e6 * ((1e-3 * w[0]) ** 2 + 1e-15 * w[1] ** 2 - w[1] ** 4),
+    "in other units": lambda w: (
+        1e6 * ((1e-3 * w[0]) ** 2 + 1e-15 * (1e-3 * w[1]) ** 2 - (1e-3 * w[1]) ** 4)
+    ),
     "turned": lambda w: (
         (w[0] + w[1]) ** 2 / 2 + 1e-15 * (w[0] - w[1]) ** 2 / 2 - (w[0] - w[1]) ** 4 / 4
     ),
