@@ -26,11 +26,11 @@ def kinks_in_words(kink: Kink | None, near: Ties | None) -> str:
             f"however near: not twice differentiable here, and eigenvalues say nothing{falls}"
         )
     if near is not None:
-        parts.append(_on_the_pieces(near))
+        parts.append(_on_the_pieces(near, kink is not None and bool(kink.falls)))
     return "; ".join(part for part in parts if part)
 
 
-def _on_the_pieces(near: Ties) -> str:
+def _on_the_pieces(near: Ties, falls: bool) -> str:
     if not at_tie(near):
         if near.nearest > CLOSE:
             return ""
@@ -52,7 +52,8 @@ def _on_the_pieces(near: Ties) -> str:
     if near.outcome == Pieces.FALLS:
         how = f"with slope {float(near.slope):.3g}" if near.slope else "with its curvature"
         return f"proved: in one of {meet} the loss falls, {how}, by {float(near.drop):.3g} in all"
-    return f"undecided: {_on_what_is_unknown(near, tied, meet)}; {_on_the_lines()}"
+    lines = "" if falls else f"; {_on_the_lines()}"
+    return f"undecided: {_on_what_is_unknown(near, tied, meet)}{lines}"
 
 
 def _on_what_is_unknown(near: Ties, tied: str, meet: str) -> str:

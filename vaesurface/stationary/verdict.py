@@ -288,7 +288,7 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
         "rows": _on_rows(p),
         "global": _on_the_minimum(p),
         "probe": _on_the_probe(p),
-        "kink": kinks_in_words(p.kink, p.ties),
+        "kink": kinks_in_words(p.kink, None if p.kind == Kind.NOT_STATIONARY else p.ties),
     }
     return {part: sentence for part, sentence in sentences.items() if sentence}
 
