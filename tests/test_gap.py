@@ -50,15 +50,15 @@ def threshold_energies(X, alpha, gamma, beta, keys, scales):
     """Energies of threshold VAEs (affine at alpha = 0) with the posteriors of an affine one."""
     problem = vae.threshold_vae(X, LATENT, alpha, gamma, beta)
     center = X.mean(axis=0)
-    directions = jnp.linalg.svd(X - center, full_matrices=False)[2][:LATENT].T
+    directions = jnp.linalg.svd(X - center[None], full_matrices=False)[2][:LATENT].T
 
     def energy(key, scale):
         first, second, third = jax.random.split(key, 3)
         size = scale * jax.random.uniform(first, (LATENT,))
         noise = 0.1 * scale * jax.random.normal(second, directions.shape)
-        weight = directions * size + noise
+        weight = directions * size[None] + noise
         precision = weight.T @ weight / (beta * gamma) + jnp.eye(LATENT)
-        mean = jnp.linalg.solve(precision, weight.T @ (X - center).T / (beta * gamma)).T
+        mean = jnp.linalg.solve(precision, weight.T @ (X - center[None]).T / (beta * gamma)).T
         params = problem.collapsed()._replace(
             weight=weight,
             mean=mean + 0.05 * jax.random.normal(third, mean.shape),
