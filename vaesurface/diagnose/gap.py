@@ -42,7 +42,7 @@ UNITS = 64.0
 AXES = 3  # directions at most that a grid can fill
 FILLED = 1e-3  # of s: variance of a direction from which it is one of them
 GRID_NATS = 0.005  # that the grid's spacing costs, where it is not too many
-CORNERS = 1e7  # of the grid times data, at most
+CORNERS = 3e6  # of the grid times data, at most
 COARSER = 1.2  # by what it is made coarser where there are more
 PAIRS = 2e6  # of corners and data that are held at once
 TINY = 1e-300  # stands for a weight that has underflowed
@@ -114,7 +114,8 @@ def largest_likelihood(X: np.ndarray, level: float) -> float:
     """
     parts = _parts(X)
     bounds = [min(_of_triples(part, level), _on_a_grid(part, level)) for part in parts]
-    return sum(len(part) * bound for part, bound in zip(parts, bounds, strict=True)) / len(X)
+    sums = sum(len(part) * bound for part, bound in zip(parts, bounds, strict=True))
+    return float(sums) / len(X)
 
 
 def _parts(X: np.ndarray) -> list[np.ndarray]:
