@@ -92,6 +92,7 @@ def test_the_bound_is_never_above_an_energy_that_a_model_reaches():
         assert found.least <= found.most_measured + 1e-9 <= found.most + 2e-9
 
 
+@pytest.mark.slow
 def test_trained_models_are_not_below_the_bound():
     from vaesurface import optimize
 
