@@ -100,6 +100,7 @@ def test_a_density_of_rank_one_of_nothing_finite_and_of_a_single_vector():
         curvature.density(quadratic, POINT, key, 10, 1)
 
 
+@pytest.mark.slow
 def test_ends_and_density_of_a_vaes_spectrum_without_its_hessian():
     problem = vae.threshold_vae(data.clusters(20, 4, centers=3, noise=0.3, seed=0), 2, 0.1)
     params = problem.init(jax.random.key(0), 1.0)

@@ -175,6 +175,7 @@ def test_gamma_and_active_latents_are_those_of_the_point():
         landscape.active(Problem(loss=square))
 
 
+@pytest.mark.slow
 def test_the_lowest_eigenvalue_is_that_of_the_dense_hessian_on_every_scale():
     problem = vae.threshold_vae(X, latent=1, alpha=0.05)
     starts = [

@@ -210,6 +210,7 @@ def test_what_the_distance_to_the_stationary_point_could_turn_round_decides_noth
         assert rows.dead_rows(X, params, ALPHA, GAMMA, uncertainty).falling[0] == falls
 
 
+@pytest.mark.slow
 def test_a_row_left_undecided_by_symmetry_stays_so_near_the_stationary_point():
     X = np.tile([(1, 0.3), (1, -0.3), (-1, 0.3), (-1, -0.3)], (50, 1))
     problem = vae.threshold_vae(X, 1, 0.2, beta=0.05)

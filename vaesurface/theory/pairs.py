@@ -8,7 +8,7 @@ compiler fuses multiplications with additions.
 >>> import jax.numpy as jnp
 >>> one, third = Pair(jnp.array(1.0), jnp.array(0.0)), jnp.array(1 / 3)
 >>> rest = less_product(less_product(less_product(one, one, third), one, third), one, third)
->>> print(rest.high == 1 - 3 * 0x15555555555555 * 2.0**-54, rest.low)
+>>> print(rest.high == 2.0**-54, rest.low)  # 1 - 3 float(1 / 3)
 True 0.0
 """
 
