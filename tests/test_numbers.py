@@ -2,15 +2,22 @@
 smallest weights, eigenvalues that are equal or far apart, places that only look stationary.
 """
 
+import jax
+import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
-from vaesurface import data, proof, stationary, theory, vae
+from vaesurface import bordered, curvature, data, proof, stationary, theory, vae
+from vaesurface.energy import VAEParams
+from vaesurface.problem import Problem
+from vaesurface.stationary import Kind
 
 N, D = 8, 3
 SIGNS = np.where(np.arange(N) % 3, 1.0, -1.0)[:, None]
 NOISE = np.random.default_rng(0).normal(size=(N, D))
+T = jnp.array([1.0, 2.0, 4.0])
 RANKED = {  # data that a threshold decoder with two latents, or one, reproduces
     "antipodal": SIGNS * np.array([[1.0, 0.5, 2.0]]),
     "product": np.outer(np.linspace(0.5, 1.0, N), [1.0, 0.7, 0.9]),
@@ -91,3 +98,335 @@ def test_a_swamped_ray_is_named_as_undecided():
     point = stationary.analyze(problem, problem.collapsed(), directions=0)
     assert point.evidence["global"].startswith("undecided: whether the energy is unbounded below")
     assert np.isnan(point.theory.minimum) and point.theory.doubt > 0
+
+
+# Derivatives
+
+
+mp.mp.dps = 50
+
+
+def tails(a):
+    """Density, tail probability and its first two integrals at a, of a standard Gaussian."""
+    if abs(a) > 2000:  # nothing, to 50 digits, and more than mpmath's erfc takes
+        q = mp.mpf(a < 0)
+        return mp.mpf(0), q, -a * q, (1 + a * a) * q
+    p, q = mp.npdf(a), mp.erfc(a / mp.sqrt(2)) / 2
+    return p, q, p - a * q, (1 + a * a) * q - a * p
+
+
+def squared_error(m, v, x, alpha):
+    """E (x - pi(u))^2, u ~ N(m, v), with its derivatives by m, v and x, and the sums of absolute
+    values that second derivatives are the rest of, (3,) and (3, 3).
+    """
+    up = down = first = curved = spread = J = Jm = Jmm = mp.mpf(0)
+    mass = mp.mpf(alpha == 0 or abs(m) > alpha)
+    mean = mp.sign(m) * max(abs(m) - alpha, mp.mpf(0))
+    square = mean**2
+    if v > 0:
+        s = mp.sqrt(v)
+        a, b = (alpha - m) / s, (alpha + m) / s
+        (pa, qa, fa, ga), (pb, qb, fb, gb) = tails(a), tails(b)
+        mean, square, mass = s * (fa - fb), v * (ga + gb), qa + qb
+        up, down = pa / s, pb / s
+        J, Jm, Jmm = up - down, (up * a + down * b) / s, (up * (a * a - 1) - down * (b * b - 1)) / v
+        first = up + down
+        curved, spread = (
+            (abs(up * a) + abs(down * b)) / s,
+            (up * (a * a + 1) + down * (b * b + 1)) / v,
+        )
+    value = x * x - 2 * x * mean + square
+    slope = [2 * mean - 2 * x * mass, mass - x * J, 2 * x - 2 * mean]
+    by_mv, by_vv = J - x * Jm, (Jm - x * Jmm) / 2
+    bend = [
+        [2 * mass - 2 * x * J, by_mv, -2 * mass],
+        [by_mv, by_vv, -J],
+        [-2 * mass, -J, mp.mpf(2)],
+    ]
+    size = abs(x) + abs(mean)
+    sizes = [
+        [2 * mass + 2 * size * first, first + size * curved, 2 * mass],
+        [first + size * curved, curved + size * spread, first],
+        [2 * mass, first, mp.mpf(2)],
+    ]
+    return value, slope, bend, sizes
+
+
+def reference_hessian(X, params, alpha):
+    """Of one latent and one datum, gamma learned: gradient and Hessian in the order of
+    `ravel_pytree`, with the sums of absolute values, at 50 digits.
+    """
+    d = X.shape[1]
+    W, b, (log_gamma,), (mu,), (tau,) = (
+        [mp.mpf(float(t)) for t in np.ravel(leaf)] for leaf in params
+    )
+    at_gamma, at_mu, at_tau = 2 * d, 2 * d + 1, 2 * d + 2
+    gradient, sums = np.full(2 * d + 3, mp.mpf(0)), np.full(2 * d + 3, mp.mpf(0))
+    hessian, bends = (np.full((2 * d + 3, 2 * d + 3), mp.mpf(0)) for _ in range(2))
+    variance, weight = mp.exp(2 * tau), mp.exp(-log_gamma)
+
+    def add(i, j, value, size=None):
+        for k, m in {(i, j), (j, i)}:
+            hessian[k, m] += value
+            bends[k, m] += abs(value) if size is None else size
+
+    for i, values in ((at_mu, (2 * mu,)), (at_tau, (2 * variance, -mp.mpf(2)))):
+        gradient[i] += sum(values)
+        sums[i] += sum(map(abs, values))
+    add(at_mu, at_mu, mp.mpf(2))
+    add(at_tau, at_tau, 4 * variance)
+    for r in range(d):
+        w, x = W[r], mp.mpf(float(X[0, r])) - b[r]
+        value, slope, bend, sizes = squared_error(w * mu, w * w * variance, x, mp.mpf(alpha))
+        by = {  # derivatives of the term's mean, variance and datum
+            r: (mu, 2 * w * variance, 0),
+            d + r: (0, 0, -1),
+            at_mu: (w, 0, 0),
+            at_tau: (0, 2 * w * w * variance, 0),
+        }
+        second = {
+            (r, r): slope[1] * 2 * variance,
+            (r, at_mu): slope[0],
+            (r, at_tau): slope[1] * 4 * w * variance,
+            (at_tau, at_tau): slope[1] * 4 * w * w * variance,
+        }
+        for i, u in by.items():
+            terms = [weight * s * t for s, t in zip(slope, u, strict=True)]
+            gradient[i] += sum(terms)
+            sums[i] += sum(map(abs, terms))
+            add(i, at_gamma, -sum(terms), sum(map(abs, terms)))
+            for j, v in by.items():
+                if j >= i:
+                    pairs = [(k, m) for k in range(3) for m in range(3)]
+                    terms = [weight * bend[k][m] * u[k] * v[m] for k, m in pairs]
+                    add(
+                        i,
+                        j,
+                        sum(terms),
+                        sum(abs(weight * sizes[k][m] * u[k] * v[m]) for k, m in pairs),
+                    )
+        for (i, j), curve in second.items():
+            add(i, j, weight * curve)
+        gradient[at_gamma] += 1 - weight * value
+        sums[at_gamma] += 1 + weight * abs(value)
+        add(at_gamma, at_gamma, weight * value)
+    return (gradient, sums), (hessian, bends)
+
+
+def worst(got, exact, sums):
+    """Largest error relative to the sum of absolute terms."""
+    got = np.vectorize(lambda t: mp.mpf(float(t)), otypes=[object])(np.asarray(got))
+    return max(
+        abs(g - t) / max(a, mp.mpf("1e-290"))
+        for g, t, a in zip(got.flat, exact.flat, sums.flat, strict=True)
+    )
+
+
+@pytest.fixture(scope="module")
+def derivatives():
+    def both(X, alpha, params):
+        loss = vae.threshold_vae(X, 1, alpha).loss
+        return ravel_pytree(jax.grad(loss)(params))[0], curvature.hessian(loss, params)
+
+    return jax.jit(both)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-3, 0.5, 1e4])
+@pytest.mark.parametrize("sigma", [1e-12, 1e-6, 1.0, 1e6])
+def test_gradients_and_hessians_agree_with_50_digits_at_every_size(derivatives, alpha, sigma):
+    rng = np.random.default_rng([int(1e3 * alpha), int(1e12 * sigma)])
+    for size in (0.0, 1e-300, 1e-153, 1e-120, 1e-60, 1e-20, 1e-8, 1e-3, 1.0, 1e3, 1e6):
+        X = rng.normal(size=(1, 2))
+        params = VAEParams(
+            weight=jnp.asarray(size * rng.choice([-1.0, 0.7, 1.0], size=(2, 1))),
+            bias=jnp.asarray(rng.normal(size=2)),
+            log_gamma=jnp.asarray(rng.normal()),
+            mean=jnp.asarray(rng.uniform(-2.0, 2.0, size=(1, 1))),
+            log_std=jnp.asarray(np.log(sigma) + rng.uniform(-0.5, 0.5, size=(1, 1))),
+        )
+        gradient, hessian = derivatives(X, alpha, params)
+        first, second = reference_hessian(X, params, alpha)
+        assert worst(gradient, *first) < 1e-8, size
+        assert worst(hessian, *second) < 1e-8, size
+
+
+def test_all_derivatives_are_finite_up_to_the_largest_weights():
+    X = data.antipodal(2)
+
+    @jax.jit
+    def third(alpha, params, direction):
+        loss = vae.threshold_vae(X, 1, alpha).loss
+        bend = jax.jvp(lambda w: curvature.hessian(loss, w), (params,), (direction,))
+        return bend, jax.grad(loss)(params)
+
+    start = vae.threshold_vae(X, 1, 0.0).collapsed()
+    for alpha in (0.0, 1e-30, 0.1, 1e4):
+        for size in (1e-300, 1e-160, 1e-153, 1e-100, 1e-50, 1e-49, 1e-30, 1.0, 1e75, 1e150):
+            params = start._replace(weight=jnp.full((2, 1), size))
+            for leaf in jax.tree.leaves(third(alpha, params, params)):
+                assert np.isfinite(leaf).all(), (alpha, size)
+
+
+def test_weights_below_the_smallest_density_are_counted_as_flat():
+    problem = vae.threshold_vae(data.antipodal(2), 1, 1e4)
+    tiny = problem.collapsed()._replace(weight=jnp.full((2, 1), 1e-153))
+    assert tuple(bordered.inertia(problem, tiny)) == (0, 2, 7)
+    assert tuple(curvature.inertia(problem.loss, tiny)) == (0, 2, 7)
+    assert stationary.analyze(problem, tiny).label == "collapsed local minimum"
+
+
+@pytest.mark.parametrize(
+    ("loss", "missing"),
+    [
+        (lambda w: jnp.abs(w[0]) ** 1.5 + w[1] ** 2, "of 4 entries of the Hessian"),
+        (lambda w: jnp.linalg.norm(w) ** 2, "2 of 2 entries of the gradient"),
+        (lambda w: jnp.abs(w[1]) ** 1.25 - w[0] ** 2, "of 4 entries of the Hessian"),
+        (lambda w: jnp.sqrt(w[0] ** 2) + w[1] ** 2, "1 of 2 entries of the gradient"),
+    ],
+)
+def test_what_is_not_finite_is_named_and_counts_nowhere(loss, missing):
+    point = stationary.analyze(Problem(loss=loss), jnp.zeros(2))
+    assert point.label.startswith("undecided: ") and f"{missing} are not finite" in point.label
+    assert point.kind == Kind.DEGENERATE and not point.reliable
+    assert tuple(point.inertia) == (0, 0, 0)
+    assert sum(curvature.inertia(loss, jnp.zeros(2))) == 0
+
+
+# Places that only look stationary
+
+
+@pytest.mark.parametrize(
+    ("loss", "start"),
+    [
+        (lambda w: w[1] ** 2 - w[2] ** 2 + 1e-10 * w[0], (0.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 + w[2] ** 2 - 1e-12 * w[0], (3.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 - w[2] ** 2 + 1 / w[0], (1e8, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 + w[2] ** 2 + 1 / w[0] ** 2, (1e6, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 + w[2] ** 2 + jnp.exp(-w[0]), (40.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 + w[2] ** 2 + jnp.exp(-w[0]), (100.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 - w[2] ** 2 + jnp.log1p(jnp.exp(-2 * w[0])), (30.0, 0.0, 0.0)),
+        (lambda w: jnp.exp(-w[0] - w[1]) + (w[0] - w[1]) ** 2 + w[2] ** 2, (20.0, 20.0, 0.0)),
+    ],
+)
+def test_a_gradient_that_nothing_makes_zero_nearby_is_not_stationary(loss, start):
+    point = stationary.analyze(Problem(loss=loss), jnp.array(start))
+    print(point.label, point.inertia, point.newton_step, point.beyond)
+    assert point.kind == Kind.NOT_STATIONARY
+    assert "no stationary point found within" in point.label
+
+
+@pytest.mark.parametrize(
+    ("loss", "start", "label"),
+    [
+        (lambda w: w[1] ** 2 + w[0] ** 4, (0.0, 0.0, 0.0), "degenerate, 2 flat directions"),
+        (lambda w: w[1] ** 2 + w[2] ** 2 + w[0] ** 4, (1e-9, 0, 0), "degenerate, 1 flat direction"),
+        (  # a circle of minima, at a place whose gradient is rounding
+            lambda w: (w[0] ** 2 + w[1] ** 2 - 1) ** 2 + w[2] ** 2,
+            (0.6, 0.8, 0.0),
+            "degenerate, 1 flat direction",
+        ),
+        (  # a bias before a mean is taken off: rounding in its row of the Hessian
+            lambda w: jnp.sum((w[0] * T + w[1] - jnp.mean(w[0] * T + w[1]) - T) ** 2) + w[2] ** 2,
+            (1.0, 0.3, 0.0),
+            "degenerate, 1 flat direction",
+        ),
+        (lambda w: 1e8 * w[0] ** 2 - 1e-9 * w[1] ** 2 + w[2] ** 2, (0, 0, 0), "saddle of index 1"),
+    ],
+)
+def test_flat_directions_without_a_gradient_keep_their_verdict(loss, start, label):
+    assert stationary.analyze(Problem(loss=loss), jnp.array(start, float)).label == label
+
+
+# Eigenvalues that are equal, or far apart
+
+
+SPECTRA = [
+    (4.0, 1.0, 1.0),
+    (1.0, 1.0, 0.2),
+    (2.0, 2.0, 2.0),
+    (3.0, 2.0, 1.0),
+    (1e4, 1.0, 1e-4),
+    (1e8, 1.0, 1.0),
+    (1e8, 1e4, 1.0),
+    (1.0, 1.0, 1e-8),
+    (1e2, 1.0, 1e-6),
+]
+
+
+def index(values, retained, latent, threshold):
+    """DESIGN 4.2, of exact eigenvalues."""
+    others = np.delete(values, retained)
+    better = sum(int(np.sum(others > values[j])) for j in retained)
+    return better + (latent - len(retained)) * int(np.sum(others > threshold))
+
+
+@pytest.mark.parametrize("latent", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("gamma", "beta"), [(None, 1.0), (None, 0.5), (None, 1.3), (0.3, 1.0), (0.3, 3.0)]
+)
+def test_every_affine_point_is_named_right_whatever_the_spectrum(latent, gamma, beta):
+    wrong = []
+    for values in SPECTRA:
+        X, values = data.gaussian(8, values, seed=0), np.array(values)
+        problem = vae.threshold_vae(X, latent, 0.0, gamma, beta)
+        bounded = np.isfinite(theory.global_minimum(X, latent, gamma, beta))
+        for expected in theory.stationary_points(X, latent, gamma, beta):
+            params, retained = expected.params, list(expected.retained)
+            threshold = beta * float(problem.gamma_of(params))
+            if np.any(abs(values - threshold) < 1e-9 * threshold):
+                continue  # where columns begin: degenerate indeed
+            negative = index(values, retained, latent, threshold)
+            right = "global optimum" if bounded else "local minimum"
+            right = f"saddle of index {negative}" if negative else right
+            right += ", collapsed" * (not retained)
+            label = stationary.analyze(problem, params, directions=0).label
+            if label not in (right, "collapsed local minimum" if not negative else right):
+                wrong.append((values, retained, right, label))
+    assert not wrong
+
+
+def test_a_family_of_equal_eigenvalues_is_counted_and_named():
+    X = data.gaussian(8, [4.0, 1.0, 1.0], seed=0)
+    problem = vae.threshold_vae(X, 2, 0.0, 0.3)
+    points = {e.retained: e.params for e in theory.stationary_points(X, 2, 0.3)}
+    both, one = (stationary.analyze(problem, points[j], directions=0) for j in ((1, 2), (0, 1)))
+    assert both.label == "saddle of index 2" and one.label == "global optimum"
+    assert int(both.theory.family) == int(both.inertia.flat) == 1
+    assert "equal" in both.evidence["symmetry"]
+
+
+# What is refused in one line, before anything is computed
+
+
+def test_a_loss_without_parameters_is_refused():
+    problem = Problem(loss=lambda w: jnp.asarray(1.0))
+    for params in ({}, [], {"w": jnp.zeros(0)}):
+        for look in (stationary.analyze, stationary.refine):
+            with pytest.raises(ValueError, match="expected at least one parameter, got none"):
+                look(problem, params)
+        with pytest.raises(ValueError, match="expected at least one parameter, got none"):
+            curvature.inertia(problem.loss, params)
+
+
+def test_certificates_that_are_none_are_refused_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="expected a certificate's file, got the folder"):
+        proof.load(tmp_path)
+    deep = tmp_path / "deep.json"
+    deep.write_text('{"claim": ' + "[" * 100_000 + "]" * 100_000 + "}")
+    with pytest.raises(ValueError, match=r"^expected a certificate, got [^\n]*$"):
+        proof.load(deep)
+    nested: list = []
+    for _ in range(100_000):
+        nested = [nested]
+    certificate = proof.certify_unbounded(vae.threshold_vae(data.antipodal(2), 1, 0.5))
+    for broken in ({"numbers": {"bias": nested}}, {"settings": {"latent": nested}}):
+        verification = proof.verify(certificate._replace(**broken), data.antipodal(2))
+        assert not verification.valid and "RecursionError" in verification.reason
+
+
+def test_a_stationary_point_of_thousands_of_parameters_is_refused_before_it_is_enclosed():
+    X = np.random.default_rng(0).normal(size=(600, 3))
+    problem = vae.threshold_vae(X, 1, 0.0, gamma=0.5)
+    params = problem.init(jax.random.key(0), 1.0)
+    with pytest.raises(proof.Unproved, match=r"expected at most 1000 parameters.*got 1206"):
+        proof.certify(problem, params)

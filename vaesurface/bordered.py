@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
 
-__all__ = ["Factors", "downhill", "factor", "inertia", "solve", "steps"]
+__all__ = ["Factors", "Scale", "downhill", "factor", "inertia", "solve", "steps"]
 
 # Smallest |eigenvalue| of a datum's block, relative to its largest, beside which the others of the
 # whole Hessian can be counted.
@@ -47,10 +47,15 @@ class Factors(NamedTuple):
     gradient: of the loss, like params.
     eigenvalues: (s + n q,), those of S, then those of the blocks of D.
     width: (s + n q,), half-widths of their flat bands.
-    shared: (s, s), eigenvectors of S.
-    local: (n, q, q), eigenvectors of D.
+    shared: (s, s), eigenvectors of S, in the parameters' own units.
+    local: (n, q, q), eigenvectors of D, in the same.
     safe: (n, q), eigenvalues of D kept away from zero.
     reliable: (), whether rounding leaves the count as it is.
+    separated: (), whether it does if the flat directions are known to be flat.
+    missing: (), entries of the Hessian that are not finite.
+    scale: of the units that the eigenvalues are taken in.
+    faint: (s + n q,), whether an eigenvalue stands out in these units only, beside the flat band in
+        the parameters' own.
     """
 
     gradient: Params
@@ -60,41 +65,138 @@ class Factors(NamedTuple):
     local: Array
     safe: Array
     reliable: Array
+    separated: Array
+    missing: Array
+    scale: "Scale"
+    faint: Array
 
 
-@partial(jax.jit, static_argnames="batch_size")
-def factor(structure: PerDatum, params: Params, batch_size: int | None = None) -> Factors:
+class Scale(NamedTuple):
+    """Units of parameters; zero where they are still to be found.
+
+    shared: (s,).
+    local: (n, q).
+    """
+
+    shared: Array
+    local: Array
+
+
+@partial(jax.jit, static_argnames=("batch_size", "balanced"))
+def factor(
+    structure: PerDatum,
+    params: Params,
+    batch_size: int | None = None,
+    scale: Scale | None = None,
+    balanced: bool = False,
+) -> Factors:
     """Differentiate and eliminate batch_size data at a time, by default as many as `BORDER` allows.
 
     S = A - B D^-1 B' is summed over the data; the eigenvectors of S and of D are all that a
     solution or the inertia needs.
+
+    balanced: eigenvalues of S and of D in units in which their rows are alike (`curvature.balance`;
+    for S those of |A| and of the sum that is subtracted, whose rounding it has). The inertia is the
+    same, and no small parameter is lost beside a large one. The units are those of scale, or found
+    where it is zero, or not given.
     """
-    layout = _layout(structure, params)
+    layout = _layout(structure, params)._replace(balanced=balanced)
     rows, shared, local = layout.arrays(params)
     n, q = local.shape
-    sums, blocks = _summed(layout, rows, shared, _batches(structure, rows, local, batch_size))
+    given = _given(rows.size + shared.size, n, q, scale, balanced)
+    batches = _batches(structure, rows, local, given.local, batch_size)
+    sums, blocks = _summed(layout, rows, shared, batches)
     sums = jax.tree.map(lambda x: x / n, sums)
     blocks = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], blocks)
     whole = _whole(sums)
-    schur = whole - sums.subtracted
+    size = jnp.abs(whole) + jnp.sqrt(sums.summed[:, None] * sums.summed[None])
+    units = given.shared
+    if balanced:
+        units = jnp.where(units > 0, units, curvature.balance(size))
+    schur = units[:, None] * (whole - sums.subtracted) * units[None]
     values, vectors = jnp.linalg.eigh(0.5 * (schur + schur.T))
-    scale = jnp.maximum(jnp.max(jnp.abs(blocks.values)), jnp.max(jnp.abs(jnp.diagonal(whole))))
-    # Rounding of the Schur complement is that of the sum it is the rest of, which a nearly singular
-    # block makes large.
-    summed = jnp.max(sums.summed)
-    width = curvature.band(jnp.maximum(scale, summed), len(values) + n * q)
-    local_width = curvature.band(scale, len(values) + n * q)
-    clear = (summed <= AMPLIFIED * scale) | (jnp.min(jnp.abs(values)) > width)
+    schur = _Schur(values=values, vectors=units[:, None] * vectors, units=units)
+    width = _widths(schur, whole, sums, blocks, balanced)
     gradient = jnp.concatenate([sums.row_gradient.ravel(), sums.shared_gradient])
-    widths = [jnp.full(len(values), width), jnp.full(n * q, local_width)]
+    separated = _separated(blocks.values, width.local)
+    missing = jnp.round(n * (sums.missing + sums.missing_blocks)).astype(int)
     return Factors(
         gradient=layout.join(gradient, blocks.gradient / n),
         eigenvalues=jnp.concatenate([values, blocks.values.ravel()]),
-        width=jnp.concatenate(widths),
-        shared=vectors,
+        width=jnp.concatenate([jnp.full(len(values), width.shared), jnp.full(n * q, width.local)]),
+        shared=schur.vectors,
         local=blocks.vectors,
         safe=blocks.safe,
-        reliable=_separated(blocks.values, local_width) & clear,
+        reliable=separated & width.clear,
+        separated=separated,
+        missing=jnp.sum(~jnp.isfinite(whole)) + missing,
+        scale=Scale(shared=units, local=blocks.scale),
+        faint=width.faint,
+    )
+
+
+class _Schur(NamedTuple):
+    """S, taken apart.
+
+    values: (s,), eigenvalues in units.
+    vectors: (s, s), eigenvectors in the parameters' own.
+    units: (s,).
+    """
+
+    values: Array
+    vectors: Array
+    units: Array
+
+
+class _Widths(NamedTuple):
+    """Of flat bands.
+
+    shared: (), for eigenvalues of S.
+    local: (), of D.
+    clear: (), whether rounding of what S is the rest of leaves its count.
+    faint: (s + n q,), as in `Factors`.
+    """
+
+    shared: Array
+    local: Array
+    clear: Array
+    faint: Array
+
+
+def _given(s: int, n: int, q: int, scale: Scale | None, balanced: bool) -> Scale:
+    """The units to be taken, zero where they are to be found."""
+    if balanced:
+        return Scale(jnp.zeros(s), jnp.zeros((n, q))) if scale is None else scale
+    return Scale(jnp.ones(s), jnp.ones((n, q)))
+
+
+def _widths(
+    schur: _Schur, whole: Array, sums: "_Sums", blocks: "_Blocks", balanced: bool
+) -> _Widths:
+    """Rounding of the Schur complement is that of the sum it is the rest of, which a nearly
+    singular block makes large.
+    """
+    total = len(schur.values) + blocks.values.size
+    corner, summed = jnp.abs(jnp.diagonal(whole)), sums.summed
+    own = jnp.abs(schur.values) / jnp.sum(schur.vectors**2, axis=0)
+    own_blocks = jnp.abs(blocks.values) / jnp.sum(blocks.vectors**2, axis=1)
+    largest = jnp.maximum(jnp.max(own_blocks), jnp.max(corner))
+    raw = curvature.band(jnp.maximum(largest, jnp.max(summed)), total)
+    if not balanced:
+        clear = (jnp.max(summed) <= AMPLIFIED * largest) | (jnp.min(jnp.abs(schur.values)) > raw)
+        none = jnp.zeros(total, bool)
+        return _Widths(shared=raw, local=curvature.band(largest, total), clear=clear, faint=none)
+    rows = schur.units * jnp.max(jnp.abs(whole) * schur.units[None], axis=1)
+    amplified = schur.units**2 * summed
+    width = curvature.band(jnp.maximum(jnp.max(jnp.abs(schur.values)), 1.0), total)
+    local = curvature.band(jnp.max(jnp.abs(blocks.values)), total)
+    faint = (own <= raw) & (jnp.abs(schur.values) > width)
+    faint_blocks = (own_blocks <= curvature.band(largest, total)) & (jnp.abs(blocks.values) > local)
+    return _Widths(
+        shared=width,
+        local=local,
+        clear=jnp.all(amplified <= AMPLIFIED * rows) | (jnp.min(jnp.abs(schur.values)) > width),
+        faint=jnp.concatenate([faint, faint_blocks.ravel()]),
     )
 
 
@@ -170,6 +272,7 @@ class _Layout(NamedTuple):
     unravel_shared: (t,) to those that all share.
     unravel_local: (q,) to one datum's.
     shape: (d, r), of all rows.
+    balanced: whether units are to be found.
     """
 
     structure: PerDatum
@@ -177,6 +280,7 @@ class _Layout(NamedTuple):
     unravel_shared: Callable[[Array], Params]
     unravel_local: Callable[[Array], Params]
     shape: tuple[int, ...]
+    balanced: bool = False
 
     def arrays(self, params: Params) -> tuple[Array, Array, Array]:
         """Rows (d, r), parameters shared by all (t,) and local ones (n, q)."""
@@ -245,14 +349,18 @@ class _Batch(NamedTuple):
     local: (m, q), their parameters.
     data: (m, d).
     weight: (m,), 1, or 0 for what fills up the last batch.
+    scale: (m, q), units of the parameters, zero where they are to be found.
     """
 
     local: Array
     data: Array
     weight: Array
+    scale: Array
 
 
-def _batches(structure: PerDatum, rows: Array, local: Array, batch_size: int | None) -> _Batch:
+def _batches(
+    structure: PerDatum, rows: Array, local: Array, scale: Array, batch_size: int | None
+) -> _Batch:
     """All data, in batches along a leading axis, none larger than batch_size and equally large."""
     n, q = local.shape
     m = min(n, batch_size or max(1, BORDER // (rows.size * q)))
@@ -264,7 +372,7 @@ def _batches(structure: PerDatum, rows: Array, local: Array, batch_size: int | N
         return jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])
 
     weight = (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m)
-    return _Batch(local=split(local), data=split(structure.data), weight=weight)
+    return _Batch(local=split(local), data=split(structure.data), weight=weight, scale=split(scale))
 
 
 class _Sums(NamedTuple):
@@ -277,6 +385,8 @@ class _Sums(NamedTuple):
     corner: (t, t).
     subtracted: (s, s), B D^-1 B'.
     summed: (s,), its diagonal, summed without cancellation.
+    missing: (), entries of B and B' that are not finite.
+    missing_blocks: (), of D.
     """
 
     row_gradient: Array
@@ -286,6 +396,8 @@ class _Sums(NamedTuple):
     corner: Array
     subtracted: Array
     summed: Array
+    missing: Array
+    missing_blocks: Array
 
 
 class _Blocks(NamedTuple):
@@ -295,12 +407,14 @@ class _Blocks(NamedTuple):
     values: (m, q), eigenvalues of its block of D.
     vectors: (m, q, q), their eigenvectors.
     safe: (m, q), the eigenvalues kept away from zero.
+    scale: (m, q), the units they are taken in.
     """
 
     gradient: Array
     values: Array
     vectors: Array
     safe: Array
+    scale: Array
 
 
 def _summed(layout: _Layout, rows: Array, shared: Array, batches: _Batch) -> tuple[_Sums, _Blocks]:
@@ -321,6 +435,8 @@ def _summed(layout: _Layout, rows: Array, shared: Array, batches: _Batch) -> tup
         corner=zeros((t, t)),
         subtracted=zeros((s, s)),
         summed=zeros(s),
+        missing=zeros(()),
+        missing_blocks=zeros(()),
     )
     return jax.lax.scan(add, nothing, batches)
 
@@ -378,10 +494,12 @@ def _eliminated(
     (d, r), t, q = rows.shape, len(shared), batch.local.shape[1]
     s = d * r + t
     derivatives = _derivatives(layout, rows, shared, batch)
-    blocks = _diagonalized(derivatives, batch.weight)
+    matrices = jnp.moveaxis(derivatives.by_local[-q:], 0, -1)
+    blocks = _diagonalized(layout, derivatives.local_gradient, matrices, batch)
     border = layout.border(rows, shared, batch.local, batch.data).reshape(-1, d * r, q)
     by_shared = jnp.swapaxes(derivatives.by_local[r : r + t], 0, 1)
     border = jnp.concatenate([border, by_shared], axis=1)
+    broken = jnp.sum(~jnp.isfinite(border), axis=(1, 2)), jnp.sum(~jnp.isfinite(matrices), (1, 2))
     border = jnp.einsum("msq,mqe->sme", border, blocks.vectors)
     eliminated = border * (batch.weight[:, None] / blocks.safe)[None]
     sums = _Sums(
@@ -392,26 +510,33 @@ def _eliminated(
         corner=derivatives.by_shared[r : r + t],
         subtracted=eliminated.reshape(s, -1) @ border.reshape(s, -1).T,
         summed=jnp.sum(jnp.abs(eliminated * border), axis=(1, 2)),
+        missing=2.0 * batch.weight @ broken[0],
+        missing_blocks=batch.weight @ broken[1],
     )
     return sums, blocks
 
 
-def _diagonalized(derivatives: _Derivatives, weight: Array) -> _Blocks:
-    """Eigenvalues and eigenvectors of the data's blocks of D; the unit matrix where weight is 0.
+def _diagonalized(layout: _Layout, gradient: Array, matrices: Array, batch: _Batch) -> _Blocks:
+    """Eigenvalues and eigenvectors of the data's blocks (m, q, q) of D, in their units; the unit
+    matrix where the weight is 0.
 
     A datum's flat direction is kept at its band's edge, so that the rest can be solved; the count
     is then not reliable.
     """
-    q = derivatives.local_gradient.shape[1]
-    filler = jnp.eye(q)[None] * (1.0 - weight)[:, None, None]
-    values, vectors = jnp.linalg.eigh(jnp.moveaxis(derivatives.by_local[-q:], 0, -1) + filler)
+    q = matrices.shape[1]
+    filled = matrices + jnp.eye(q)[None] * (1.0 - batch.weight)[:, None, None]
+    scale = batch.scale
+    if layout.balanced:
+        scale = jnp.where(scale > 0, scale, curvature.balance(jnp.abs(filled)))
+    values, vectors = jnp.linalg.eigh(scale[:, :, None] * filled * scale[:, None])
     floor = curvature.band(jnp.max(jnp.abs(values), axis=1, keepdims=True), q)
     edge = jnp.where(values < 0, -1.0, 1.0) * floor
     return _Blocks(
-        gradient=derivatives.local_gradient,
+        gradient=gradient,
         values=values,
-        vectors=vectors,
+        vectors=scale[:, :, None] * vectors,
         safe=jnp.where(jnp.abs(values) > floor, values, edge),
+        scale=scale,
     )
 
 

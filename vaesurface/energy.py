@@ -229,8 +229,9 @@ def _(primals, tangents):
     (u, v), (du, dv) = primals, tangents
     part = _positive_part(u, v)
     density = _density_at_zero(u, v)
-    # Where the density underflows, u / v may overflow.
-    ratio = jnp.where(_has_density(u, v), u, 0.0) / jnp.where(_has_density(u, v), v, 1.0)
+    near = _has_density(u, v)
+    s = jnp.sqrt(jnp.where(near, v, 1.0))
+    ratio = jnp.where(near, u, 0.0) / s / s  # v^2, in the derivative of u / v, may overflow
     slope = 2.0 * (part.mean - jnp.maximum(u, 0.0))
     return part, _PositivePart(
         mean=part.mass * du + 0.5 * density * dv,
@@ -248,15 +249,16 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
 
 
 def _has_density(u: Array, v: Array) -> Array:
-    """Whether x ~ N(u, v) has a density at 0 that does not underflow; by convention not at v = 0."""
+    """Whether the density of x ~ N(u, v) at 0 is above zero in float64, and by convention v too."""
     return (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
 
 
 def _density_at_zero(u: Array, v: Array) -> Array:
     """Density of x ~ N(u, v) at 0, or 0 where there is none."""
     near = _has_density(u, v)
-    u, v = jnp.where(near, u, 0.0), jnp.where(near, v, 1.0)
-    return jnp.where(near, jnp.exp(-0.5 * u * u / v) / jnp.sqrt(2 * math.pi * v), 0.0)
+    s = jnp.sqrt(jnp.where(near, v, 1.0))
+    a = jnp.where(near, u, 0.0) / s
+    return jnp.where(near, jnp.exp(-0.5 * a * a) / (math.sqrt(2 * math.pi) * s), 0.0)
 
 
 def identity(m: Array, v: Array) -> Moments:

@@ -83,6 +83,8 @@ class Theory(NamedTuple):
     runaway: (), whether a parameter has left every sensible scale, and no minimum is known there.
     doubt: (), where float64 cannot tell whether there is such a ray: how far it is off, in units of
         what rounding the data may do; else NaN.
+    family: (), dimension of a continuous family of stationary points of this energy that it is one
+        of, for reasons that theory knows.
     """
 
     dead_rows: Array
@@ -97,6 +99,7 @@ class Theory(NamedTuple):
     push: Array
     runaway: Array
     doubt: Array | float = math.nan
+    family: Array | int = 0
 
 
 class Symmetry(NamedTuple):
@@ -487,7 +490,13 @@ def _require_fit(what: str, problem: Problem, params: Params) -> None:
 
 
 def require_scalar(loss: Callable[[Params], Array], params: Params) -> None:
-    """Refuse a loss that is no real number, by its shape alone. Raises ValueError."""
+    """Refuse a loss that is no real number, by its shape alone, and one without parameters. Raises
+    ValueError.
+    """
+    if not sum(jnp.size(leaf) for leaf in jax.tree.leaves(params)):
+        raise ValueError(
+            f"expected at least one parameter, got none in {str(params)[:60]}; give the loss's own"
+        )
     value = jax.eval_shape(loss, params)
     if jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(

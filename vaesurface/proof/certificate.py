@@ -98,6 +98,8 @@ def load(path: str | os.PathLike) -> Certificate:
     """Read a certificate. Raises ValueError unless the file is, to the letter, as `save` writes
     it.
     """
+    if Path(path).is_dir():
+        raise ValueError(f"expected a certificate's file, got the folder {path}; name a file in it")
     try:
         text = Path(path).read_text()
         certificate = Certificate(**json.loads(text))

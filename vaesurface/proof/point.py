@@ -32,6 +32,8 @@ __all__ = ["DISPLACEMENT", "NAME", "check", "distance", "prove", "statement"]
 NAME = "stationary point"
 # natural sizes that a point may be away from the stationary point it stands for, as in `stationary`
 DISPLACEMENT = 1e-3
+# Parameters that a proof may have: several matrices of so many intervals squared, 100 bytes each.
+LARGEST = 1000
 NEWTON_STEPS = 20  # at most; near a stationary point, four or five reach rounding
 NEWTON_RESOLUTION = 2.0**-52  # natural sizes: a smaller step is rounding
 RADII = 10.0 ** -np.arange(1, 14)  # of boxes that are tried, in natural sizes, largest first
@@ -67,6 +69,7 @@ def prove(
     """
     live = live_rows(settings, parameters["weight"])
     at = positions(parameters, live)
+    _require_few(at)
     center = _newton(X, settings, parameters, sizes, DISPLACEMENT if radius is None else radius)
     reason = ""
     for r in RADII if radius is None else [radius]:
@@ -89,9 +92,20 @@ def check(X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> None:
     require_keys(numbers, "center", "half_width", "inertia")
     center = checked_parameters(X, settings, numbers["center"])
     half = checked_parameters(X, settings, numbers["half_width"])
+    _require_few(positions(center, live_rows(settings, center["weight"])))
     inertia = _inertia(X, settings, center, half)
     if not equal_integers(numbers["inertia"], inertia):
         raise Unproved(f"the inertia is {inertia}, not {numbers['inertia']}")
+
+
+def _require_few(at: dict[str, np.ndarray]) -> None:
+    """Refuse a Hessian that memory does not hold. Raises Unproved."""
+    count = sum(int(np.sum(where >= 0)) for where in at.values())
+    if count > LARGEST:
+        raise Unproved(
+            f"expected at most {LARGEST} parameters of a stationary point, got {count}: its "
+            "Hessian is a dense matrix of intervals; take fewer data or latents"
+        )
 
 
 def distance(a: dict[str, np.ndarray], b: dict[str, np.ndarray], sizes: dict[str, Any]) -> float:

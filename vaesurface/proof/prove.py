@@ -29,7 +29,15 @@ if TYPE_CHECKING:
 __all__ = ["Verification", "certify", "certify_unbounded", "verify"]
 
 # What Python raises on the way through a certificate that is none.
-MALFORMED = (ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError)
+MALFORMED = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 class Verification(NamedTuple):

@@ -16,7 +16,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
 from vaesurface.curvature import Inertia
-from vaesurface.problem import Params, Problem, Theory, adopt, entry, require_key
+from vaesurface.problem import Params, Problem, Theory, adopt, entry, irregular, require_key
 from vaesurface.stationary import crossing, model
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
@@ -31,7 +31,13 @@ __all__ = ["analyze"]
 FIRM = 0.25
 # Twice nats of KL divergence per datum above which a latent dimension carries information.
 CARRIES = 1e-8
+# Places where eigenvalues are taken: at the point, moved by rounding, by the Newton step, and then
+AT, JITTERED, STEPPED = range(3)
 MOVES = 4  # along flat directions: two of them, there and back
+HIDDEN = 4.0  # changes by rounding that a part of the gradient may be made of
+SIGNS = 4  # draws of signs for them
+# Newton step, in sizes, up to which a point is stationary whatever the gradient's units make of it.
+PRECISE = 1e-10
 OPTIMAL = 1e-9  # relative distance from the global minimum's energy at which a minimum is that
 
 
@@ -39,6 +45,9 @@ class _Curvature(NamedTuple):
     """What is known of the Hessian at a point; fields as in `StationaryPoint`, but for
 
     positive: whether all eigenvalues but `symmetries` are known to be positive.
+    changes: of the gradient by rounding, like params with a leading axis.
+    beyond: (), sizes within which no stationary point lies, for the gradient along flat directions.
+    missing: (), entries of the Hessian that are not finite.
     """
 
     gradient: Params
@@ -52,6 +61,9 @@ class _Curvature(NamedTuple):
     symmetries: Array
     search: curvature.Descent | None
     probe: Probe | None
+    changes: Params
+    beyond: Array
+    missing: Array
 
 
 def analyze(
@@ -113,11 +125,17 @@ def _judged(
     bent = None if seen is None else seen.kink._replace(found=seen.doubtful)
     loss, grad_norm = problem.loss(params), optax.tree.norm(second.gradient)
     scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
-    stationary = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED)
-    stationary &= (newton_step <= NEAR) & jnp.isfinite(loss)
+    small = _is_small(problem, params, second)
+    if second.search is None:
+        small |= newton_step <= PRECISE
+    missing_gradient = jnp.sum(~jnp.isfinite(ravel_pytree(second.gradient)[0]))
+    broken = (missing_gradient > 0) | (small & (second.missing > 0))
+    near = (newton_step <= NEAR) & (second.beyond <= NEAR)
+    stationary = ((small & near) | broken) & jnp.isfinite(loss)
     if second.theory is not None:
         stationary &= ~second.theory.runaway
     kind = _kind(second, bent, stationary)
+    kind = jnp.where(stationary & broken, Kind.DEGENERATE, kind)
     descent = _descent(second, bent)
     information = problem.information(params)
     return StationaryPoint(
@@ -140,7 +158,19 @@ def _judged(
         search=second.search,
         kink=None if seen is None else seen.kink._replace(displacement=None),
         ties=None if seen is None else seen.ties,
+        rounding=optax.tree.norm(model.largest(second.changes)),
+        beyond=second.beyond,
+        missing_gradient=missing_gradient,
+        missing_hessian=second.missing,
+        size=jnp.asarray(ravel_pytree(params)[0].size),
     )
+
+
+def _is_small(problem: Problem, params: Params, second: _Curvature) -> Array:
+    """Whether the gradient is zero but for its rounding."""
+    left = model.beyond_rounding(second.gradient, second.changes)
+    scaled, _ = model.nearness(problem, params, left, second.newton)
+    return (optax.tree.norm(left) <= STATIONARY) & (scaled <= SCALED)
 
 
 def _kinked(bent: Kink | None) -> Array:
@@ -209,87 +239,162 @@ def _blank(function: Any, *args: Any) -> Any:
 class _Change(NamedTuple):
     """The eigenvalues at a point, and by how much they change nearby.
 
-    here: factors at the point; newton: the step to the stationary point; by_newton, by_flat: the
-    largest change of each eigenvalue over that step, and over moves along flat directions.
+    here: factors at the point.
+    flat: which eigenvalues count as flat.
+    newton: the step to the stationary point.
+    by_newton: the largest change of each eigenvalue over that step.
+    by_flat: over moves along flat directions.
     """
 
     here: Any
+    flat: Array
     newton: Params
     by_newton: Array
     by_flat: Array
 
 
-def _is_flat(factors: Any) -> Array:
-    return jnp.abs(factors.eigenvalues) <= factors.width
+class _Look(NamedTuple):
+    """Of the loop over the places where eigenvalues are taken.
+
+    phase: (), of `JITTERED` and so on: where step leads.
+    here: factors at the point.
+    step: from the point, like params.
+    newton: the Newton step, once it is known.
+    by_jitter, by_newton, by_flat: changes of the eigenvalues so far.
+    """
+
+    phase: Array
+    here: Any
+    step: Params
+    newton: Params
+    by_jitter: Array
+    by_newton: Array
+    by_flat: Array
+
+    @property
+    def flat(self) -> Array:
+        """In the band, or faint and changed by rounding alone: such an eigenvalue is rounding."""
+        size = jnp.abs(self.here.eigenvalues)
+        noise = self.here.faint & (self.by_jitter > FIRM * size)
+        return (size <= self.here.width) | noise
 
 
 def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     """Here, and where the Newton step leads: the count stands if eigenvalues are the same there.
 
     That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
-    must stand moves along those as well.
+    must stand moves along those as well. Eigenvalues that are beyond the flat band in balanced
+    units only must stand a move by rounding.
     """
-    factor, solve, _ = model.methods(problem)
+    _, balanced, solve, _ = model.methods(problem)
     informed = problem.has("theory")
+    jitter = ravel_pytree(params)[1](model.jitters(problem, params)[0])
 
-    def unfinished(state: tuple) -> Array:
-        i, here, *_ = state
+    def unfinished(state: _Look) -> Array:
         if informed:
-            return i < 2
-        beside = jnp.sum(_is_flat(here)) > symmetries
-        beside &= jnp.any(here.eigenvalues < -here.width)
-        return (i < 2) | (beside & (i < 2 + MOVES))
+            return state.phase <= STEPPED
+        beside = jnp.sum(state.flat) > symmetries
+        beside &= jnp.any(state.here.eigenvalues < -state.here.width)
+        return (state.phase <= STEPPED) | (beside & (state.phase <= STEPPED + MOVES))
 
-    def look(state: tuple) -> tuple:
-        i, here, newton, step, by_newton, by_flat = state
-        there = factor(optax.tree.add(params, step))
-        here = optax.tree.where(i == 0, there, here)
-        change = jnp.abs(there.eigenvalues - here.eigenvalues)
-        by_newton = jnp.where(i == 1, jnp.maximum(by_newton, change), by_newton)
-        by_flat = jnp.where(i > 1, jnp.maximum(by_flat, change), by_flat)
+    def look(state: _Look) -> _Look:
+        there = balanced(optax.tree.add(params, state.step), state.here.scale)
+        here = optax.tree.where(state.phase == AT, there, state.here)
+        state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
+        shaken = (state.phase == AT) & jnp.any(here.faint)
+        phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
-        inverse = curvature.inverses(here.eigenvalues, here.width)[0]
+        inverse = jnp.where(state.flat, 0.0, curvature.inverses(here.eigenvalues, here.width)[0])
         if not informed:  # after the Newton step some flat direction, there and back
             sizes, unravel = ravel_pytree(problem.size(params))
-            order = jnp.cos(jnp.arange(sizes.size) ** 2.0 + (i - 1) // 2)
-            right = optax.tree.where(i == 0, right, unravel(sizes * order))
-            inverse = jnp.where(i == 0, inverse, _is_flat(here))
+            order = jnp.cos(jnp.arange(sizes.size) ** 2.0 + (phase - STEPPED) // 2)
+            right = optax.tree.where(phase <= STEPPED, right, unravel(sizes * order))
+            inverse = jnp.where(phase <= STEPPED, inverse, state.flat)
         step = solve(params, here, right, inverse)
-        newton = optax.tree.where(i == 0, step, newton)
+        newton = optax.tree.where(phase == STEPPED, step, state.newton)
         if not informed:
-            length = jnp.where(i % 2 == 1, NEAR, -NEAR) / model.reach(problem, params, step)
-            step = optax.tree.scale(jnp.where(i == 0, 1.0, length), step)
-        return i + 1, here, newton, step, by_newton, by_flat
+            sign = jnp.where((phase - STEPPED) % 2 == 1, NEAR, -NEAR)
+            length = sign / model.reach(problem, params, step)
+            step = optax.tree.scale(jnp.where(phase <= STEPPED, 1.0, length), step)
+        step = optax.tree.where(phase == JITTERED, jitter, step)
+        return state._replace(phase=phase, step=step, newton=newton)
 
-    here = _blank(factor, params)
+    here = _blank(balanced, params)
     zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
-    start = (jnp.asarray(0), here, zero, zero, unchanged, unchanged)
-    _, here, newton, _, by_newton, by_flat = jax.lax.while_loop(unfinished, look, start)
-    return _Change(here=here, newton=newton, by_newton=by_newton, by_flat=by_flat)
+    start = _Look(jnp.asarray(AT), here, zero, zero, unchanged, unchanged, unchanged)
+    end = jax.lax.while_loop(unfinished, look, start)
+    return _Change(
+        here=end.here,
+        flat=end.flat,
+        newton=end.newton,
+        by_newton=end.by_newton,
+        by_flat=end.by_flat,
+    )
+
+
+def _compared(state: _Look, change: Array) -> _Look:
+    """With the eigenvalues' changes at one more place."""
+    phase = state.phase
+    return state._replace(
+        by_jitter=jnp.where(phase == JITTERED, change, state.by_jitter),
+        by_newton=jnp.where(phase == STEPPED, change, state.by_newton),
+        by_flat=jnp.where(phase > STEPPED, jnp.maximum(state.by_flat, change), state.by_flat),
+    )
+
+
+def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) -> Array:
+    """Sizes within which no stationary point lies: where the gradient has parts c along flat
+    directions, whose curvature is at most the band's width w, it is at least c / w away.
+
+    Zero where c is no larger than its rounding makes it: measured with random signs.
+    """
+    here, solve = change.here, model.methods(problem).solve
+    width = jnp.maximum(here.width, jnp.finfo(here.width.dtype).tiny)
+    inverse = jnp.where(change.flat, 1.0 / jnp.where(change.flat, width, 1.0), 0.0)
+    gradient, unravel = ravel_pytree(here.gradient)
+    noise = ravel_pytree(model.largest(changes))[0]
+    signs = jnp.sign(irregular(SIGNS, noise.size))
+
+    def far(right: Array) -> Array:
+        return model.reach(problem, params, solve(params, here, unravel(right), inverse))
+
+    def all_of_them() -> Array:
+        distances = jax.lax.map(far, jnp.concatenate([gradient[None], noise[None] * signs]))
+        rounding = HIDDEN * jnp.max(distances[1:])
+        return jnp.where(distances[0] > rounding, distances[0] - rounding, 0.0)
+
+    some = jnp.any(change.flat) & jnp.any(gradient != 0)
+    return jax.lax.cond(some, all_of_them, lambda: jnp.zeros(()))
 
 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
     symmetries = curvature.symmetries(problem.symmetry, params)
-    here, newton, by_newton, by_flat = _change(problem, params, symmetries)
-    known = _theory(problem, params, newton)
-    explained = symmetries if known is None else symmetries + known.strict
-    flat, slack = _is_flat(here), FIRM * jnp.abs(here.eigenvalues)
-    soft = ~flat & (by_newton > slack)
+    change = _change(problem, params, symmetries)
+    here, flat = change.here, change.flat
+    changes = model.gradient_changes(problem, params)
+    known = _theory(problem, params, change.newton)
+    explained = symmetries if known is None else symmetries + known.strict + known.family
+    slack = FIRM * jnp.abs(here.eigenvalues)
+    soft = ~flat & (change.by_newton > slack)
+    flat, soft = flat | (soft & here.faint), soft & ~here.faint
     # Those that depend on where along flat directions the point lies count as flat themselves.
-    loose = (here.eigenvalues < -here.width) & ~soft & (by_flat > slack)
-    counted = jnp.where(loose, 0.0, here.eigenvalues)
+    loose = (here.eigenvalues < -here.width) & ~flat & ~soft & (change.by_flat > slack)
+    counted = jnp.where(loose | flat, 0.0, here.eigenvalues)
     inertia = curvature.count(counted, here.width)
     unexplained = jnp.maximum(inertia.flat - explained, 0)
-    clean = here.reliable & ~jnp.any(soft) & ~(jnp.any(loose) & (inertia.negative == 0))
+    # Where all flat directions are explained, it does not matter how small they might be.
+    sharp = here.reliable | (here.separated & (unexplained == 0))
+    clean = sharp & ~jnp.any(soft) & ~(jnp.any(loose) & (inertia.negative == 0))
+    clean &= here.missing == 0
     probed = None
     if directions:
         falling = False if known is None else known.falling > 0
         undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
-        probed = _probed(problem, params, here, soft | loose, undecided, directions)
+        probed = _probed(problem, params, here, flat, soft | loose, undecided, directions)
     return _Curvature(
         gradient=here.gradient,
-        newton=newton,
+        newton=change.newton,
         theory=known,
         inertia=inertia,
         wide=curvature.count(counted, 10 * here.width),
@@ -299,6 +404,9 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         symmetries=symmetries,
         search=None,
         probe=probed,
+        changes=changes,
+        beyond=_beyond(problem, params, change, changes),
+        missing=here.missing,
     )
 
 
@@ -306,6 +414,7 @@ def _probed(
     problem: Problem,
     params: Params,
     factors: Any,
+    flat: Array,
     doubtful: Array,
     undecided: Array,
     directions: int,
@@ -313,7 +422,7 @@ def _probed(
     """What lies along flat directions and those of doubtful eigenvalues, where that is
     undecided.
     """
-    values, out = factors.eigenvalues, _is_flat(factors) | doubtful
+    values, out = factors.eigenvalues, flat | doubtful
     inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, values))
     band = jnp.max(jnp.where(doubtful, jnp.abs(values), factors.width))
     solve = model.methods(problem).solve
@@ -362,6 +471,9 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
         symmetries=lowest.symmetries,
         search=lowest._replace(directions=None),
         probe=None,
+        changes=model.gradient_changes(problem, params),
+        beyond=jnp.zeros(()),
+        missing=jnp.asarray(0),
     )
 
 

@@ -22,24 +22,41 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import bordered, curvature
 from vaesurface.curvature import Steps
-from vaesurface.problem import Params, Problem
+from vaesurface.problem import JITTER, JITTERS, Params, Problem, irregular
 
-__all__ = ["DENSE", "Methods", "at", "methods", "natural_metric", "nearness", "reach", "steps"]
+__all__ = [
+    "DENSE",
+    "Methods",
+    "at",
+    "beyond_rounding",
+    "gradient_changes",
+    "jitters",
+    "largest",
+    "methods",
+    "natural_metric",
+    "nearness",
+    "reach",
+    "steps",
+]
 
 # Parameters up to which a general loss's Hessian is formed: 128 MiB, some seconds for its
 # eigenvalues.
 DENSE = 4096
+ROUNDINGS = 4.0  # of the largest change that was measured: a bound on what rounding does
 
 
 class Methods(NamedTuple):
     """How to take a problem's Hessian apart, exactly.
 
     factor: params to factors, with gradient, eigenvalues and their flat bands.
+    balanced: (params, scale) to the same in units in which no small parameter is lost beside a
+        large one, those of another factorization's scale or, where it is zero, their own.
     solve: (params, factors, right, inverse) to the solution of H x = right.
     downhill: (params, factors) to a unit direction of the most negative curvature.
     """
 
     factor: Callable[[Params], Any]
+    balanced: Callable[[Params, Any], Any]
     solve: Callable[[Params, Any, Params, Array], Params]
     downhill: Callable[[Params, Any], Params]
 
@@ -49,14 +66,20 @@ def methods(problem: Problem) -> Methods:
     if problem.structure is None:
         return Methods(
             factor=partial(curvature.factor, problem.loss),
+            balanced=partial(curvature.factor, problem.loss, balanced=True),
             solve=curvature.solve,
             downhill=curvature.downhill,
         )
     return Methods(
         factor=partial(bordered.factor, problem.structure),
+        balanced=partial(_balanced, problem.structure),
         solve=partial(bordered.solve, problem.structure),
         downhill=partial(bordered.downhill, problem.structure),
     )
+
+
+def _balanced(structure: Any, params: Params, scale: Any = None) -> Any:
+    return bordered.factor(structure, params, scale=scale, balanced=True)
 
 
 def steps(problem: Problem, params: Params) -> Steps:
@@ -80,6 +103,46 @@ def nearness(
     """Largest gradient times size, and largest Newton step over size, of a parameter."""
     scaled = jax.tree.map(lambda g, s: g * s, gradient, problem.size(params))
     return jnp.max(jnp.abs(ravel_pytree(scaled)[0])), reach(problem, params, newton)
+
+
+def gradient_changes(problem: Problem, params: Params) -> Params:
+    """By how much the gradient changes where nothing changes but rounding, as `Problem.rounding`
+    tells of the loss: at `JITTERS` places, like params with a leading axis.
+    """
+    x, unravel = ravel_pytree(params)
+    level = jax.grad(problem.loss)(params)
+    nudges = jitters(problem, params)
+
+    def changed(u: Array) -> Params:
+        return optax.tree.sub(jax.grad(problem.loss)(unravel(x + u)), level)
+
+    return jax.lax.map(changed, nudges)
+
+
+def largest(changes: Params) -> Params:
+    """Of each parameter's changes, along their leading axis."""
+    return jax.tree.map(lambda c: jnp.max(jnp.abs(c), axis=0), changes)
+
+
+def beyond_rounding(gradient: Params, changes: Params) -> Params:
+    """The entries of a gradient that are more than four times as large as its changes by rounding;
+    zero for the others.
+    """
+
+    def kept(g: Array, c: Array) -> Array:
+        return jnp.where(jnp.abs(g) <= ROUNDINGS * c, 0.0, g)
+
+    return jax.tree.map(kept, gradient, largest(changes))
+
+
+def jitters(problem: Problem, params: Params) -> Array:
+    """Moves (`JITTERS`, p) by `JITTER` of the parameters' sizes."""
+    sizes = ravel_pytree(jax.tree.map(_full, problem.size(params), params))[0]
+    return JITTER * sizes[None] * irregular(JITTERS, sizes.size)
+
+
+def _full(size: Array, leaf: Array) -> Array:
+    return jnp.broadcast_to(size, leaf.shape)
 
 
 def natural_metric(problem: Problem, params: Params) -> Params:

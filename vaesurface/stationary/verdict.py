@@ -133,6 +133,13 @@ class StationaryPoint(NamedTuple):
     kink: how well the loss follows its quadratic model, or None where it is known to be smooth.
     ties: which of the loss's operations are not smooth there, and what the smooth pieces that meet
         there say; None where all operations are smooth.
+    rounding: (), norm of what rounding changes the gradient by, of which four times are no
+        gradient.
+    beyond: (), sizes within which no stationary point lies: the gradient along flat directions over
+        the most that they may curve; 0 where it is rounding.
+    missing_gradient: (), its entries that are not finite.
+    missing_hessian: (), the same of the Hessian; then no eigenvalue is counted.
+    size: (), number of parameters.
     """
 
     params: Params
@@ -155,6 +162,11 @@ class StationaryPoint(NamedTuple):
     refinement: Refinement | None = None
     kink: Kink | None = None
     ties: Ties | None = None
+    rounding: Array | None = None
+    beyond: Array | None = None
+    missing_gradient: Array | None = None
+    missing_hessian: Array | None = None
+    size: Array | None = None
 
     @property
     def label(self) -> Any:
@@ -223,9 +235,30 @@ def _not_stationary(p: StationaryPoint) -> str:
         if p.theory.minimum == -np.inf and p.theory.push >= DOWNHILL * p.theory.slope:
             return "global infimum -inf along this ray"
         return "not stationary: gamma runs to zero"
+    if _nowhere_near(p):
+        within = max(NEAR, float(p.beyond or 0.0))
+        return f"not stationary: no stationary point found within {within:.2g} of the sizes"
     if p.grad_norm <= STATIONARY:
         return "not stationary, though the gradient is small"
     return "not stationary"
+
+
+def _nowhere_near(p: StationaryPoint) -> bool:
+    """Whether the gradient is small, and what it is divided by is smaller."""
+    far = p.newton_step > NEAR or (p.beyond is not None and p.beyond > NEAR)
+    return bool(p.grad_norm <= STATIONARY and far)
+
+
+def _missing(p: StationaryPoint) -> str:
+    """What is not finite, in words; empty where all is."""
+    parts = (
+        ("gradient", p.missing_gradient, p.size),
+        ("Hessian", p.missing_hessian, None if p.size is None else p.size**2),
+    )
+    for part, count, total in parts:
+        if count is not None and total is not None and count > 0:
+            return f"undecided: {int(count)} of {int(total)} entries of the {part} are not finite"
+    return ""
 
 
 def _saddle(p: StationaryPoint) -> str:
@@ -241,6 +274,8 @@ def _saddle(p: StationaryPoint) -> str:
 
 
 def _degenerate(p: StationaryPoint) -> str:
+    if missing := _missing(p):
+        return missing
     if _kinked(p):
         return "degenerate, not twice differentiable here"
     if _tied(p) and p.reliable and p.search is None and not _unexplained(p):
@@ -273,7 +308,7 @@ def _unexplained(p: StationaryPoint) -> int:
     """Number of flat directions along which nothing is known."""
     explained = int(p.symmetries)
     if p.theory is not None:
-        explained += int(p.theory.strict)
+        explained += int(p.theory.strict) + int(p.theory.family or 0)
     return max(0, int(p.inertia.flat) - explained)
 
 
@@ -300,16 +335,28 @@ def _on_the_gradient(p: StationaryPoint) -> str:
             f"{float(p.grad_norm):.1e}, is that of one"
         )
     reached = "no" if p.kind == Kind.NOT_STATIONARY else "yes"
+    if p.missing_gradient is not None and p.missing_gradient > 0:
+        reached = "unknown"
+    rounding, beyond = "", ""
+    if p.rounding is not None and p.grad_norm > STATIONARY and np.isfinite(p.rounding):
+        rounding = f", four times its rounding of {float(p.rounding):.1e} left out"
+    if p.beyond is not None and p.beyond > NEAR:
+        beyond = (
+            f"; along flat directions it is too large for a stationary point within "
+            f"{float(p.beyond):.2g} sizes"
+        )
     return (
-        f"{reached}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}), "
+        f"{reached}: gradient norm {float(p.grad_norm):.1e} (at most {STATIONARY:g}{rounding}), "
         f"in units of the parameters' sizes at most {float(p.scaled_grad):.1e} ({SCALED:g}), "
-        f"Newton step {float(p.newton_step):.1e} ({NEAR:g})"
+        f"Newton step {float(p.newton_step):.1e} ({NEAR:g}){beyond}"
     )
 
 
 def _on_inertia(p: StationaryPoint) -> str:
     if p.search is not None:
         return _on_the_search(p, p.search)
+    if missing := _missing(p):
+        return missing
     negative, flat, positive = (int(x) for x in p.inertia)
     counts = f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
     if not p.reliable and not _kinked(p):
@@ -319,7 +366,8 @@ def _on_inertia(p: StationaryPoint) -> str:
         )
     sentence = (
         f"counted: {counts} of the Hessian as computed in float64, over all parameters; "
-        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|"
+        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|, each parameter in the unit of its own "
+        "second derivatives"
     )
     if tuple(map(int, p.wide)) != (negative, flat, positive):
         wide = "{} negative, {} flat, {} positive".format(*map(int, p.wide))
@@ -365,6 +413,12 @@ def _on_descent(p: StationaryPoint) -> str:
 
 
 def _on_symmetry(p: StationaryPoint) -> str:
+    family = 0 if p.theory is None else int(p.theory.family or 0)
+    if family:
+        return (
+            f"exact up to rounding of the data: {family} directions along stationary points of the "
+            "same energy, for eigenvalues of the data's covariance are equal"
+        )
     if not p.symmetries > 0:
         return ""
     return f"exact: {int(p.symmetries)} directions along which the loss is constant"

@@ -29,9 +29,16 @@ __all__ = [
     "affine_optimum",
     "centered",
     "eigenvalues",
+    "family",
     "global_minimum",
     "stationary_points",
 ]
+
+EQUAL_ULPS = (
+    8  # times max(n, d): singular values that differ by fewer units of the largest's rounding
+)
+# Share of a unit column, squared, from which on it has a part within an eigenvalue's directions.
+RETAINED = 1e-8
 
 
 class Expected(NamedTuple):
@@ -108,6 +115,32 @@ def eigenvalues(X: ArrayLike) -> Any:
     rank = xp.sum(counted > 4 * (math.sqrt(n) + math.sqrt(d)) + max(n, d) * eps * counted[0])
     values = xp.where(xp.arange(singular.size) < rank, singular**2 / n, 0.0)
     return xp.concatenate([values, xp.zeros(d - singular.size)])
+
+
+def family(X: Array, weight: Array) -> Array:
+    """Dimension () of the family of stationary points of one energy that a stationary point with
+    this weight (d, k) is one of, gamma fixed or learned.
+
+    The energy with posteriors at their best depends on X through its covariance alone, which a
+    rotation within the m directions of one eigenvalue leaves as it is. Those rotations move a
+    weight of rank r within them in
+
+        m r - r (r + 1) / 2
+
+    dimensions; the sum over eigenvalues, equal ones being those that rounding cannot tell apart.
+    """
+    _, Z = centered(X)
+    _, singular, directions = jnp.linalg.svd(jnp.linalg.qr(Z, mode="r"), full_matrices=False)
+    apart = EQUAL_ULPS * max(X.shape) * jnp.finfo(X.dtype).eps * singular[0]
+    group = jnp.cumsum(jnp.abs(jnp.diff(singular, prepend=singular[:1])) > apart)
+    length = jnp.linalg.norm(weight, axis=0)
+    parts = directions @ (weight / jnp.where(length > 0, length, 1.0)[None])
+    squares = parts[:, :, None] * parts[:, None]
+    count = len(singular)
+    sizes = jax.ops.segment_sum(jnp.ones(count), group, count)
+    gram = jax.ops.segment_sum(squares, group, count)
+    rank = jnp.sum(jnp.linalg.eigvalsh(gram) > RETAINED, axis=1)
+    return jnp.sum(sizes * rank - rank * (rank + 1) / 2).astype(int)
 
 
 def stationary_points(
