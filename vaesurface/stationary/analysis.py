@@ -37,7 +37,7 @@ MOVES = 4  # along flat directions: two of them, there and back
 HIDDEN = 4.0  # changes by rounding that a part of the gradient may be made of
 SIGNS = 4  # draws of signs for them
 # Newton step, in sizes, up to which a point is stationary whatever the gradient's units make of it.
-PRECISE = 1e-10
+PRECISE = 1e-9
 OPTIMAL = 1e-9  # relative distance from the global minimum's energy at which a minimum is that
 
 
@@ -257,6 +257,8 @@ class _Look(NamedTuple):
     """Of the loop over the places where eigenvalues are taken.
 
     phase: (), of `JITTERED` and so on: where step leads.
+    plain: (), whether eigenvalues are taken in the parameters' own units, for what stands out in
+        balanced ones alone did not stand the Newton step.
     here: factors at the point.
     step: from the point, like params.
     newton: the Newton step, once it is known.
@@ -264,6 +266,7 @@ class _Look(NamedTuple):
     """
 
     phase: Array
+    plain: Array
     here: Any
     step: Params
     newton: Params
@@ -277,6 +280,12 @@ class _Look(NamedTuple):
         size = jnp.abs(self.here.eigenvalues)
         noise = self.here.faint & (self.by_jitter > FIRM * size)
         return (size <= self.here.width) | noise
+
+    @property
+    def fails(self) -> Array:
+        """Whether balanced units show what the distance to the point makes, as of x^4."""
+        soft = ~self.flat & (self.by_newton > FIRM * jnp.abs(self.here.eigenvalues))
+        return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & jnp.any(soft)
 
 
 def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
@@ -301,7 +310,8 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
         there = balanced(optax.tree.add(params, state.step), state.here.scale)
         here = optax.tree.where(state.phase == AT, there, state.here)
         state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
-        shaken = (state.phase == AT) & jnp.any(here.faint)
+        fails = state.fails
+        shaken = (state.phase == AT) & ~state.plain & jnp.any(here.faint)
         phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
         inverse = jnp.where(state.flat, 0.0, curvature.inverses(here.eigenvalues, here.width)[0])
@@ -317,11 +327,22 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
             length = sign / model.reach(problem, params, step)
             step = optax.tree.scale(jnp.where(phase <= STEPPED, 1.0, length), step)
         step = optax.tree.where(phase == JITTERED, jitter, step)
-        return state._replace(phase=phase, step=step, newton=newton)
+        again = start._replace(plain=fails, here=here._replace(scale=own))
+        return optax.tree.where(fails, again, state._replace(phase=phase, step=step, newton=newton))
 
     here = _blank(balanced, params)
     zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
-    start = _Look(jnp.asarray(AT), here, zero, zero, unchanged, unchanged, unchanged)
+    own = jax.tree.map(jnp.ones_like, here.scale)
+    start = _Look(
+        phase=jnp.asarray(AT),
+        plain=jnp.asarray(False),
+        here=here,
+        step=zero,
+        newton=zero,
+        by_jitter=unchanged,
+        by_newton=unchanged,
+        by_flat=unchanged,
+    )
     end = jax.lax.while_loop(unfinished, look, start)
     return _Change(
         here=end.here,
@@ -377,7 +398,6 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     explained = symmetries if known is None else symmetries + known.strict + known.family
     slack = FIRM * jnp.abs(here.eigenvalues)
     soft = ~flat & (change.by_newton > slack)
-    flat, soft = flat | (soft & here.faint), soft & ~here.faint
     # Those that depend on where along flat directions the point lies count as flat themselves.
     loose = (here.eigenvalues < -here.width) & ~flat & ~soft & (change.by_flat > slack)
     counted = jnp.where(loose | flat, 0.0, here.eigenvalues)
