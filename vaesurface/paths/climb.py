@@ -118,7 +118,8 @@ def climb(
 
 
 def _step(problem: Problem, noise: Array, state: _State) -> _State:
-    factor, solve, _ = model.methods(problem)
+    methods = model.methods(problem)
+    factor, solve = methods.factor, methods.solve
     factors = factor(state.params)
     mode, along = _followed(problem, state.params, factors, state.along)
     flat = jnp.abs(factors.eigenvalues) <= factors.width

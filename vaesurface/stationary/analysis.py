@@ -295,7 +295,8 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     must stand moves along those as well. Eigenvalues that are beyond the flat band in balanced
     units only must stand a move by rounding.
     """
-    _, balanced, solve, _ = model.methods(problem)
+    methods = model.methods(problem)
+    balanced, solve = methods.balanced, methods.solve
     informed = problem.has("theory")
     jitter = ravel_pytree(params)[1](model.jitters(problem, params)[0])
 
@@ -310,7 +311,7 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
         there = balanced(optax.tree.add(params, state.step), state.here.scale)
         here = optax.tree.where(state.phase == AT, there, state.here)
         state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
-        fails = state.fails
+        fails = state.fails & (model.reach(problem, params, state.newton) <= NEAR)
         shaken = (state.phase == AT) & ~state.plain & jnp.any(here.faint)
         phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
