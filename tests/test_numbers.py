@@ -2,6 +2,8 @@
 smallest weights, eigenvalues that are equal or far apart, places that only look stationary.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import mpmath as mp
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import bordered, curvature, data, proof, stationary, theory, vae
+from vaesurface import bordered, curvature, data, energy, proof, stationary, theory, vae
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind
@@ -248,6 +250,41 @@ def test_gradients_and_hessians_agree_with_50_digits_at_every_size(derivatives, 
         first, second = reference_hessian(X, params, alpha)
         assert worst(gradient, *first) < 1e-8, size
         assert worst(hessian, *second) < 1e-8, size
+
+
+def one_term(w, mu, tau, x, alpha, moments):
+    return energy.expected_squared_error(x, *moments(w * mu, (w * jnp.exp(tau)) ** 2, alpha))
+
+
+def test_without_threshold_rows_of_every_length_curve_as_in_the_affine_model():
+    def hessian(moments):
+        return jax.jit(jax.vmap(jax.hessian(partial(one_term, moments=moments), argnums=(0, 1, 2))))
+
+    rng = np.random.default_rng(0)
+    size = np.repeat(10.0 ** np.arange(-300.0, -2.0, 0.5), 20)
+    w = size * rng.choice([-1.0, 1.0], size.size) * rng.uniform(0.1, 1.0, size.size)
+    mu, tau, x = (rng.uniform(-2.0, 2.0, size.size) for _ in range(3))
+    at = w, mu, tau, x, np.zeros(size.size)
+    got = jax.tree.leaves(hessian(energy.soft_threshold)(*at))
+    right = jax.tree.leaves(hessian(affine)(*at))
+    for ours, theirs in zip(got, right, strict=True):
+        largest = np.maximum(abs(theirs), abs(w))  # terms of both signs, each of this order
+        assert np.all(abs(ours - theirs) <= 1e-12 * largest)
+
+
+def affine(m, v, alpha):
+    return energy.identity(m, v)
+
+
+def test_without_threshold_what_changes_with_it_is_kept():
+    loss = partial(one_term, moments=energy._soft_threshold)
+    bend = jax.hessian(loss, argnums=(0, 1, 2))
+    at, step = (jnp.array(0.7), jnp.array(0.4), jnp.array(-0.3), jnp.array(1.1)), 1e-4
+    for f in (jax.grad(loss, argnums=(0, 1, 2)), bend, jax.jacfwd(bend, argnums=4)):
+        slope = jax.tree.leaves(jax.jit(jax.jacfwd(f, argnums=4))(*at, 0.0))
+        up, down = (jax.tree.leaves(f(*at, alpha)) for alpha in (step, -step))
+        numeric = (np.array(up) - np.array(down)) / (2 * step)
+        np.testing.assert_allclose(slope, numeric, rtol=1e-6, atol=1e-6)
 
 
 def test_all_derivatives_are_finite_up_to_the_largest_weights():

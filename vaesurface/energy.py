@@ -305,7 +305,7 @@ def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
         dV = 2 E (1 - P_x - P_y) dm + (P_x + P_y - E (p_x - p_y)) dv
              - 2 (E x_+ + E y_+ - E (P_x - P_y)) dalpha
 
-    for the mean E and the variance V.
+    for the mean E and the variance V. P_x + P_y and p_x - p_y are `_mass` and `_jump`.
     """
     up, down = _beyond(m, v, alpha)
     center = jnp.maximum(m - alpha, 0.0) - jnp.maximum(-m - alpha, 0.0)
@@ -320,8 +320,8 @@ def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
 def _(primals, tangents):
     (m, v, alpha), (dm, dv, dalpha) = primals, tangents
     up, down = _beyond(m, v, alpha)
-    jump = _density_at_zero(m - alpha, v) - _density_at_zero(-m - alpha, v)
-    mass, skew, absolute = up.mass + down.mass, up.mass - down.mass, up.mean + down.mean
+    mass, jump = _level(_mass, 1.0)(m, v, alpha), _level(_jump, 0.0)(m, v, alpha)
+    skew, absolute = up.mass - down.mass, up.mean + down.mean
     moments = _soft_threshold(m, v, alpha)
     mean = moments.mean
     return moments, Moments(
@@ -335,6 +335,50 @@ def _(primals, tangents):
 def _beyond(m: Array, v: Array, alpha: Array) -> tuple[_PositivePart, _PositivePart]:
     """Of u ~ N(m, v): the parts of u - alpha and of -u - alpha that are positive."""
     return _positive_part(m - alpha, v), _positive_part(-m - alpha, v)
+
+
+def _mass(m: Array, v: Array, alpha: Array) -> Array:
+    """P(|u| > alpha) of u ~ N(m, v)."""
+    up, down = _beyond(m, v, alpha)
+    return up.mass + down.mass
+
+
+def _jump(m: Array, v: Array, alpha: Array) -> Array:
+    """The density of u ~ N(m, v) at alpha less that at -alpha."""
+    return _density_at_zero(m - alpha, v) - _density_at_zero(-m - alpha, v)
+
+
+def _level(g: Callable[..., Array], value: float) -> Callable[..., Array]:
+    """g(m, v, alpha) of a g that is `value` at alpha = 0, whatever m and v: there its derivatives
+    by m and v are 0, and theirs in turn, while those by alpha stay.
+
+    g's terms cancel at alpha = 0, but in float64 a part in 1e16 of them is left where products and
+    sums are fused, and the densities among them grow like 1 / sqrt(v).
+    """
+
+    @jax.custom_jvp
+    def level(m, v, alpha):
+        return jnp.where(alpha == 0, value, g(m, v, alpha))
+
+    @level.defjvp
+    def _(primals, tangents):
+        by_m, by_v, by_alpha = (_derivative(g, position) for position in range(3))
+        dm, dv, dalpha = tangents
+        change = _level(by_m, 0.0)(*primals) * dm + _level(by_v, 0.0)(*primals) * dv
+        return level(*primals), change + by_alpha(*primals) * dalpha
+
+    return level
+
+
+def _derivative(g: Callable[..., Array], position: int) -> Callable[..., Array]:
+    """The elementwise derivative of g by one of its arguments."""
+
+    def derivative(*arguments):
+        tangents = [jnp.zeros_like(argument) for argument in arguments]
+        tangents[position] = jnp.ones_like(arguments[position])
+        return jax.jvp(g, arguments, tuple(tangents))[1]
+
+    return derivative
 
 
 def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moments]:
