@@ -125,9 +125,9 @@ def _judged(
     bent = None if seen is None else seen.kink._replace(found=seen.doubtful)
     loss, grad_norm = problem.loss(params), optax.tree.norm(second.gradient)
     scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
-    small = _is_small(problem, params, second)
-    if second.search is None:
-        small |= newton_step <= PRECISE
+    small = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED)
+    if second.search is None:  # there `beyond` watches over flat directions
+        small |= _is_small(problem, params, second) | (newton_step <= PRECISE)
     missing_gradient = jnp.sum(~jnp.isfinite(ravel_pytree(second.gradient)[0]))
     broken = (missing_gradient > 0) | (small & (second.missing > 0))
     near = (newton_step <= NEAR) & (second.beyond <= NEAR)
@@ -288,12 +288,13 @@ class _Look(NamedTuple):
         return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & jnp.any(soft)
 
 
-def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
+def _change(problem: Problem, params: Params, symmetries: Array, noise: Array) -> _Change:
     """Here, and where the Newton step leads: the count stands if eigenvalues are the same there.
 
     That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
     must stand moves along those as well. Eigenvalues that are beyond the flat band in balanced
-    units only must stand a move by rounding.
+    units only must stand a move by rounding, and the Newton step, where it is short or, as noise
+    says, all of the gradient is rounding: else the parameters' own units are taken.
     """
     methods = model.methods(problem)
     balanced, solve = methods.balanced, methods.solve
@@ -311,7 +312,7 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
         there = balanced(optax.tree.add(params, state.step), state.here.scale)
         here = optax.tree.where(state.phase == AT, there, state.here)
         state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
-        fails = state.fails & (model.reach(problem, params, state.newton) <= NEAR)
+        fails = state.fails & (noise | (model.reach(problem, params, state.newton) <= NEAR))
         shaken = (state.phase == AT) & ~state.plain & jnp.any(here.faint)
         phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
@@ -392,9 +393,10 @@ def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
     symmetries = curvature.symmetries(problem.symmetry, params)
-    change = _change(problem, params, symmetries)
-    here, flat = change.here, change.flat
     changes = model.gradient_changes(problem, params)
+    left = model.beyond_rounding(jax.grad(problem.loss)(params), changes)
+    change = _change(problem, params, symmetries, optax.tree.norm(left) == 0)
+    here, flat = change.here, change.flat
     known = _theory(problem, params, change.newton)
     explained = symmetries if known is None else symmetries + known.strict + known.family
     slack = FIRM * jnp.abs(here.eigenvalues)

@@ -329,7 +329,8 @@ def _evidence(p: StationaryPoint) -> dict[str, str]:
 
 
 def _on_the_gradient(p: StationaryPoint) -> str:
-    if p.kind == Kind.MINIMUM and p.grad_norm > STATIONARY:
+    pieces_rise = p.ties is not None and p.ties.outcome == Pieces.RISES
+    if p.kind == Kind.MINIMUM and p.grad_norm > STATIONARY and pieces_rise:
         return (
             f"yes: no smooth piece that meets here falls; the gradient, of norm "
             f"{float(p.grad_norm):.1e}, is that of one"
