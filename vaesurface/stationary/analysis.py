@@ -281,11 +281,14 @@ class _Look(NamedTuple):
         noise = self.here.faint & (self.by_jitter > FIRM * size)
         return (size <= self.here.width) | noise
 
-    @property
-    def fails(self) -> Array:
-        """Whether balanced units show what the distance to the point makes, as of x^4."""
+    def fails(self, reach: Array, noise: Array) -> Array:
+        """Whether balanced units show what the distance to the point makes, as of x^4, or rounding:
+        a long Newton step, though the gradient is noise.
+        """
         soft = ~self.flat & (self.by_newton > FIRM * jnp.abs(self.here.eigenvalues))
-        return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & jnp.any(soft)
+        far = reach > NEAR
+        doubtful = jnp.where(far, noise, jnp.any(soft))
+        return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & doubtful
 
 
 def _change(problem: Problem, params: Params, symmetries: Array, noise: Array) -> _Change:
@@ -312,7 +315,7 @@ def _change(problem: Problem, params: Params, symmetries: Array, noise: Array) -
         there = balanced(optax.tree.add(params, state.step), state.here.scale)
         here = optax.tree.where(state.phase == AT, there, state.here)
         state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
-        fails = state.fails & (noise | (model.reach(problem, params, state.newton) <= NEAR))
+        fails = state.fails(model.reach(problem, params, state.newton), noise)
         shaken = (state.phase == AT) & ~state.plain & jnp.any(here.faint)
         phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
