@@ -399,8 +399,8 @@ def test_verdicts_do_not_depend_on_the_datas_origin_and_unit(analyze_collapsed, 
         )
 
 
-def test_an_index_that_the_datas_unit_hides_is_a_lower_bound(analyze_collapsed):
-    assert analyze_collapsed(1e6 * X, 0.0).label == "saddle of index 2 or more, collapsed"  # of 4
+def test_an_index_does_not_hide_in_the_datas_unit(analyze_collapsed):
+    assert analyze_collapsed(1e6 * X, 0.0).label == "saddle of index 4, collapsed"
 
 
 def test_a_failed_step_never_moves_the_point():

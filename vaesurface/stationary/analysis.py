@@ -281,23 +281,19 @@ class _Look(NamedTuple):
         noise = self.here.faint & (self.by_jitter > FIRM * size)
         return (size <= self.here.width) | noise
 
-    def fails(self, reach: Array, noise: Array) -> Array:
-        """Whether balanced units show what the distance to the point makes, as of x^4, or rounding:
-        a long Newton step, though the gradient is noise.
-        """
+    @property
+    def fails(self) -> Array:
+        """Whether balanced units show what the distance to the point makes, as of x^4."""
         soft = ~self.flat & (self.by_newton > FIRM * jnp.abs(self.here.eigenvalues))
-        far = reach > NEAR
-        doubtful = jnp.where(far, noise, jnp.any(soft))
-        return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & doubtful
+        return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & jnp.any(soft)
 
 
-def _change(problem: Problem, params: Params, symmetries: Array, noise: Array) -> _Change:
+def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     """Here, and where the Newton step leads: the count stands if eigenvalues are the same there.
 
     That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
     must stand moves along those as well. Eigenvalues that are beyond the flat band in balanced
-    units only must stand a move by rounding, and the Newton step, where it is short or, as noise
-    says, all of the gradient is rounding: else the parameters' own units are taken.
+    units only must stand a move by rounding.
     """
     methods = model.methods(problem)
     balanced, solve = methods.balanced, methods.solve
@@ -315,7 +311,7 @@ def _change(problem: Problem, params: Params, symmetries: Array, noise: Array) -
         there = balanced(optax.tree.add(params, state.step), state.here.scale)
         here = optax.tree.where(state.phase == AT, there, state.here)
         state = _compared(state._replace(here=here), jnp.abs(there.eigenvalues - here.eigenvalues))
-        fails = state.fails(model.reach(problem, params, state.newton), noise)
+        fails = state.fails & (model.reach(problem, params, state.newton) <= NEAR)
         shaken = (state.phase == AT) & ~state.plain & jnp.any(here.faint)
         phase = jnp.where(state.phase == AT, jnp.where(shaken, JITTERED, STEPPED), state.phase + 1)
         right = optax.tree.scale(-1.0, here.gradient)
@@ -396,10 +392,9 @@ def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
     symmetries = curvature.symmetries(problem.symmetry, params)
-    changes = model.gradient_changes(problem, params)
-    left = model.beyond_rounding(jax.grad(problem.loss)(params), changes)
-    change = _change(problem, params, symmetries, optax.tree.norm(left) == 0)
+    change = _change(problem, params, symmetries)
     here, flat = change.here, change.flat
+    changes = model.gradient_changes(problem, params)
     known = _theory(problem, params, change.newton)
     explained = symmetries if known is None else symmetries + known.strict + known.family
     slack = FIRM * jnp.abs(here.eigenvalues)
