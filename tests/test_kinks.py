@@ -359,6 +359,13 @@ def test_a_form_that_is_positive_on_a_cone_alone_is_told_from_one_that_is_not():
     assert decided > 290
 
 
+def test_a_thin_cone_is_not_called_empty():
+    thin = cones.unit_rows(np.array([[0.0, 1.0], [1.0, -1e8]]))[0]
+    assert cones.inside(thin) is None
+    assert not cones.is_empty(thin)
+    assert cones.is_empty(np.array([[0.0, 1.0], [0.0, -1.0]]))
+
+
 def test_planes_cut_space_into_as_many_cells_as_they_should():
     # m planes in general position through the origin: 2 sum_{i < p} (m - 1 choose i) cells.
     rows = cones.unit_rows(np.random.default_rng(1).normal(size=(7, 3)))[0]
@@ -421,3 +428,49 @@ def test_a_descent_that_begins_beyond_a_rise_is_no_saddle():
         else:
             assert point.label == "degenerate saddle, descent along a flat direction", name
             assert "from distance" in point.evidence["probe"]
+
+
+def rare(w, steepness=20.0):
+    """Positive in a thin cone around the third axis alone."""
+    return w[2] - steepness * jnp.abs(w[0]) - steepness * jnp.abs(w[1])
+
+
+def two_surfaces(w):
+    """Ties at w[0] and, but in a thin cone, at w[0] again."""
+    other = w[0] - 100.0 * relu(rare(w))
+    return jnp.sum(w**2) - 3.0 * jnp.minimum(relu(w[0]), relu(-other))
+
+
+# None of these is a minimum at zero, and where they fall is easily missed.
+MISSED = {
+    "dead unit and a gate": lambda w: (
+        jnp.abs(w[0]) - w[1] ** 2 + 5 * w[1] ** 2 * (relu(-1 - w[0] ** 2) > 0)
+    ),
+    "dead unit and a sign": lambda w: (
+        jnp.abs(w[0]) - w[1] ** 2 + 5 * w[1] ** 2 * jnp.sign(relu(-1 - w[0] ** 2))
+    ),
+    "stacked": lambda w: jnp.sum(w**2) - 3 * jnp.maximum(0.0, jnp.maximum(0.0, rare(w))),
+    "two surfaces": two_surfaces,
+    "thin cone": lambda w: jnp.sum(w**2) - 3 * relu(w[0] - 1e8 * jnp.abs(w[1])),
+    "cusp of a Bessel function": lambda w: w[0] ** 2 + jax.scipy.special.i0e(w[1]),
+    "a small slope beside a steep one": lambda w: (
+        jnp.sum(w**2) + 1e8 * jnp.abs(w[0]) - 1e-7 * jnp.abs(w[1])
+    ),
+    "sign bit": lambda w: w[0] ** 2 + jnp.where(jnp.signbit(w[1]), -(w[1] ** 2), w[1] ** 2),
+    "end of a domain": lambda w: (
+        w[0] ** 2 + jnp.where(jnp.isnan(jnp.log(w[1])), -(w[1] ** 2), w[1] ** 2)
+    ),
+}
+FEW = ("stacked",)
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in FEW else pytest.param(n, marks=pytest.mark.slow) for n in MISSED]
+)
+def test_what_falls_in_a_place_that_is_easily_missed_is_no_minimum(name):
+    size = 3 if name in ("stacked", "two surfaces") else 2
+    point = stationary.analyze(Problem(loss=MISSED[name]), jnp.zeros(size))
+    print(point.label)
+    assert point.kind != Kind.MINIMUM
+    assert point.label != "local minimum"
+    assert not point.label.startswith("saddle")

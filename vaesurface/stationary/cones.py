@@ -33,6 +33,7 @@ __all__ = [
     "bending",
     "cells",
     "inside",
+    "is_empty",
     "multipliers",
     "unit_rows",
     "vanishing",
@@ -42,6 +43,7 @@ FACES = 8  # constraints up to which all faces of a cone are looked at: 2^8 of t
 RANK = 1e-9  # relative singular value up to which rows, of length one, are dependent
 VANISHING = 1e-12  # of the longest row: a gradient that is rounding
 INSIDE = 1e-7  # how far into a cone, of rows of length one, a direction at most one must reach
+EMPTY = 64 * float(np.finfo(float).eps)  # a combination of rows of length one that is zero
 FEASIBLE = 1e-9  # by how much a direction of length one may leave a cone: rounding of eigenvectors
 
 
@@ -90,6 +92,19 @@ def inside(rows: Array) -> Array | None:
     return found.x[:p] if found.status == 0 and -found.fun > INSIDE else None
 
 
+def is_empty(rows: Array) -> bool:
+    """Whether a cone rows d > 0 (m, p), of length one, is known to hold no direction.
+
+    By Gordan's theorem it holds none if and only if y' rows = 0 for some y >= 0 that adds up to
+    one. A thin cone has no such y, and no direction that `inside` can tell from its edges.
+    """
+    if not len(rows):
+        return False
+    target = np.append(np.zeros(rows.shape[1]), 1.0)
+    stacked = np.vstack([rows.T, np.ones(len(rows))])
+    return bool(nnls(stacked, target, maxiter=100 * sum(rows.shape))[1] <= EMPTY)
+
+
 def unit_rows(rows: Array) -> tuple[Array, Array]:
     """Rows (m, p) at length one, and their lengths (m,); rows of rounding alone are zero."""
     lengths = np.linalg.norm(rows, axis=1)
@@ -101,8 +116,9 @@ def cells(rows: Array, most: int, programs: int) -> Array | None:
     """(c, m) bool, on which sides of planes rows d = 0 (m, p) the cells lie that they cut space
     into: True where rows d > 0.
 
-    None where there are more than `most`, or more linear programs are needed than allowed. One
-    plane after the other cuts the cells that a direction inside is known of.
+    None where there are more than `most`, one is too thin to be told from none, or more linear
+    programs are needed than allowed. One plane after the other cuts the cells that a direction
+    inside is known of.
     """
     known = [(np.zeros(0, bool), np.zeros(rows.shape[1]))]
     for i, row in enumerate(rows):
@@ -116,6 +132,8 @@ def cells(rows: Array, most: int, programs: int) -> Array | None:
                 programs -= deep is not direction
                 if deep is not None:
                     cut.append((both, deep))
+                elif not is_empty(signed):
+                    return None
         known = cut
         if len(known) > most or programs < 0:
             return None

@@ -70,17 +70,21 @@ class Groups(NamedTuple):
 
 
 def tied(problem: Problem, params: Params, newton: Params) -> Groups | None:
-    """newton: the step to the stationary point, like params. None where they are too many, or one
-    of them, or of the others, has no sides to choose from.
+    """newton: the step to the stationary point, like params. None where they are too many, one of
+    them, or of the others, has no sides to choose from, or others are equal wherever one looks.
     """
     kinds = _kinds(problem, params)
     if kinds is None:
         return None
     steps = ties.shifts(newton, problem.size(params))
     seen = _seen(problem, params, steps)
+    standings = {place: ties.standing(tie) for place, tie in seen.items()}
+    # What is equal all around, but at a tie, may not be so within a rare cone of the others.
+    if any(np.any(standing.always) for standing in standings.values()):
+        return None
     members = []
-    for place, tie in seen.items():
-        active = np.flatnonzero(np.asarray(ties.standing(tie).active))
+    for place, standing in standings.items():
+        active = np.flatnonzero(np.asarray(standing.active))
         if len(active) and kinds[place] not in CHOSEN:
             return None
         members += [(place, int(i)) for i in active]
@@ -231,6 +235,26 @@ class Forced:
         rows, *others = jax.tree.map(np.asarray, tuple(out))
         return Second(rows[: np.sum(self.real)], *others)
 
+    def same_surfaces(self, sides: Any) -> bool:
+        """Whether the members of each group are multiples of each other in pieces sides
+        (m, groups) too, and not only where one happened to look.
+        """
+        groups = [group for group in self.groups.members if len(group) > 1]
+        if not groups:
+            return True
+        each = np.repeat(self._padded(sides, np.int8, ABOVE), len(self.groups.places), axis=0)
+        places = np.tile(self.groups.places, (len(sides), 1))
+        met = _gaps(self.problem, self.params, self.scale, self.slots, each, places)
+        gaps = {place: np.asarray(gap).reshape(len(each), -1) for place, gap in met.items()}
+        for group in groups:
+            own = np.stack([gaps[one.place][:, one.entry] for one in group])
+            most = np.argmax(np.abs(own[0]))
+            factors = own[:, most] / own[0, most] if own[0, most] != 0 else np.nan * own[:, 0]
+            size = np.max(np.abs(own), axis=1, keepdims=True)
+            if not np.all(np.abs(own - factors[:, None] * own[0]) <= 10.0**-DIGITS * size):
+                return False
+        return True
+
     def differentiated(self) -> tuple[Any, Any]:
         """Gradient and Hessian at the point as JAX returns them."""
         out = _differentiated(self.problem, self.params, self.scale)
@@ -265,6 +289,24 @@ def _slopes(
         return value(place)
 
     return Slopes(*jax.lax.map(one, (sides, places)))
+
+
+@jax.jit
+def _gaps(
+    problem: Problem,
+    params: Params,
+    scale: Array,
+    slots: dict[str, _Slots],
+    sides: Array,
+    places: Array,
+) -> dict[str, Array]:
+    """Of all operations, in pieces at places, with a leading axis."""
+
+    def one(pair: tuple[Array, Array]) -> dict[str, Array]:
+        walk = _walk(problem, params, scale, slots, *pair)
+        return {place: tie.gap for place, tie in walk.ties.items()}
+
+    return jax.lax.map(one, (sides, places))
 
 
 @jax.jit

@@ -148,7 +148,8 @@ class _Walker:
             return CONTROL[name](self, eqn, operands, taint, place)
         if name in KINKED and jnp.issubdtype(jnp.result_type(operands[0]), jnp.floating):
             same = len(eqn.invars) == 2 and eqn.invars[0] is eqn.invars[1]
-            out = None if same else KINKED[name](self, eqn, operands, place)
+            take_down = _defined if same else KINKED[name]
+            out = take_down(self, eqn, operands, place)
             return bound(eqn, operands) if out is None else out
         if not (name == "custom_linear_solve" and _plain(eqn)):
             self.opaque.add(name)
@@ -333,6 +334,13 @@ def _rooted(walker: _Walker, eqn: Any, operands: list, place: str) -> None:
     walker.jump(place, operands[0] + jnp.zeros(eqn.outvars[0].aval.shape), operands[0], "root")
 
 
+def _defined(walker: _Walker, eqn: Any, operands: list, place: str) -> None:
+    """isfinite, and x != x, which says isnan: they change with the domain of a function."""
+    x = operands[0]
+    outside = ~jnp.isfinite(x) if eqn.primitive.name == "is_finite" else jnp.isnan(x)
+    walker.jump(place, jnp.where(outside, 0.0, 1.0), jnp.ones_like(x))
+
+
 def _edged(walker: _Walker, eqn: Any, operands: list, place: str) -> None:
     """acos, asin and acosh at one, atan2 where its angle jumps."""
     x, name = operands[0], eqn.primitive.name
@@ -433,4 +441,5 @@ KINKED: dict[str, Callable[..., list[Any] | None]] = {
     **dict.fromkeys(("floor", "ceil", "round", "rem", "convert_element_type"), _stepped),
     **dict.fromkeys(("sqrt", "cbrt", "pow"), _rooted),
     **dict.fromkeys(("acos", "asin", "acosh", "atan2"), _edged),
+    "is_finite": _defined,
 }

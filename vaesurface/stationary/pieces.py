@@ -37,6 +37,7 @@ SAME = 1e-9  # relative difference of derivatives that are the same
 ALIKE = 256 * EPS  # of pieces' values and gradients far out, where their side makes no difference
 ALIKE_HERE = 4 * EPS  # of the same at the point, over those far out
 CONTEXTS = 32  # sides of all others in which a side makes no difference: random ones
+SURFACES = 8  # pieces, random ones, in which ties that are one surface must be one
 JITTER = 1e-14  # as `Problem.rounding`: changes nothing but rounding
 JITTERS = 3
 ROUNDED = 8.0  # largest changes by it, as a bound
@@ -99,6 +100,7 @@ class _View(NamedTuple):
     sides: (groups,).
     gradient: (p,).
     noise: bound on its rounding.
+    parts: (p,), the same of each of its entries.
     second: with weights zero.
     rows: (m, p), along which the piece extends, those of equal sides included both ways.
     kept: (groups,), whether a tie has a gradient at all; without, it is left out.
@@ -107,6 +109,7 @@ class _View(NamedTuple):
     sides: Any
     gradient: Any
     noise: float
+    parts: Any
     second: Second
     rows: Any
     kept: Any
@@ -122,6 +125,8 @@ def examine(problem: Problem, params: Params, newton: Params, least: int = 0) ->
     if groups is None or sum(map(len, groups.members)) < least:
         return nothing
     forced = Forced(problem, params, groups)
+    if not forced.same_surfaces(_random(SURFACES, len(groups.members))):
+        return nothing
     free = _free(forced)
     pieces = None if free is None else _pieces(forced, free)
     if pieces is None:
@@ -278,7 +283,8 @@ def _one(forced: Forced, sides: Any, free: Any, base: Any) -> tuple[Outcome, _Fa
         rises = Outcome.RISES if met.values[0] > here else Outcome.UNDECIDED
         return rises, None
     gradient = met.gradients[0]
-    change = np.max(np.linalg.norm(met.gradients - gradient, axis=1))
+    changes = met.gradients - gradient
+    change = np.max(np.linalg.norm(changes, axis=1))
     sign = np.where(sides == BELOW, -1.0, 1.0)
     rows, lengths = cones.unit_rows(sign[:, None] * second.rows)
     kept = np.isin(np.arange(len(sides)), free) & (lengths > 0)
@@ -286,6 +292,7 @@ def _one(forced: Forced, sides: Any, free: Any, base: Any) -> tuple[Outcome, _Fa
         sides=sides,
         gradient=gradient,
         noise=float(ROUNDED * change + SUMMED * EPS * np.linalg.norm(gradient)),
+        parts=ROUNDED * np.max(np.abs(changes), axis=0) + SUMMED * EPS * np.abs(gradient),
         second=second._replace(rows=sign[:, None] * second.rows),
         rows=np.concatenate([rows[kept], -rows[kept & (sides == EQUAL)]]),
         kept=kept,
@@ -308,13 +315,17 @@ def _by_slope(forced: Forced, view: _View, base: Any, kinked: bool) -> tuple[Out
     """First order; where that leaves it open, second."""
     first = cones.multipliers(view.gradient, view.rows)
     rest = float(np.linalg.norm(first.rest))
-    if rest <= view.noise:
+    # Entry by entry: beside a steep one a small one would be taken for rounding.
+    noise = view.parts + SUMMED * EPS * np.abs(view.rows.T) @ first.weights
+    if np.all(np.abs(first.rest) <= noise):
         return _by_curvature(forced, view, first.weights, base)
-    if rest <= CLEAR * view.noise or not kinked:  # without a kink it is no stationary point
+    # Without a kink it is no stationary point.
+    if np.all(np.abs(first.rest) <= CLEAR * noise) or not kinked:
         return Outcome.UNDECIDED, None
     deep = cones.inside(view.rows)
     if deep is None:
-        empty = not np.any(view.sides == EQUAL) and _is_straight(forced, view, base)
+        empty = not np.any(view.sides == EQUAL) and cones.is_empty(view.rows)
+        empty = empty and _is_straight(forced, view, base)
         return (Outcome.RISES if empty else Outcome.UNDECIDED), None
     way = -first.rest / rest
     if not np.all(view.rows @ way > SURELY):

@@ -32,11 +32,11 @@ __all__ = [
 # down where they are made.
 SMOOTH = frozenset(
     """
-    add add_any and asinh atan atanh bessel_i0e bessel_i1e bitcast_convert_type broadcast_in_dim
+    add add_any and asinh atan atanh broadcast_in_dim
     cholesky clz complex concatenate conj conv_general_dilated copy copy_p cos cosh cumlogsumexp
     cumprod cumsum debug_callback debug_print digamma div dot_general dynamic_slice
     dynamic_update_slice erf erf_inv erfc exp exp2 expm1 fft gather igamma igamma_grad_a igammac
-    imag integer_pow iota is_finite lgamma log log1p logistic mul mulhi neg not
+    imag integer_pow iota lgamma log log1p logistic mul mulhi neg not
     optimization_barrier or pad platform_index polygamma population_count psum ragged_dot_general
     random_bits random_fold_in random_seed random_split random_unwrap random_wrap real reduce_and
     reduce_or reduce_prod reduce_sum reduce_window_sum reduce_xor regularized_incomplete_beta
@@ -45,6 +45,8 @@ SMOOTH = frozenset(
     slice split square squeeze stack sub tan tanh tile transpose triangular_solve unstack xor zeta
     """.split()
 )
+# Which of them have a branch cut where they are taken of complex numbers.
+CUT = frozenset("acos acosh asin asinh atan atanh cbrt log log1p pow rsqrt sqrt".split())
 # The parameter that holds the jaxpr of what is only a wrapper.
 WRAPPERS = {
     "jit": "jaxpr",
@@ -117,6 +119,8 @@ def ruled(eqn: Any) -> bool:
 
 def suspect(eqn: Any) -> bool:
     name = eqn.primitive.name
+    if name in CUT and jnp.issubdtype(eqn.invars[0].aval.dtype, jnp.complexfloating):
+        return True
     if name in SMOOTH or _compound(eqn):
         return False
     if ruled(eqn):

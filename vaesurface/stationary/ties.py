@@ -75,11 +75,13 @@ class Standing(NamedTuple):
     """Of one operation, elementwise.
 
     active: whether it is at a tie.
+    always: whether it is at one wherever it was looked at, and so is none of the point's own.
     exact: whether it is at one whatever the Newton step.
     distance: to it otherwise, in units of the parameters' sizes.
     """
 
     active: Array
+    always: Array
     exact: Array
     distance: Array
 
@@ -151,6 +153,7 @@ def standing(tie: Tie) -> Standing:
     apart = distance / jnp.where(slope > 0, slope, 1.0)
     return Standing(
         active=tied(1) & ~always,
+        always=always,
         exact=tied(2) & ~always,  # without the Newton step
         distance=jnp.where(tied(1) | ~(slope > 0), jnp.inf, apart),
     )
