@@ -95,12 +95,13 @@ def analyze(
     near, own = point.ties, adopt(problem)
     found = crossing.examine(own, point)
     if found is not None and found.outcome == Outcome.SMOOTH:
-        # A fall that was measured on a line overrules what sides say.
         falls = point.kink is not None and bool(point.kink.falls)
-        found = found._replace(outcome=Outcome.UNDECIDED) if falls else found
-    if found is not None and found.outcome == Outcome.SMOOTH:
-        judge = partial(judge, smooth=True)
-        point = judge(directions=0)
+        if falls and judge(directions=0, smooth=True).kind == Kind.MINIMUM:
+            # A fall that was measured on a line overrules what sides say.
+            found = found._replace(outcome=Outcome.UNDECIDED)
+        else:
+            judge = partial(judge, smooth=True)
+            point = judge(directions=0)
     kinked = point.kink is not None and point.kink.found
     if directions and point.kind == Kind.DEGENERATE and not kinked:
         point = judge(directions=directions)
