@@ -5,6 +5,7 @@ settled is no optimum, repeats count once, and what contradicts itself is no kin
 import re
 
 import exports
+import jax
 import numpy as np
 import pytest
 from exports import Setting, affine, learned, off
@@ -288,6 +289,45 @@ def test_a_gamma_beyond_all_that_posteriors_allow_is_noticed_whatever_the_decode
     bent = good["mean"][np.random.default_rng(0).permutation(len(x))]  # no linear map of them
     diagnosis = said(good, mean=bent, gamma=50.0)
     assert diagnosis.label.startswith("the export contradicts itself: at the beta gamma of 50")
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_x_saved_as_its_own_reconstruction(x, active):
+    arrays = affine(x, 3, learned(x, 3)) if active else off(x, 3, 1.0)
+    for copy in (x, x.astype(np.float32)):
+        copied = said(arrays, reconstruction=copy, sampled_reconstruction=copy)
+        assert "reconstruction is x itself" in copied.label
+        assert copied.change.startswith("Save what the decoder answers to mean")
+        assert "times the expected error" in copied.evidence["gamma"]
+        one = said(arrays, reconstruction=copy, sampled_reconstruction=None)
+        assert "reconstruction is x itself" in one.label
+    # At a beta gamma that rounding hides, of data in a plane, that is no contradiction.
+    plane = exports.data_of(Setting(), (9.0, 4.0, 2.0) + 9 * (1e-30,))
+    small = said(affine(plane, 3, 1e-9), learned_gamma=False)
+    assert not small.contradictions
+
+
+def test_numbers_too_large_for_their_squares_are_refused_in_a_line(x):
+    arrays = affine(x, 3, learned(x, 3))
+    names = [name for name in arrays if name == "x" or "reconstruction" in name]
+    for unit in (1e-60, 1e60):
+        large = {name: unit * arrays[name] for name in names}
+        same = said(arrays | large, gamma=arrays["gamma"] * unit**2)
+        assert same.label == said(arrays).label
+    with pytest.raises(ValueError, match="expected x of at most 1e\\+70 in size, got .*units"):
+        said(arrays | {name: 1e150 * arrays[name] for name in names})
+
+
+def test_a_likelihood_is_judged_in_float64_whatever_the_process_has(x):
+    spread = 1.0 / (1.0 + np.exp(-2.0 * x[:200, :6]))
+    zeros = np.zeros((200, 2))
+    answered = np.tile(spread.mean(axis=0), (200, 1))
+    export = (1.0 * (spread > 0.5), zeros, zeros, answered)
+    wanted = diagnose.arrays(*export, likelihood="bernoulli")
+    with jax.enable_x64(False):
+        plain = diagnose.arrays(*export, likelihood="bernoulli")
+        assert plain.label == wanted.label and plain.change == wanted.change
+        assert plain.evidence == wanted.evidence
 
 
 # Words for who trains

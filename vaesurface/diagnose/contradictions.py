@@ -79,6 +79,7 @@ def find(
     gamma as given; fitted: what posteriors were fitted to.
     """
     checks = (
+        _copied(export, level),
         _wide(export, active),
         _one_array(export, active),
         _better_draws(export, active),
@@ -227,6 +228,22 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
 # Reconstructions
 
 
+def _copied(export: Export, level: float) -> Contradiction | None:
+    """A reconstruction that is x to the last digit of float32. Posteriors at their best shrink it
+    by beta gamma over the variance, which only a tiny beta gamma hides in rounding.
+    """
+    rounding = 2.0 * float(np.finfo(np.float32).eps) * float(np.abs(export.x).max())
+    apart = float(np.abs(export.x - export.reconstruction).max())
+    if apart > rounding or level <= SAME * float(export.x.var(axis=0).max()):
+        return None
+    return Contradiction(
+        what="reconstruction is x itself: x was saved as reconstruction",
+        remedy="Save what the decoder answers to mean as reconstruction, and to mean + "
+        "exp(log_std) * randn as sampled_reconstruction. If that is x itself, the decoder is "
+        "handed x past its latents: take that out and train again.",
+    )
+
+
 def _units(export: Export, level: float, fitted: float) -> Contradiction | None:
     """At an optimum no factor c on the decoder's outputs lowers the expected error: <x, y> = <y, y>
     + N, centered, N = beta gamma sum_j (1 - sigma_j^2) what latents' noise adds. With draws y it is
@@ -238,7 +255,11 @@ def _units(export: Export, level: float, fitted: float) -> Contradiction | None:
     n = len(x)
     together, own = float(np.sum(x * y)) / n, float(np.sum(y * y)) / n
     total = float(np.sum(x * x)) / n
-    if not own > SAME * total or together <= 0 or together**2 < TOLD_SHARE * own * total:
+    if (
+        not own > SAME * total
+        or together <= 0
+        or (together / own * (together / total) < TOLD_SHARE)
+    ):
         return None
     largest = level if math.isnan(fitted) else max(level, fitted)
     noise = largest * float(np.mean(np.sum(1.0 - np.exp(2.0 * export.log_std), axis=1)))
@@ -393,7 +414,7 @@ def _gamma(export: Export, active: np.ndarray) -> Contradiction | None:
     error = float(np.mean((export.x - export.reconstruction) ** 2))
     near = [
         name
-        for name, reading in (("deviation", gamma**2), ("precision", 1.0 / gamma))
+        for name, reading in (("deviation", gamma * gamma), ("precision", 1.0 / gamma))
         if abs(error / reading - 1.0) <= READING_TOLERANCE and not matches(error, gamma)
     ]
     if not near:

@@ -124,9 +124,10 @@ def _gamma(facts: Facts) -> str:
         if facts.matches
         else "not its optimum, the error (eq. 10)"
     )
+    times = f"{facts.gamma / facts.error:.3g}" if facts.error > 0 else "infinitely many"
     return (
         f"{facts.error_status}: gamma = {facts.gamma:.4g} ({how[facts.learned]}) is "
-        f"{facts.gamma / facts.error:.3g} times the expected error, {agree}"
+        f"{times} times the expected error, {agree}"
     )
 
 

@@ -30,6 +30,7 @@ OPTIONAL = (
 )
 PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
+LARGEST = 1e70  # of a number whose fourth power float64 still holds, summed over data
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
 SHOWN = 8  # names that a message lists
 # Relative range of variances up to which they are one number: more than float32 rounds to.
@@ -300,6 +301,11 @@ def _matrix(name: str, value: Any) -> np.ndarray:
         )
     if not a.size:
         raise ValueError(f"expected {name} with data in it, got shape {a.shape}; export some")
+    if a.size and np.abs(a).max() > LARGEST:
+        raise ValueError(
+            f"expected {name} of at most {LARGEST:g} in size, got {np.abs(a).max():g}; give it in "
+            f"other units"
+        )
     return a.reshape(len(a), -1)
 
 

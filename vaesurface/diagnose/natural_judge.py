@@ -11,7 +11,9 @@ As `judge`, from the numbers of `natural`.
 """
 
 import math
+from typing import Any
 
+import jax
 import numpy as np
 
 from vaesurface.diagnose import natural_words
@@ -56,8 +58,23 @@ class LikelihoodDiagnosis(Diagnosis):
 
 
 def diagnosed(export: Export) -> LikelihoodDiagnosis:
-    """The diagnosis of an export whose likelihood is not Gaussian."""
-    facts = measured(export)
+    """The diagnosis of an export whose likelihood is not Gaussian; fits are in float64, whatever
+    the caller has chosen for the rest of the process.
+    """
+    with jax.enable_x64(True):
+        facts = _with_plain_numbers(measured(export))
+        return _judged(facts)
+
+
+def _with_plain_numbers(facts: Facts) -> Facts:
+    """With NumPy's numbers for JAX's, which keep their type wherever they are read."""
+    names = ("affine", "affine_lasting", "free")
+    plain: dict[str, Any] = {name: jax.device_get(getattr(facts, name)) for name in names}
+    return facts._replace(**plain)
+
+
+def _judged(facts: Facts) -> LikelihoodDiagnosis:
+    """The kinds, and the leading one."""
     kinds = np.full(len(facts.kl), int(Collapse.NONE))
     if facts.inactive:
         kinds[~facts.active] = _inactive_kinds(facts)
