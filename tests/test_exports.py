@@ -11,7 +11,8 @@ import pytest
 from exports import Setting, affine, learned, off
 
 from vaesurface import diagnose
-from vaesurface.diagnose import Collapse, halves, repeats
+from vaesurface.diagnose import Collapse, halves, repeats, unsettled
+from vaesurface.diagnose.export import check
 
 NUMBERED = re.compile(r"\((i|ii|iii|iv|v)\)")
 
@@ -314,7 +315,7 @@ def test_numbers_too_large_for_their_squares_are_refused_in_a_line(x):
         large = {name: unit * arrays[name] for name in names}
         same = said(arrays | large, gamma=arrays["gamma"] * unit**2)
         assert same.label == said(arrays).label
-    with pytest.raises(ValueError, match="expected x of at most 1e\\+70 in size, got .*units"):
+    with pytest.raises(ValueError, match=r"expected x of at most 1e\+70 in size, got .*units"):
         said(arrays | {name: 1e150 * arrays[name] for name in names})
 
 
@@ -328,6 +329,24 @@ def test_a_likelihood_is_judged_in_float64_whatever_the_process_has(x):
         plain = diagnose.arrays(*export, likelihood="bernoulli")
         assert plain.label == wanted.label and plain.change == wanted.change
         assert plain.evidence == wanted.evidence
+
+
+def test_a_mean_that_is_off_by_chance_alone_has_settled():
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(20):  # one direction has nearly all: |mean|^2 varies as much as it is
+        x = 5.0 * rng.standard_normal((100, 1)) * np.eye(1, 3) + 0.1 * rng.standard_normal((100, 3))
+        export = check(x, np.zeros((100, 1)), np.zeros((100, 1)), 0 * x, gamma=0.5)
+        ended += not unsettled.find(export, np.array([False]), 1.0, "exact")
+    assert ended >= 18
+    assert unsettled.find(export._replace(x=x + 3.0), np.array([False]), 1.0, "exact")
+
+
+def test_names_of_likelihoods(x):
+    arrays = affine(x, 3, learned(x, 3))
+    assert said(arrays, likelihood=" Gaussian").label == said(arrays, likelihood="gaussian").label
+    with pytest.raises(ValueError, match="got 'bce'; give 'bernoulli'"):
+        said(arrays, likelihood="BCE")
 
 
 # Words for who trains

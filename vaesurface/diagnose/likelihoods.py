@@ -19,6 +19,20 @@ __all__ = ["named", "nats", "nats_between", "one_hot", "require_ranges"]
 # Least logarithm of a probability, as PyTorch's cross entropy has it: float32 rounds a sure answer
 # to 1, and a wrong one would cost infinity.
 LEAST_LOG = -100.0
+# What losses are called that belong to a likelihood.
+OTHER_NAMES = {
+    "bce": "bernoulli",
+    "binary cross entropy": "bernoulli",
+    "binary_cross_entropy": "bernoulli",
+    "binary_crossentropy": "bernoulli",
+    "bcewithlogits": "bernoulli",
+    "bcewithlogitsloss": "bernoulli",
+    "bceloss": "bernoulli",
+    "mse": "gaussian",
+    "mseloss": "gaussian",
+    "normal": "gaussian",
+    "softmax": "categorical",
+}
 # Beyond [0, 1] by no more than rounding of float32 puts a probability.
 ROUNDING = 1e-6
 
@@ -58,10 +72,12 @@ def named(likelihood: Any, gamma: Any, x: npt.ArrayLike) -> str:
     value = np.asarray(likelihood)
     name = value.item() if value.size == 1 else value.tolist()
     name = name.decode() if isinstance(name, bytes) else name
+    name = name.strip().casefold() if isinstance(name, str) else name
     if name not in LIKELIHOODS:
+        other = OTHER_NAMES.get(name) if isinstance(name, str) else None
+        hint = f"give {other!r} if that is what it is" if other else "others are not judged"
         raise ValueError(
-            f"expected likelihood as one of {', '.join(LIKELIHOODS)}, got {name!r}; "
-            "others are not judged"
+            f"expected likelihood as one of {', '.join(LIKELIHOODS)}, got {name!r}; {hint}"
         )
     if name == "gaussian" and gamma is None:
         raise ValueError(

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from vaesurface import theory
 from vaesurface.diagnose import posteriors
 from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE
 from vaesurface.diagnose.export import Export
@@ -57,14 +58,17 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
 
 def _bias(export: Export, active: np.ndarray) -> float:
     """|mean of the residual|^2 / (2 gamma) in nats, less what the mean of so many rows has by
-    chance.
+    chance: tr(C) / n, C the residual's covariance, and SURE times its deviation, sqrt(2 tr(C^2)) /
+    n.
 
     At posterior means, where latents are used, only what is much: a decoder that is not linear has
     another mean with noise.
     """
     drawn = export.sampled_reconstruction
     residual = export.x - (export.reconstruction if drawn is None else drawn)
-    chance = float(residual.var(axis=0).sum()) / len(residual)
+    values = theory.eigenvalues(residual)
+    spread = math.sqrt(2.0 * float(np.sum(values**2)))
+    chance = (float(values.sum()) + SURE * spread) / len(residual)
     square = float(np.sum(residual.mean(axis=0) ** 2))
     rough = drawn is None and bool(active.any())
     if rough and square <= BIAS_SHARE * float(np.mean(np.sum(residual**2, axis=1))):
