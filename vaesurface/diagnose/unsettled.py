@@ -58,8 +58,8 @@ def find(export: Export, active: np.ndarray, error: float, status: str) -> tuple
 
 def _bias(export: Export, active: np.ndarray) -> float:
     """|mean of the residual|^2 / (2 gamma) in nats, less what the mean of so many rows has by
-    chance: tr(C) / n, C the residual's covariance, and SURE times its deviation, sqrt(2 tr(C^2)) /
-    n.
+    chance: tr(C) / n, C the residual's covariance; 0 where it is beyond that by no more than SURE
+    times its deviation, sqrt(2 tr(C^2)) / n.
 
     At posterior means, where latents are used, only what is much: a decoder that is not linear has
     another mean with noise.
@@ -68,8 +68,10 @@ def _bias(export: Export, active: np.ndarray) -> float:
     residual = export.x - (export.reconstruction if drawn is None else drawn)
     values = theory.eigenvalues(residual)
     spread = math.sqrt(2.0 * float(np.sum(values**2)))
-    chance = (float(values.sum()) + SURE * spread) / len(residual)
+    chance = float(values.sum()) / len(residual)
     square = float(np.sum(residual.mean(axis=0) ** 2))
+    if square <= chance + SURE * spread / len(residual):
+        return 0.0
     rough = drawn is None and bool(active.any())
     if rough and square <= BIAS_SHARE * float(np.mean(np.sum(residual**2, axis=1))):
         return 0.0
