@@ -349,6 +349,15 @@ def test_names_of_likelihoods(x):
         said(arrays, likelihood="BCE")
 
 
+@pytest.mark.parametrize("factor", [0.5, 0.25])
+def test_deviations_that_do_not_fit_their_draws(x, factor):
+    arrays = affine(x, 3, learned(x, 3))
+    diagnosis = said(arrays, log_std=factor * arrays["log_std"])
+    assert "log_std says that latents' noise adds" in diagnosis.evidence["contradictions"]
+    assert diagnosis.label.startswith("the export contradicts itself")
+    assert not said(arrays).contradictions
+
+
 # Words for who trains
 
 
@@ -363,3 +372,32 @@ def test_advice_begins_with_what_to_do_and_says_what_to_expect(x):
     assert heavy.change.startswith("Train with beta = 1, not 20: expect about 3 of 3 latents")
     healthy = said(affine(x, 3, learned(x, 3)), learned_gamma=True)
     assert healthy.change.startswith("Nothing has to change: 3 of 3 latents are in use")
+
+
+def test_latents_in_use_are_no_reason_to_stop_where_an_affine_vae_is_far_lower(x):
+    values, directions = np.linalg.eigh(np.cov(x.T, bias=True))
+    values[-3:-1], directions[:, [-3, -2, 0, 1]] = values[:2], directions[:, [0, 1, -3, -2]]
+    gamma, rng = 0.05, np.random.default_rng(4)
+    values, directions = values[-3:], directions[:, -3:]  # the largest, and two of the noise
+    ratio = gamma / values
+    mean = (x @ directions) * np.sqrt((1.0 - ratio) / values)
+    columns = (directions * np.sqrt(values * (1.0 - ratio))).T
+    std = np.sqrt(ratio) * np.ones_like(mean)
+    drawn = (mean + std * rng.standard_normal(mean.shape)) @ columns
+    arrays = {"x": x, "mean": mean, "log_std": np.log(std), "gamma": gamma}
+    arrays["reconstruction"] = mean @ columns
+    for more in ({}, {"sampled_reconstruction": drawn}):
+        found = said(arrays, learned_gamma=False, **more)
+        assert found.kind == Collapse.NONE
+        assert found.change.startswith("Train on: latents are in use, but the best affine VAE")
+        assert "leaves 6.6 % of the data's variance" in found.change
+
+
+def test_latents_in_use_at_a_gamma_that_is_held_far_too_large(x):
+    held = said(affine(x, 3, 1.0), learned_gamma=False)
+    assert held.kind == Collapse.NONE
+    assert held.change.startswith("3 of 3 latents are in use; learn gamma: expect 7.5 % of")
+    near = said(affine(x, 3, learned(x, 3)), learned_gamma=False)
+    assert near.change.startswith("Nothing has to change")
+    assert "this VAE is at most" in near.evidence["gap"]
+    assert "collapse costs" not in near.evidence["gap"]

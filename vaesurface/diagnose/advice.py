@@ -24,6 +24,15 @@ __all__ = ["change"]
 
 # Relative difference up to which a gamma is d / 2: it comes as it was typed, in float32.
 AVERAGED = 1e-3
+# Nats per datum by which the best affine VAE is lower from which a VAE that uses all its latents
+# has not been trained far enough: so many, more where so many a feature are more.
+FAR_NATS = 0.3
+FAR_NATS_PER_FEATURE = 0.03
+SURE = 2.0  # standard errors
+# Nats that a learned gamma gains, and part of the error that it leaves, from which it is advised
+# where all latents are in use.
+FREED_NATS = 1.0
+MUCH_LESS = 0.7
 
 
 def change(facts: Facts) -> str:
@@ -73,7 +82,42 @@ def _nothing(facts: Facts) -> str:
             f"{levels_of_the_loss(facts.d)} Latents are in use, but the encoder's deviations fit a "
             f"beta gamma of {facts.fitted:.3g}, not {facts.level:.3g}."
         )
+    nats = _lower_affine(facts)
+    if nats > max(FAR_NATS, FAR_NATS_PER_FEATURE * facts.d):
+        return (
+            f"Train on: latents are in use, but the best affine VAE at this gamma and beta is "
+            f"{nats:.3g} nats per datum lower and leaves {_percent(facts.affine_left)} of the "
+            f"data's variance; {left}."
+        )
+    if _would_pay_free(facts):
+        return (
+            f"{len(facts.kl)} of {len(facts.kl)} latents are in use; learn gamma: expect "
+            f"{_percent(facts.expected[1])} of the variance left ({left} now), {facts.freed:.3g} "
+            f"nats per datum lower."
+        )
     return f"Nothing has to change: {len(facts.kl)} of {len(facts.kl)} latents are in use, {left}."
+
+
+def _lower_affine(facts: Facts) -> float:
+    """Nats per datum, less SURE standard errors, by which the best affine VAE is lower, with its
+    directions those of one half of the data too; of an error that is only estimated no more than
+    that at the posterior means counts. 0 where it says nothing of such decoders.
+    """
+    if not facts.family or facts.flexible or facts.spike is not None:
+        return 0.0
+    surely = SURE * facts.error_noise
+    if facts.error_status == "estimated":
+        surely = max(0.0, facts.error - facts.error_at_mean)
+    own = facts.energy - facts.d * surely / facts.gamma
+    return 0.5 * (own - max(float(facts.affine.energy), float(facts.affine_lasting.energy)))
+
+
+def _would_pay_free(facts: Facts) -> bool:
+    """Whether gamma is said to be held, and learning it would take off much."""
+    if facts.learned is not False or facts.beta > 1.0 or facts.flexible or not facts.family:
+        return False
+    much = facts.expected[1] < MUCH_LESS * facts.error / facts.gammabar
+    return much and facts.freed > max(FREED_NATS, FAR_NATS_PER_FEATURE * facts.d)
 
 
 def _percent(share: float) -> str:

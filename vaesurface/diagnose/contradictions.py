@@ -86,7 +86,7 @@ def find(
         _confined(export),
         _units(export, level, fitted),
         _constant_units(export),
-        _log_variance(export, active, level),
+        _log_variance(export, active, level) or _misfit(export, active),
         _level(export, level, fitted),
         _gamma(export, active),
     )
@@ -222,6 +222,26 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
         what="log_std is half of what latents' noise does to the reconstruction says: it is the "
         "logarithm of the variance",
         remedy="Save log_std = 0.5 * log_var.",
+    )
+
+
+def _misfit(export: Export, active: np.ndarray) -> Contradiction | None:
+    """Whether draws are of other deviations than log_std has: of a decoder that is linear in the
+    means noise adds sum_j |w_j|^2 sigma_j^2, whatever has been trained.
+    """
+    telling = active & (np.mean(np.exp(2.0 * export.log_std), axis=0) < TELLING_VARIANCE)
+    if not telling.any() or not is_measured(export):
+        return None
+    squared, share = slopes(export, telling)
+    added, error = noise_added(export)
+    as_said = float(squared @ np.mean(np.exp(2.0 * export.log_std[:, telling]), axis=0))
+    if share < LINEAR or as_said <= MISREAD[0] * (added + SIGNIFICANT * error) or added <= 0:
+        return None
+    return Contradiction(
+        what=f"log_std says that latents' noise adds {as_said:.3g} to the squared error, and draws "
+        f"show {added:.3g}",
+        remedy="Save the logarithm of the deviation, log_std = 0.5 * log_var, and the decoder's "
+        "answer to one draw mean + exp(log_std) * randn as sampled_reconstruction.",
     )
 
 

@@ -19,6 +19,7 @@ from vaesurface.diagnose.terms import (
     BURDA_VARIANCE,
     SHARP_STD,
     Component,
+    Gap,
     Search,
     Spike,
 )
@@ -42,7 +43,7 @@ def sentences(facts: Facts) -> dict[str, str]:
         reasons |= _alternatives(facts)
     if facts.search is not None:
         reasons |= _searched(facts, facts.search)
-    return reasons if facts.gap is None else reasons | {"gap": facts.gap.words}
+    return reasons if facts.gap is None else reasons | {"gap": _gap(facts, facts.gap)}
 
 
 def of_posteriors(facts: Facts) -> dict[str, str]:
@@ -289,6 +290,20 @@ def _learned_gamma(facts: Facts) -> str:
 
 
 # What was tried
+
+
+def _gap(facts: Facts, gap: Gap) -> str:
+    """Of a VAE that uses all its latents, how far it may be from the best; else what collapse
+    costs.
+    """
+    if facts.inactive or facts.contradictions:
+        return gap.words
+    status = "proved" if facts.error_status == "exact" else facts.error_status
+    return (
+        f"{status}: this VAE is at most {max(0.0, 0.5 * (facts.energy - gap.energy)):.3g} nats per "
+        f"datum above the best of all decoders that see only z, with any encoder, at this gamma "
+        f"and beta (energy {gap.energy:.4g} or more)"
+    )
 
 
 def _searched(facts: Facts, search: Search) -> dict[str, str]:
