@@ -339,10 +339,12 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     here = _blank(balanced, params)
     zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
     own = jax.tree.map(jnp.ones_like, here.scale)
+    # Of a loss that nothing is known of, balanced units raise what rounding leaves beside a null
+    # space, as that of a network's dead units, to eigenvalues that seem to stand.
     start = _Look(
         phase=jnp.asarray(AT),
-        plain=jnp.asarray(False),
-        here=here,
+        plain=jnp.asarray(not informed),
+        here=here if informed else here._replace(scale=own),
         step=zero,
         newton=zero,
         by_jitter=unchanged,

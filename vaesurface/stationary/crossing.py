@@ -66,7 +66,8 @@ def examine(problem: Problem, point: StationaryPoint) -> Examined | None:
     near = point.ties
     if near is None or not ties.at_tie(near) or not jnp.isfinite(point.loss):
         return None
-    if point.missing_gradient > 0 or point.missing_hessian > 0:
+    missing = (point.missing_gradient, point.missing_hessian)
+    if any(count is not None and count > 0 for count in missing):
         return None
     stationary = point.kind != Kind.NOT_STATIONARY
     if not (stationary or near.exact > 0):

@@ -367,9 +367,10 @@ def _on_inertia(p: StationaryPoint) -> str:
         )
     sentence = (
         f"counted: {counts} of the Hessian as computed in float64, over all parameters; "
-        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|, each parameter in the unit of its own "
-        "second derivatives"
+        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|"
     )
+    if p.theory is not None:
+        sentence += ", each parameter in the unit of its own second derivatives"
     if tuple(map(int, p.wide)) != (negative, flat, positive):
         wide = "{} negative, {} flat, {} positive".format(*map(int, p.wide))
         sentence += f"; with ten times that width {wide}"
