@@ -340,7 +340,10 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
     own = jax.tree.map(jnp.ones_like, here.scale)
     # Of a loss that nothing is known of, balanced units raise what rounding leaves beside a null
-    # space, as that of a network's dead units, to eigenvalues that seem to stand.
+    # space, as that of a network's dead units, to eigenvalues that seem to stand: there the units
+    # are the parameters' sizes.
+    if not informed and problem.structure is None:
+        own = ravel_pytree(problem.size(params))[0]
     start = _Look(
         phase=jnp.asarray(AT),
         plain=jnp.asarray(not informed),
