@@ -238,9 +238,15 @@ class ElementwiseVAE(PerDatum, Problem):
             chosen = jax.random.choice(which, n, (batch,), replace=False)
             mean, log_std, x = mean[chosen], log_std[chosen], x[chosen]
         eps = jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
-        y = self.decode(params, mean[None] + jnp.exp(log_std)[None] * eps)
-        log_gamma = self._log_gamma(params.log_gamma)
-        return energy.drawn(x, y, mean, log_std, log_gamma, self.beta)
+        z = mean[None] + jnp.exp(log_std)[None] * eps
+        return self.drawn(params._replace(mean=mean, log_std=log_std), x, z)
+
+    def drawn(self, params: VAEParams, x: Array, z: Array) -> Array:
+        """Mean energy of data x (n, d), whose posteriors are those of params, by draws z
+        (samples, n, k).
+        """
+        y, log_gamma = self.decode(params, z), self._log_gamma(params.log_gamma)
+        return energy.drawn(x, y, params.mean, params.log_std, log_gamma, self.beta)
 
     def gamma_of(self, params: VAEParams) -> Array:
         """(), learned or fixed."""

@@ -28,7 +28,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy, problem
+from vaesurface import data, energy
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, require_float64
 from vaesurface.theory.natural import LIKELIHOODS, require_range
@@ -161,21 +161,11 @@ class NaturalVAE(ElementwiseVAE):
         at = jax.vmap(self.term, (0, None, None, 0))
         return 0.5 * jnp.sum(at(rows, None, (mean, log_std), x.reshape(self.data.shape[1:])))
 
-    def sampled(
-        self, params: VAEParams, key: Array, samples: int = 1, batch: int | None = None
-    ) -> Array:
-        """As `ElementwiseVAE.sampled`."""
-        n = len(self.X)
-        problem.require_draws(samples, batch, n)
-        which, noise = jax.random.split(key)
-        mean, log_std, x = params.mean, params.log_std, self.X
-        if batch is not None:
-            chosen = jax.random.choice(which, n, (batch,), replace=False)
-            mean, log_std, x = mean[chosen], log_std[chosen], x[chosen]
-        eps = jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
-        u = self._natural(params, mean[None] + jnp.exp(log_std)[None] * eps)
+    def drawn(self, params: VAEParams, x: Array, z: Array) -> Array:
+        """As `ElementwiseVAE.drawn`."""
+        u = self._natural(params, z)
         terms = jnp.mean(2.0 * (self.cumulant(u) - jnp.sum(x[None] * u, axis=-1)), axis=0)
-        penalties = jnp.sum(energy.divergence(mean, log_std), axis=1)
+        penalties = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
         return jnp.mean(terms + self.beta * penalties)
 
 
