@@ -345,14 +345,10 @@ UNSEEN = pytest.mark.xfail(
         (lambda w: w[1] ** 2 - w[2] ** 2 + 1 / w[0], (1e8, 0.0, 0.0)),
         (lambda w: w[1] ** 2 + w[2] ** 2 + 1 / w[0] ** 2, (1e6, 0.0, 0.0)),
         (lambda w: w[1] ** 2 + w[2] ** 2 + jnp.exp(-w[0]), (40.0, 0.0, 0.0)),
-        pytest.param(
-            lambda w: w[1] ** 2 + w[2] ** 2 + jnp.exp(-w[0]), (100.0, 0.0, 0.0), marks=UNSEEN
-        ),
-        pytest.param(
-            lambda w: w[1] ** 2 - w[2] ** 2 + jnp.log1p(jnp.exp(-2 * w[0])),
-            (30.0, 0.0, 0.0),
-            marks=UNSEEN,
-        ),
+        (lambda w: w[1] ** 2 + w[2] ** 2 + jnp.exp(-w[0]), (100.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 - w[2] ** 2 + jnp.log1p(jnp.exp(-2 * w[0])), (30.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 - w[2] ** 2 + 1e-22 * w[0], (3.0, 0.0, 0.0)),
+        (lambda w: w[1] ** 2 - w[2] ** 2 + 1e-25 * jnp.sin(w[0] + 0.5 * w[3]), (3.0, 0, 0, 0)),
     ],
 )
 def test_a_gradient_that_nothing_makes_zero_nearby_is_not_stationary(loss, start):

@@ -135,7 +135,7 @@ def _judged(
         small |= _is_small(problem, params, second) | (newton_step <= PRECISE)
     missing_gradient = jnp.sum(~jnp.isfinite(ravel_pytree(second.gradient)[0]))
     broken = (missing_gradient > 0) | (small & (second.missing > 0))
-    near = (newton_step <= NEAR) & (second.beyond <= NEAR)
+    near = (newton_step <= NEAR) & (second.beyond < NEAR)
     stationary = ((small & near) | broken) & jnp.isfinite(loss)
     if second.theory is not None:
         stationary &= ~second.theory.runaway
@@ -378,7 +378,8 @@ def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) 
     """Sizes within which no stationary point lies: where the gradient has parts c along flat
     directions, whose curvature is at most the band's width w, it is at least c / w away.
 
-    Zero where c is no larger than its rounding makes it: measured with random signs.
+    Zero where c is no larger than its rounding makes it: measured with random signs. `NEAR` where
+    no stationary point is that near by the curvature along c itself (`_is_steady`).
     """
     here, solve = change.here, model.methods(problem).solve
     width = jnp.maximum(here.width, jnp.finfo(here.width.dtype).tiny)
@@ -386,6 +387,8 @@ def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) 
     gradient, unravel = ravel_pytree(here.gradient)
     noise = ravel_pytree(model.largest(changes))[0]
     signs = jnp.sign(irregular(SIGNS, noise.size))
+    # Of the exact energies and the structured ones no case is known that this would decide.
+    in_sizes = problem.structure is None and not problem.has("theory")
 
     def far(right: Array) -> Array:
         return model.reach(problem, params, solve(params, here, unravel(right), inverse))
@@ -393,10 +396,38 @@ def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) 
     def all_of_them() -> Array:
         distances = jax.lax.map(far, jnp.concatenate([gradient[None], noise[None] * signs]))
         rounding = HIDDEN * jnp.max(distances[1:])
-        return jnp.where(distances[0] > rounding, distances[0] - rounding, 0.0)
+        beyond = jnp.where(distances[0] > rounding, distances[0] - rounding, 0.0)
+        if in_sizes:
+            steady = _is_steady(problem, params, change, beyond / distances[0])
+            beyond = jnp.where(steady, jnp.maximum(beyond, NEAR), beyond)
+        return beyond
 
     some = jnp.any(change.flat) & jnp.any(gradient != 0)
     return jax.lax.cond(some, all_of_them, lambda: jnp.zeros(()))
+
+
+def _is_steady(problem: Problem, params: Params, change: _Change, certain: Array) -> Array:
+    """Whether no move by `NEAR` sizes along flat directions makes the gradient zero there.
+
+    In units of the sizes D, with P the projection on flat directions, c = P D g and s = D c, a move
+    D u with |u_i| <= NEAR changes c' P D (gradient) by at most NEAR |P D H s|_1. That is compared
+    with c' c, of which the share `certain` is no rounding, by the largest H of some places around.
+    """
+    solve, flat = model.methods(problem).solve, change.flat.astype(change.here.eigenvalues.dtype)
+    step = solve(params, change.here, change.here.gradient, flat)
+    square = optax.tree.vdot(change.here.gradient, step)
+    length = NEAR / model.reach(problem, params, step)
+    moves = jnp.outer(jnp.array([0.0, length, -length]), ravel_pytree(step)[0])
+    moves = jnp.concatenate([moves, model.jitters(problem, params)])
+    x, unravel = ravel_pytree(params)
+
+    def bend(move: Array) -> Array:
+        product = curvature.hvp(problem.loss, unravel(x + move), step)
+        along = solve(params, change.here, product, flat)
+        relative = jax.tree.map(lambda a, size: jnp.abs(a) / size, along, problem.size(params))
+        return optax.tree.sum(relative)
+
+    return certain * square > NEAR * jnp.max(jax.lax.map(bend, moves))
 
 
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
@@ -409,14 +440,16 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     explained = symmetries if known is None else symmetries + known.strict + known.family
     slack = FIRM * jnp.abs(here.eigenvalues)
     soft = ~flat & (change.by_newton > slack)
-    # Those that depend on where along flat directions the point lies count as flat themselves.
+    # Those that depend on where along flat directions the point lies count as flat themselves, and
+    # so do those that the distance to the stationary point might make.
     loose = (here.eigenvalues < -here.width) & ~flat & ~soft & (change.by_flat > slack)
-    counted = jnp.where(loose | flat, 0.0, here.eigenvalues)
+    counted = jnp.where(loose | soft | flat, 0.0, here.eigenvalues)
     inertia = curvature.count(counted, here.width)
     unexplained = jnp.maximum(inertia.flat - explained, 0)
     # Where all flat directions are explained, it does not matter how small they might be.
     sharp = here.reliable | (here.separated & (unexplained == 0))
-    clean = sharp & ~jnp.any(soft) & ~(jnp.any(loose) & (inertia.negative == 0))
+    # Beside a negative eigenvalue that stands, those that do not leave a bound of the index.
+    clean = sharp & ~(jnp.any(soft | loose) & (inertia.negative == 0))
     clean &= here.missing == 0
     probed = None
     if directions:

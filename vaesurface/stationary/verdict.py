@@ -112,7 +112,8 @@ class StationaryPoint(NamedTuple):
     grad_norm: ().
     scaled_grad: (), max |size_i g_i|.
     newton_step: (), largest change of a parameter in the Newton step, in units of its size.
-    inertia: of all eigenvalues, or of those that `search` knows.
+    inertia: of all eigenvalues, or of those that `search` knows; those that do not stand the way to
+        the stationary point count as flat.
     wide: the same with ten times the flat band.
     kind: (), a `Kind`.
     active: (k,) bool, or None where the problem has no latents.
@@ -245,7 +246,7 @@ def _not_stationary(p: StationaryPoint) -> str:
 
 def _nowhere_near(p: StationaryPoint) -> bool:
     """Whether the gradient is small, and what it is divided by is smaller."""
-    far = p.newton_step > NEAR or (p.beyond is not None and p.beyond > NEAR)
+    far = p.newton_step > NEAR or (p.beyond is not None and p.beyond >= NEAR)
     return bool(p.grad_norm <= STATIONARY and far)
 
 
@@ -341,7 +342,7 @@ def _on_the_gradient(p: StationaryPoint) -> str:
     rounding, beyond = "", ""
     if p.rounding is not None and p.grad_norm > STATIONARY and np.isfinite(p.rounding):
         rounding = f", four times its rounding of {float(p.rounding):.1e} left out"
-    if p.beyond is not None and p.beyond > NEAR:
+    if p.beyond is not None and p.beyond >= NEAR:
         beyond = (
             f"; along flat directions it is too large for a stationary point within "
             f"{float(p.beyond):.2g} sizes"
@@ -367,7 +368,8 @@ def _on_inertia(p: StationaryPoint) -> str:
         )
     sentence = (
         f"counted: {counts} of the Hessian as computed in float64, over all parameters; "
-        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|"
+        f"flat means |lambda| <= {FLAT:g} p eps max|lambda|, or a change by more than a quarter "
+        "over the Newton step"
     )
     if p.theory is not None:
         sentence += ", each parameter in the unit of its own second derivatives"
