@@ -19,12 +19,14 @@ is where a collapsed decoder sits.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 __all__ = [
@@ -208,10 +210,10 @@ def _positive_part(u: Array, v: Array) -> _PositivePart:
 
         E x_+ = u_+ + s h1(a),    E x_+^2 - (u_+)^2 = v h2(a), or v - v h2(a) where u > 0
 
-    and, p being the density of x at 0, the derivatives close:
+    and, for the mass P and its derivatives q_n (`_bell`), all derivatives close:
 
-        d E x_+ = P du + p/2 dv,    d(E x_+^2 - (u_+)^2) = 2 (E x_+ - u_+) du + P dv,
-        dP = p (du - u / (2 v) dv)
+        d E x_+ = P du + q_1/2 dv,    d(E x_+^2 - (u_+)^2) = 2 (E x_+ - u_+) du + P dv,
+        dP = q_1 du + q_2/2 dv
     """
     a, s = _standardized(u, v)
     beyond = tail(a)
@@ -224,20 +226,27 @@ def _positive_part(u: Array, v: Array) -> _PositivePart:
     )
 
 
-@_positive_part.defjvp
+@partial(_positive_part.defjvp, symbolic_zeros=True)
 def _(primals, tangents):
     (u, v), (du, dv) = primals, tangents
-    part = _positive_part(u, v)
-    density = _density_at_zero(u, v)
-    near = _has_density(u, v)
-    s = jnp.sqrt(jnp.where(near, v, 1.0))
-    ratio = jnp.where(near, u, 0.0) / s / s  # v^2, in the derivative of u / v, may overflow
-    slope = 2.0 * (part.mean - jnp.maximum(u, 0.0))
+    part, density = _positive_part(u, v), partial(_bell, 1, u, v)
     return part, _PositivePart(
-        mean=part.mass * du + 0.5 * density * dv,
-        excess=slope * du + part.mass * dv,
-        mass=density * (du - 0.5 * ratio * dv),
+        mean=_sum(u, (part.mass, du), (lambda: 0.5 * density(), dv)),
+        excess=_sum(u, (lambda: 2.0 * (part.mean - jnp.maximum(u, 0.0)), du), (part.mass, dv)),
+        mass=_sum(u, (density, du), (lambda: 0.5 * _bell(2, u, v), dv)),
     )
+
+
+def _sum(like: Array, *terms: tuple[Array | Callable[[], Array], Any]) -> Array:
+    """Coefficients times tangents; those of tangents that are no more than zeros are not computed.
+    A coefficient is an array, or a function that makes it.
+    """
+    total = None
+    for coefficient, tangent in terms:
+        if not isinstance(tangent, SymbolicZero):
+            term = (coefficient() if callable(coefficient) else coefficient) * tangent
+            total = term if total is None else total + term
+    return jnp.zeros_like(like) if total is None else total
 
 
 def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
@@ -248,17 +257,31 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
     return jnp.where(near, a, jnp.where(u == 0, 0.0, TAIL_END)), s
 
 
-def _has_density(u: Array, v: Array) -> Array:
-    """Whether the density of x ~ N(u, v) at 0 is above zero in float64, and by convention v too."""
-    return (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _bell(n: int, u: Array, v: Array) -> Array:
+    """q_n, n >= 1: the n-th derivative by u of P(x > 0), x ~ N(u, v). Of the density q_1 at zero,
 
+        q_n = q_1 (-1 / s)^(n - 1) He_{n - 1}(u / s),    dq_n = q_{n + 1} du + q_{n + 2}/2 dv
 
-def _density_at_zero(u: Array, v: Array) -> Array:
-    """Density of x ~ N(u, v) at 0, or 0 where there is none."""
-    near = _has_density(u, v)
+    with Hermite's polynomials He and s = sqrt(v). 0 where the density is below float64, and by
+    convention where v is.
+    """
+    near = (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
     s = jnp.sqrt(jnp.where(near, v, 1.0))
     a = jnp.where(near, u, 0.0) / s
-    return jnp.where(near, jnp.exp(-0.5 * a * a) / (math.sqrt(2 * math.pi) * s), 0.0)
+    value = jnp.exp(-0.5 * a * a) / (math.sqrt(2 * math.pi) * s)
+    before, hermite = jnp.zeros_like(a), jnp.ones_like(a)
+    for order in range(n - 1):
+        before, hermite = hermite, a * hermite - order * before
+        value = -value / s
+    return jnp.where(near, value * hermite, 0.0)
+
+
+@partial(_bell.defjvp, symbolic_zeros=True)
+def _(n, primals, tangents):
+    (u, v), (du, dv) = primals, tangents
+    by_u, by_v = partial(_bell, n + 1, u, v), partial(_bell, n + 2, u, v)
+    return _bell(n, u, v), _sum(u, (by_u, du), (lambda: 0.5 * by_v(), dv))
 
 
 def identity(m: Array, v: Array) -> Moments:
@@ -299,13 +322,12 @@ def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
 
         E pi = E x_+ - E y_+,    E pi^2 = E x_+^2 + E y_+^2
 
-    and, P and p being masses and densities at 0 of x and y, the derivatives are
+    and, in terms of `_both` and `_skew`, the derivatives are
 
-        dE = (P_x + P_y) dm + (p_x - p_y)/2 dv - (P_x - P_y) dalpha
-        dV = 2 E (1 - P_x - P_y) dm + (P_x + P_y - E (p_x - p_y)) dv
-             - 2 (E x_+ + E y_+ - E (P_x - P_y)) dalpha
+        dE = A_0 dm + A_1/2 dv - B_0 dalpha
+        dV = 2 E (1 - A_0) dm + (A_0 - E A_1) dv - 2 (E x_+ + E y_+ - E B_0) dalpha
 
-    for the mean E and the variance V. P_x + P_y and p_x - p_y are `_mass` and `_jump`.
+    for the mean E and the variance V.
     """
     up, down = _beyond(m, v, alpha)
     center = jnp.maximum(m - alpha, 0.0) - jnp.maximum(-m - alpha, 0.0)
@@ -316,19 +338,26 @@ def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
     return Moments(mean=mean, variance=square - (mean - center) * (mean + center))
 
 
-@_soft_threshold.defjvp
+@partial(_soft_threshold.defjvp, symbolic_zeros=True)
 def _(primals, tangents):
-    (m, v, alpha), (dm, dv, dalpha) = primals, tangents
-    up, down = _beyond(m, v, alpha)
-    mass, jump = _level(_mass, 1.0)(m, v, alpha), _level(_jump, 0.0)(m, v, alpha)
-    skew, absolute = up.mass - down.mass, up.mean + down.mean
-    moments = _soft_threshold(m, v, alpha)
+    dm, dv, dalpha = tangents
+    moments, mass, jump = _soft_threshold(*primals), _both(0, *primals), _both(1, *primals)
     mean = moments.mean
+
+    def absolute_less_skew():
+        up, down = _beyond(*primals)
+        return up.mean + down.mean - mean * _skew(0, *primals)
+
     return moments, Moments(
-        mean=mass * dm + 0.5 * jump * dv - skew * dalpha,
-        variance=2.0 * mean * (1.0 - mass) * dm
-        + (mass - mean * jump) * dv
-        - 2.0 * (absolute - mean * skew) * dalpha,
+        mean=_sum(
+            mean, (mass, dm), (lambda: 0.5 * jump, dv), (lambda: -_skew(0, *primals), dalpha)
+        ),
+        variance=_sum(
+            mean,
+            (lambda: 2.0 * mean * (1.0 - mass), dm),
+            (lambda: mass - mean * jump, dv),
+            (lambda: -2.0 * absolute_less_skew(), dalpha),
+        ),
     )
 
 
@@ -337,48 +366,50 @@ def _beyond(m: Array, v: Array, alpha: Array) -> tuple[_PositivePart, _PositiveP
     return _positive_part(m - alpha, v), _positive_part(-m - alpha, v)
 
 
-def _mass(m: Array, v: Array, alpha: Array) -> Array:
-    """P(|u| > alpha) of u ~ N(m, v)."""
-    up, down = _beyond(m, v, alpha)
-    return up.mass + down.mass
+def _sides(n: int, m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
+    """X_n = q_n(m - alpha, v) and (-1)^n Y_n, Y_n = q_n(-m - alpha, v), q_0 being the mass."""
+    if n == 0:
+        up, down = _beyond(m, v, alpha)
+        return up.mass, down.mass
+    return _bell(n, m - alpha, v), (-1) ** n * _bell(n, -m - alpha, v)
 
 
-def _jump(m: Array, v: Array, alpha: Array) -> Array:
-    """The density of u ~ N(m, v) at alpha less that at -alpha."""
-    return _density_at_zero(m - alpha, v) - _density_at_zero(-m - alpha, v)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _both(n: int, m: Array, v: Array, alpha: Array) -> Array:
+    """A_n = X_n + (-1)^n Y_n, the n-th derivative by m of A_0 = P(|u| > alpha), u ~ N(m, v):
 
+        dA_n = A_{n+1} dm + A_{n+2}/2 dv - B_{n+1} dalpha
 
-def _level(g: Callable[..., Array], value: float) -> Callable[..., Array]:
-    """g(m, v, alpha) of a g that is `value` at alpha = 0, whatever m and v: there its derivatives
-    by m and v are 0, and theirs in turn, while those by alpha stay.
-
-    g's terms cancel at alpha = 0, but in float64 a part in 1e16 of them is left where products and
-    sums are fused, and the densities among them grow like 1 / sqrt(v).
+    At alpha = 0 the terms cancel, A_0 = 1 and the others are 0. In float64 a part in 1e16 of them
+    would be left where products and sums are fused, and q_n grow like v^(-n/2).
     """
+    up, down = _sides(n, m, v, alpha)
+    return jnp.where(alpha == 0, float(n == 0), up + down)
 
-    @jax.custom_jvp
-    def level(m, v, alpha):
-        return jnp.where(alpha == 0, value, g(m, v, alpha))
 
-    @level.defjvp
-    def _(primals, tangents):
-        by_m, by_v, by_alpha = (_derivative(g, position) for position in range(3))
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _skew(n: int, m: Array, v: Array, alpha: Array) -> Array:
+    """B_n = X_n - (-1)^n Y_n, with dB_n = B_{n+1} dm + B_{n+2}/2 dv - A_{n+1} dalpha."""
+    up, down = _sides(n, m, v, alpha)
+    return up - down
+
+
+def _closes(function: Callable[..., Array], other: Callable[..., Array]) -> None:
+    """The derivatives of `_both` and `_skew`."""
+
+    @partial(function.defjvp, symbolic_zeros=True)
+    def _(n, primals, tangents):
         dm, dv, dalpha = tangents
-        change = _level(by_m, 0.0)(*primals) * dm + _level(by_v, 0.0)(*primals) * dv
-        return level(*primals), change + by_alpha(*primals) * dalpha
+        return function(n, *primals), _sum(
+            primals[0],
+            (lambda: function(n + 1, *primals), dm),
+            (lambda: 0.5 * function(n + 2, *primals), dv),
+            (lambda: -other(n + 1, *primals), dalpha),
+        )
 
-    return level
 
-
-def _derivative(g: Callable[..., Array], position: int) -> Callable[..., Array]:
-    """The elementwise derivative of g by one of its arguments."""
-
-    def derivative(*arguments):
-        tangents = [jnp.zeros_like(argument) for argument in arguments]
-        tangents[position] = jnp.ones_like(arguments[position])
-        return jax.jvp(g, arguments, tuple(tangents))[1]
-
-    return derivative
+_closes(_both, _skew)
+_closes(_skew, _both)
 
 
 def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moments]:

@@ -206,6 +206,12 @@ class Problem:
         """
         return None
 
+    def family(self, params: Params) -> Array:
+        """Dimension () of a continuous family of stationary points of one energy, none of them by
+        `symmetry`, that a stationary point at params is one of.
+        """
+        return jnp.asarray(0)
+
     def smooth(self, params: Params) -> bool:
         """Whether the loss is known to be twice differentiable at params, and derivatives to be
         right, though an operation in it is not: by shapes alone.
@@ -295,6 +301,7 @@ OPTIONAL = (
     "information",
     "settle",
     "theory",
+    "family",
     "smooth",
     "size",
     "latents",

@@ -34,6 +34,7 @@ CARRIES = 1e-8
 # Places where eigenvalues are taken: at the point, moved by rounding, by the Newton step, and then
 AT, JITTERED, STEPPED = range(3)
 MOVES = 4  # along flat directions: two of them, there and back
+KNOWN = 100.0  # widths of the flat band that an eigenvalue known to be zero may be away from it
 HIDDEN = 4.0  # changes by rounding that a part of the gradient may be made of
 SIGNS = 4  # draws of signs for them
 # Newton step, in sizes, up to which a point is stationary whatever the gradient's units make of it.
@@ -268,10 +269,12 @@ class _Look(NamedTuple):
     step: from the point, like params.
     newton: the Newton step, once it is known.
     by_jitter, by_newton, by_flat: changes of the eigenvalues so far.
+    expected: (), how many directions are known to be flat.
     """
 
     phase: Array
     plain: Array
+    expected: Array
     here: Any
     step: Params
     newton: Params
@@ -281,10 +284,14 @@ class _Look(NamedTuple):
 
     @property
     def flat(self) -> Array:
-        """In the band, or faint and changed by rounding alone: such an eigenvalue is rounding."""
+        """In the band, or faint and changed by rounding alone: such an eigenvalue is rounding. So
+        are the smallest, as many as are expected, if they are near the band.
+        """
         size = jnp.abs(self.here.eigenvalues)
         noise = self.here.faint & (self.by_jitter > FIRM * size)
-        return (size <= self.here.width) | noise
+        rank = jnp.argsort(jnp.argsort(size))
+        known = (rank < self.expected) & (size <= KNOWN * self.here.width)
+        return (size <= self.here.width) | noise | known
 
     @property
     def fails(self) -> Array:
@@ -293,12 +300,12 @@ class _Look(NamedTuple):
         return (self.phase == STEPPED) & ~self.plain & jnp.any(self.here.faint) & jnp.any(soft)
 
 
-def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
+def _change(problem: Problem, params: Params, expected: Array) -> _Change:
     """Here, and where the Newton step leads: the count stands if eigenvalues are the same there.
 
-    That step leaves flat directions out; beside some that nothing explains, negative eigenvalues
-    must stand moves along those as well. Eigenvalues that are beyond the flat band in balanced
-    units only must stand a move by rounding.
+    That step leaves flat directions out; beside more of them than are expected (), negative
+    eigenvalues must stand moves along those as well. Eigenvalues that are beyond the flat band in
+    balanced units only must stand a move by rounding.
     """
     methods = model.methods(problem)
     balanced, solve = methods.balanced, methods.solve
@@ -308,7 +315,7 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     def unfinished(state: _Look) -> Array:
         if informed:
             return state.phase <= STEPPED
-        beside = jnp.sum(state.flat) > symmetries
+        beside = jnp.sum(state.flat) > expected
         beside &= jnp.any(state.here.eigenvalues < -state.here.width)
         return (state.phase <= STEPPED) | (beside & (state.phase <= STEPPED + MOVES))
 
@@ -347,6 +354,7 @@ def _change(problem: Problem, params: Params, symmetries: Array) -> _Change:
     start = _Look(
         phase=jnp.asarray(AT),
         plain=jnp.asarray(not informed),
+        expected=jnp.asarray(expected),
         here=here if informed else here._replace(scale=own),
         step=zero,
         newton=zero,
@@ -433,11 +441,12 @@ def _is_steady(problem: Problem, params: Params, change: _Change, certain: Array
 def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     """From all eigenvalues."""
     symmetries = curvature.symmetries(problem.symmetry, params)
-    change = _change(problem, params, symmetries)
+    expected = symmetries + problem.family(params)
+    change = _change(problem, params, expected)
     here, flat = change.here, change.flat
     changes = model.gradient_changes(problem, params)
     known = _theory(problem, params, change.newton)
-    explained = symmetries if known is None else symmetries + known.strict + known.family
+    explained = expected if known is None else expected + known.strict
     slack = FIRM * jnp.abs(here.eigenvalues)
     soft = ~flat & (change.by_newton > slack)
     # Those that depend on where along flat directions the point lies count as flat themselves, and

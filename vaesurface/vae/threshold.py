@@ -25,8 +25,7 @@ from jax.typing import ArrayLike
 from vaesurface import data, energy, problem, theory
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Problem, Theory, require_float64
-from vaesurface.theory import rows
-from vaesurface.theory.affine import family
+from vaesurface.theory import affine, rows
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae.elementwise import ElementwiseVAE
 
@@ -150,11 +149,15 @@ class ThresholdVAE(ElementwiseVAE):
             push=infimum.push,
             runaway=vanishing & (self.gamma is None) & ~jnp.isfinite(infimum.energy),
             doubt=infimum.doubt,
-            family=jax.lax.cond(
-                (self.alpha == 0) & jnp.any(params.weight != 0),
-                lambda: family(self.X, params.weight),
-                lambda: jnp.asarray(0),
-            ),
+            family=self.family(params),
+        )
+
+    def family(self, params: VAEParams) -> Array:
+        """By rotations within equal eigenvalues, of the affine model."""
+        return jax.lax.cond(
+            (self.alpha == 0) & jnp.any(params.weight != 0),
+            lambda: affine.family(self.X, params.weight),
+            lambda: jnp.asarray(0),
         )
 
     def _infimum(self, params: VAEParams, loss: Array) -> "_Infimum":
