@@ -28,7 +28,7 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
 
-__all__ = ["Factors", "Scale", "downhill", "factor", "inertia", "solve", "steps"]
+__all__ = ["Factors", "Scale", "downhill", "factor", "inertia", "lowest", "solve", "steps"]
 
 # Smallest |eigenvalue| of a datum's block, relative to its largest, beside which the others of the
 # whole Hessian can be counted.
@@ -214,38 +214,51 @@ def solve(
     shared, local = layout.split(right)
     n, q = local.shape
     local = _rotated(factors, n * local)
-    border = _border_times(layout, params, _rotated_back(factors, local / factors.safe))
-    reduced = factors.shared.T @ (shared - border)
-    shared = factors.shared @ (inverse[:s] * reduced)
-    back = _rotated(factors, _times_border(layout, params, shared)) / factors.safe
-    local = inverse[s:].reshape(n, q) * local - back
-    return layout.join(shared, _rotated_back(factors, local))
+    start = _rotated_back(factors, local / factors.safe)
+
+    def product(u: Array, first: Array) -> tuple[Array, Array]:
+        """B D^-1 g and then u, or B' u: one program for both, since it is most of what compiles."""
+        vector = layout.join(jnp.where(first, 0.0, u), jnp.where(first, start, 0.0))
+        image = curvature.hvp(structure.loss, params, vector)
+        border, back = layout.split(image)
+        solved = factors.shared @ (inverse[:s] * (factors.shared.T @ (shared - border)))
+        return jnp.where(first, solved, u), n * back
+
+    u, backs = jax.lax.scan(product, jnp.zeros_like(shared), jnp.array([True, False]))
+    v = inverse[s:].reshape(n, q) * local - _rotated(factors, backs[1]) / factors.safe
+    return layout.join(u, _rotated_back(factors, v))
 
 
 @jax.jit
 def steps(structure: PerDatum, params: Params) -> curvature.Steps:
     """Newton's step and descent."""
     factors = factor(structure, params)
-    solved = partial(solve, structure, params, factors)
-    return curvature.steps_from(factors, solved, downhill(structure, params, factors))
+    solve_here = partial(solve, structure, params, factors)
+    return curvature.steps_from(factors, solve_here, lowest(structure, params, factors))
 
 
-def downhill(structure: PerDatum, params: Params, factors: Factors) -> Params:
-    """Unit vector of negative curvature where there is one, from the lowest eigenvalue of S or D.
+def lowest(structure: PerDatum, params: Params, factors: Factors) -> tuple[Params, Array]:
+    """right and inverse for which `solve` gives a vector of negative curvature where there is one,
+    from the lowest eigenvalue of S or D.
 
-    For an eigenvector u of S it is (u, -D^-1 B' u), along which H is u' S u; where S has no
-    negative eigenvalue, the lowest eigenvector of D.
+    For an eigenvector u of S it is along (u, -D^-1 B' u), along which H is u' S u; where S has no
+    negative eigenvalue, along the lowest eigenvector of D.
     """
     layout = _layout(structure, params)
     s, (n, q) = len(factors.shared), factors.safe.shape
-    shared = factors.shared[:, 0]
-    local = _rotated(factors, _times_border(layout, params, shared))
-    local = -_rotated_back(factors, local / factors.safe)
     worst = jnp.argmin(factors.eigenvalues[s:])
     own = jnp.zeros((n, q)).at[worst // q].set(factors.local[worst // q, :, worst % q])
     by_shared = factors.eigenvalues[0] < -factors.width[0]
-    shared, local = jnp.where(by_shared, shared, 0.0), jnp.where(by_shared, local, own)
-    return curvature.unit(layout.join(shared, local))
+    shared = jnp.where(by_shared, factors.shared[:, 0], 0.0)
+    right = layout.join(shared, jnp.where(by_shared, 0.0, own))
+    entry = jnp.where(by_shared, 0, s + worst)
+    return right, jnp.zeros_like(factors.eigenvalues).at[entry].set(1.0)
+
+
+def downhill(structure: PerDatum, params: Params, factors: Factors) -> Params:
+    """Unit vector of negative curvature where there is one, as `lowest` says."""
+    right, inverse = lowest(structure, params, factors)
+    return curvature.unit(solve(structure, params, factors, right, inverse))
 
 
 @entry("inertia")
@@ -564,17 +577,3 @@ def _rotated(factors: Factors, local: Array) -> Array:
 def _rotated_back(factors: Factors, local: Array) -> Array:
     """The inverse of `_rotated`."""
     return jnp.einsum("nqe,ne->nq", factors.local, local)
-
-
-def _times_border(layout: _Layout, params: Params, shared: Array) -> Array:
-    """B' u (n, q), for u (s,): n times the local part of the loss's Hessian times (u, 0)."""
-    zero = jnp.zeros_like(layout.split(params)[1])
-    image = curvature.hvp(layout.structure.loss, params, layout.join(shared, zero))
-    return len(zero) * layout.split(image)[1]
-
-
-def _border_times(layout: _Layout, params: Params, local: Array) -> Array:
-    """B v / n (s,), for v (n, q): the shared part of the loss's Hessian times (0, v)."""
-    zero = jnp.zeros_like(layout.split(params)[0])
-    image = curvature.hvp(layout.structure.loss, params, layout.join(zero, local))
-    return layout.split(image)[0]

@@ -394,7 +394,7 @@ def _skew(n: int, m: Array, v: Array, alpha: Array) -> Array:
     return up - down
 
 
-def _closes(function: Callable[..., Array], other: Callable[..., Array]) -> None:
+def _closes(function: Any, other: Any) -> None:
     """The derivatives of `_both` and `_skew`."""
 
     @partial(function.defjvp, symbolic_zeros=True)

@@ -27,12 +27,12 @@ __all__ = [
     "balance",
     "band",
     "count",
-    "downhill",
     "factor",
     "hessian",
     "hvp",
     "inertia",
     "inverses",
+    "lowest",
     "solve",
     "spectrum",
     "steps",
@@ -217,32 +217,38 @@ def solve(params: Params, factors: Factors, right: Params, inverse: Array) -> Pa
     return unravel(factors.vectors @ (inverse * (factors.vectors.T @ ravel_pytree(right)[0])))
 
 
-def downhill(params: Params, factors: Factors) -> Params:
-    """Unit vector along the eigenvector of the lowest eigenvalue."""
-    return unit(ravel_pytree(params)[1](factors.vectors[:, 0]))
+def lowest(params: Params, factors: Factors) -> tuple[Params, Array]:
+    """right and inverse for which `solve` gives a multiple of the lowest eigenvalue's vector."""
+    inverse = jnp.zeros_like(factors.eigenvalues).at[0].set(1.0)
+    return ravel_pytree(params)[1](factors.vectors[:, 0]), inverse
 
 
 @program()
 def steps(loss: Loss, params: Params) -> Steps:
     """Newton's step and descent from the dense Hessian."""
     factors = factor(loss, params)
-    return steps_from(factors, partial(solve, params, factors), downhill(params, factors))
+    return steps_from(factors, partial(solve, params, factors), lowest(params, factors))
 
 
-def steps_from(factors: Any, solve: Callable[[Params, Array], Params], downhill: Params) -> Steps:
+def steps_from(
+    factors: Any, solve: Callable[[Params, Array], Params], lowest: tuple[Params, Array]
+) -> Steps:
     """Newton's step and descent, from what a `factor` returned.
 
     solve: (right, inverse) to x, with these factors.
-    downhill: as it will be in the result.
+    lowest: its arguments for the direction of the most negative curvature.
     """
-    both = jnp.stack(inverses(factors.eigenvalues, factors.width))
+    newton, descent = inverses(factors.eigenvalues, factors.width)
     right = jax.tree.map(jnp.negative, factors.gradient)
-    solved = jax.vmap(solve, (None, 0))(right, both)
+    asked = (right, newton), (right, descent), lowest
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *asked)
+    solved = jax.lax.map(lambda each: solve(*each), stacked)
+    newton, descent, downhill = (jax.tree.map(lambda x, i=i: x[i], solved) for i in range(3))
     return Steps(
         gradient=factors.gradient,
-        newton=jax.tree.map(lambda x: x[0], solved),
-        descent=jax.tree.map(lambda x: x[1], solved),
-        downhill=downhill,
+        newton=newton,
+        descent=descent,
+        downhill=unit(downhill),
         inertia=count(factors.eigenvalues, factors.width),
     )
 

@@ -382,36 +382,54 @@ def _compared(state: _Look, change: Array) -> _Look:
     )
 
 
-def _beyond(problem: Problem, params: Params, change: _Change, changes: Params) -> Array:
-    """Sizes within which no stationary point lies: where the gradient has parts c along flat
-    directions, whose curvature is at most the band's width w, it is at least c / w away.
+class _Solved(NamedTuple):
+    """What the Hessian's inverses say.
+
+    descent: a direction of length one along the lowest eigenvalue.
+    beyond: (), sizes within which no stationary point lies.
+    """
+
+    descent: Params
+    beyond: Array
+
+
+def _solved(problem: Problem, params: Params, change: _Change, changes: Params) -> _Solved:
+    """The direction of the lowest eigenvalue, and how far away a stationary point must be: where
+    the gradient has parts c along flat directions, whose curvature is at most the band's width w,
+    it is at least c / w away.
 
     Zero where c is no larger than its rounding makes it: measured with random signs. `NEAR` where
-    no stationary point is that near by the curvature along c itself (`_is_steady`).
+    no stationary point is that near by the curvature along c itself (`_is_steady`). All are
+    solutions with one matrix, in one loop, since a solution takes long to compile.
     """
-    here, solve = change.here, model.methods(problem).solve
+    here, methods = change.here, model.methods(problem)
     width = jnp.maximum(here.width, jnp.finfo(here.width.dtype).tiny)
-    inverse = jnp.where(change.flat, 1.0 / jnp.where(change.flat, width, 1.0), 0.0)
+    flat = jnp.where(change.flat, 1.0 / jnp.where(change.flat, width, 1.0), 0.0)
     gradient, unravel = ravel_pytree(here.gradient)
     noise = ravel_pytree(model.largest(changes))[0]
-    signs = jnp.sign(irregular(SIGNS, noise.size))
-    # Of the exact energies and the structured ones no case is known that this would decide.
-    in_sizes = problem.structure is None and not problem.has("theory")
+    right, lowest = methods.lowest(params, here)
+    signed = noise * jnp.sign(irregular(SIGNS, noise.size))
+    rights = jnp.concatenate([ravel_pytree(right)[0][None], gradient[None], signed])
 
-    def far(right: Array) -> Array:
-        return model.reach(problem, params, solve(params, here, unravel(right), inverse))
-
-    def all_of_them() -> Array:
-        distances = jax.lax.map(far, jnp.concatenate([gradient[None], noise[None] * signs]))
-        rounding = HIDDEN * jnp.max(distances[1:])
-        beyond = jnp.where(distances[0] > rounding, distances[0] - rounding, 0.0)
-        if in_sizes:
-            steady = _is_steady(problem, params, change, beyond / distances[0])
-            beyond = jnp.where(steady, jnp.maximum(beyond, NEAR), beyond)
-        return beyond
+    def solution(i: Array, state: tuple[Params, Array]) -> tuple[Params, Array]:
+        direction, distances = state
+        inverse = jnp.where(i == 0, lowest, flat)
+        step = methods.solve(params, here, unravel(rights[i]), inverse)
+        distances = distances.at[i].set(model.reach(problem, params, step))
+        return optax.tree.where(i == 0, step, direction), distances
 
     some = jnp.any(change.flat) & jnp.any(gradient != 0)
-    return jax.lax.cond(some, all_of_them, lambda: jnp.zeros(()))
+    blank = optax.tree.zeros_like(params), jnp.zeros(len(rights))
+    count = jnp.where(some, len(rights), 1)
+    direction, distances = jax.lax.fori_loop(0, count, solution, blank)
+    rounding = HIDDEN * jnp.max(distances[2:])
+    beyond = jnp.where(distances[1] > rounding, distances[1] - rounding, 0.0)
+    # Of the exact energies and the structured ones no case is known that this would decide.
+    if problem.structure is None and not problem.has("theory"):
+        look = partial(_is_steady, problem, params, change, beyond / distances[1])
+        steady = jax.lax.cond(beyond > 0, look, lambda: jnp.asarray(False))
+        beyond = jnp.where(steady, jnp.maximum(beyond, NEAR), beyond)
+    return _Solved(descent=curvature.unit(direction), beyond=beyond)
 
 
 def _is_steady(problem: Problem, params: Params, change: _Change, certain: Array) -> Array:
@@ -445,6 +463,7 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     change = _change(problem, params, expected)
     here, flat = change.here, change.flat
     changes = model.gradient_changes(problem, params)
+    solved = _solved(problem, params, change, changes)
     known = _theory(problem, params, change.newton)
     explained = expected if known is None else expected + known.strict
     slack = FIRM * jnp.abs(here.eigenvalues)
@@ -473,12 +492,12 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         wide=curvature.count(counted, 10 * here.width),
         reliable=clean,
         positive=(inertia.negative == 0) & (unexplained == 0),
-        descent=model.methods(problem).downhill(params, here),
+        descent=solved.descent,
         symmetries=symmetries,
         search=None,
         probe=probed,
         changes=changes,
-        beyond=_beyond(problem, params, change, changes),
+        beyond=solved.beyond,
         missing=here.missing,
     )
 

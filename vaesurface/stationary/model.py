@@ -52,13 +52,13 @@ class Methods(NamedTuple):
     balanced: (params, scale) to the same in units in which no small parameter is lost beside a
         large one, those of another factorization's scale or, where it is zero, their own.
     solve: (params, factors, right, inverse) to the solution of H x = right.
-    downhill: (params, factors) to a unit direction of the most negative curvature.
+    lowest: (params, factors) to right and inverse for which x is along the most negative curvature.
     """
 
     factor: Callable[[Params], Any]
     balanced: Callable[[Params, Any], Any]
     solve: Callable[[Params, Any, Params, Array], Params]
-    downhill: Callable[[Params, Any], Params]
+    lowest: Callable[[Params, Any], tuple[Params, Array]]
 
 
 def methods(problem: Problem) -> Methods:
@@ -68,13 +68,13 @@ def methods(problem: Problem) -> Methods:
             factor=partial(curvature.factor, problem.loss),
             balanced=partial(curvature.factor, problem.loss, balanced=True),
             solve=curvature.solve,
-            downhill=curvature.downhill,
+            lowest=curvature.lowest,
         )
     return Methods(
         factor=partial(bordered.factor, problem.structure),
         balanced=partial(_balanced, problem.structure),
         solve=partial(bordered.solve, problem.structure),
-        downhill=partial(bordered.downhill, problem.structure),
+        lowest=partial(bordered.lowest, problem.structure),
     )
 
 
