@@ -408,7 +408,7 @@ def _solved(problem: Problem, params: Params, change: _Change, changes: Params) 
     gradient, unravel = ravel_pytree(here.gradient)
     noise = ravel_pytree(model.largest(changes))[0]
     right, lowest = methods.lowest(params, here)
-    signed = noise * jnp.sign(irregular(SIGNS, noise.size))
+    signed = noise[None] * jnp.sign(irregular(SIGNS, noise.size))
     rights = jnp.concatenate([ravel_pytree(right)[0][None], gradient[None], signed])
 
     def solution(i: Array, state: tuple[Params, Array]) -> tuple[Params, Array]:
