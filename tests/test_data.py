@@ -341,7 +341,7 @@ BROKEN = {
     "scalar.npy": (npy(np.float64(3)), r"got shape \(\); reshape"),
     "text-array.npy": (npy(np.array([["a", "b"]] * 2)), "real numbers, got dtype <U1"),
     "records.npy": (npy(np.zeros((2, 2), [("a", float)])), "got dtype"),
-    "cut.npz": (npz(X=ROWS)[:-30], "BadZipFile"),
+    "cut.npz": (npz(X=ROWS)[:-30], "cut off or damaged"),
     "corrupt.npz": (npz(X=ROWS).replace(ROWS[1].tobytes(), ROWS[0].tobytes()), "Bad CRC-32"),
     "many.npz": (
         npz(train=ROWS, test=ROWS),
@@ -679,6 +679,24 @@ TABLES = {
         lambda t: frame(t, NAMES, pd.RangeIndex(6, name="sample")).to_csv(),
         "a first column that counts them, 'sample'; leave the index out",
     ),
+    "an id from 1000 on": (
+        lambda t: frame(t, NAMES, pd.RangeIndex(1000, 1006, name="id")).to_csv(),
+        "a first column that counts them, 'id'; leave the index out",
+    ),
+    "an id in no order": (
+        lambda t: frame(t, NAMES, pd.Index([7, 31, 5, 99, 12, 40], name="patient_id")).to_csv(),
+        "a first column that counts them, 'patient_id'; leave the index out",
+    ),
+    "an index from 1000 without header": (
+        lambda t: frame(t, index=range(1000, 1006)).to_csv(header=False),
+        "column that counts them; leave the index out",
+    ),
+    "a shuffled index without header": (
+        lambda t: frame(t, index=[3, 1, 0, 5, 4, 2]).to_csv(header=False),
+        "column that counts them; leave the index out",
+    ),
+    "a column y": (lambda t: frame(t, [*"abcd", "y"]).to_csv(), "got a column named 'y'; drop it"),
+    "coordinates": (lambda t: frame(t, [*"abcxy"]).to_csv(), True),
     "a repeated index": (
         lambda t: frame(t, index=[0, 1, 2] * 2).to_csv(),
         "without one that does not number the rows",
@@ -739,6 +757,17 @@ def test_a_header_of_numbers_is_one_where_that_is_certain(tmp_path):
     # A matrix that counts on is none.
     path = write(tmp_path, "counts.csv", b"1,2,3,4\n5,6,7,8\n9,10,11,12\n")
     np.testing.assert_array_equal(data.load(path), 1 + np.arange(12.0).reshape(3, 4))
+
+
+def test_labels_without_a_name_are_not_taken_for_a_feature(tmp_path):
+    features = np.random.default_rng(0).normal(size=(30, 3))
+    labelled = frame(features).assign(label=np.arange(30) % 3)
+    path = write(tmp_path, "labelled.csv", labelled.to_csv(header=False, index=False).encode())
+    assert "a last column of 3 integers that may be labels; drop it" in complaint(data.load, path)
+    # With decimals, or beside other integers, it is a feature.
+    for kept in (labelled.astype(float), pd.concat([pd.Series(range(1, 60, 2)), labelled], axis=1)):
+        path = write(tmp_path, "kept.csv", kept.to_csv(header=False, index=False).encode())
+        assert data.load(path).shape == kept.shape
 
 
 def test_decimal_commas_are_not_taken_for_separators(tmp_path):

@@ -657,10 +657,14 @@ def test_a_problem_without_an_autoencoder_is_refused():
 
 BAD = {
     "no reconstruction": ({"reconstruction": None}, "lacks reconstruction"),
+    "logvar": (
+        {"log_std": None, "logvar": np.zeros((120, 5))},
+        "gamma, logvar; save log_std=0.5 * logvar; see docs",
+    ),
     "latents": ({"log_std": np.zeros((120, 4))}, "log_std of shape"),
     "rows": ({"mean": np.zeros((7, 5))}, "mean of shape"),
     "shape": ({"reconstruction": np.zeros((120, 15))}, "of the shape of x"),
-    "vector": ({"mean": np.zeros(120)}, "two axes"),
+    "vector": ({"mean": np.zeros(120)}, "(n, 1) where a datum has one number"),
     "NaN": ({"x": np.full((120, 16), np.nan)}, "finite x"),
     "constant": ({"x": np.ones((120, 16))}, "data that vary"),
     "gamma": ({"gamma": 0.0}, "gamma > 0"),

@@ -6,6 +6,7 @@ Nothing is ever unpickled, and every complaint names the array.
 import warnings
 from pathlib import Path
 from typing import IO, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -104,9 +105,12 @@ def _member(archive: Any, name: str) -> Any:
 
 def _unreadable(error: Exception) -> ValueError:
     if "Object arrays" in str(error):
-        got = "an object array (rows of unequal length, None, or tensors in a list), pickled"
-        return complaint("numbers", got, "save one array, for example np.stack(rows).astype(float)")
+        got = "an object array (a dict, rows of unequal length, None, tensors in a list), pickled"
+        remedy = "save np.stack(rows).astype(float), or a dict with np.savez(path, **it)"
+        return complaint("numbers", got, remedy)
     got = f"{type(error).__name__}: {error}"
+    if isinstance(error, BadZipFile):
+        got = f"an archive that is cut off or damaged ({error})"
     return complaint(FORM, got, "save plain arrays again with np.save or np.savez")
 
 

@@ -21,15 +21,21 @@ FORM = "numbers, as many in every line"
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", ".")  # what stands for no number
 # Columns that are no features of a datum, but what is to be said of it.
 LABELS = ("class", "classes", "label", "labels", "target", "targets")
-INDICES = ("id", "index")  # names under which an index is written
+TARGET = "y"  # another such name, where no column is another coordinate
+COORDINATES = {"x", "z"}
+INDEX_NAME = re.compile(r"(.*[ _.-])?(id|ids|index|idx)|row(number|_number)?", re.IGNORECASE)
 UNNAMED = re.compile(r"(unnamed: \d+)?", re.IGNORECASE)  # as pandas reads and writes no name
 INTEGER = re.compile(r"[+-]?\d+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 COUNTED = 4  # lines from which a first column that counts them is no coincidence
+SHUFFLED = 6  # lines from which one that holds each of their numbers once is none
+CLASSES = 20  # labels that data have at most
+PER_CLASS = 5  # data of each, at least
 STEPPED = 4  # cells from which a first line of integers at one distance is none
 RISING = 6  # cells from which a first line that rises is none, if no other line does
 EVEN = 1e-6  # relative difference of distances that are one
 COMPARED = 100  # lines that are held against the first
+SAMPLED = 1000  # lines, evenly spread, that are looked through for labels
 INDEX_REMEDY = (
     "leave the index out, in pandas with to_csv(index=False); a feature needs a name, and decimals "
     "(0.0) where it counts"
@@ -53,6 +59,9 @@ def text(path: Path, limit: int | None) -> np.ndarray:
     if not body:
         raise complaint(FORM, "no line of data", "correct or complete the file")
     width = len(_cells(body[0], delimiter))
+    if names is None:
+        spread = body[:: max(1, len(body) // SAMPLED)]
+        _refuse_classes([_cells(line, delimiter) for line in spread])
     skips = width > 1 and is_index(None if names is None else names[0], _firsts(body, delimiter))
     return _numbers(body[:limit], delimiter, range(int(skips), width), names)
 
@@ -70,20 +79,51 @@ def is_index(name: str | None, entries: Sequence[str]) -> bool:
             return True
         got = "a first column without one that does not number the rows"
         raise complaint("a name for every feature", got, INDEX_REMEDY)
-    least = 2 if name is not None and name.lower() in INDICES else COUNTED
-    if len(entries) >= least and all(numbers) and int(entries[0]) in (0, 1):
-        if [int(entry) - int(entries[0]) for entry in entries] == list(range(len(entries))):
-            got = f"a first column that counts them{f', {name!r}' if name else ''}"
-            raise complaint("features of the rows", got, INDEX_REMEDY)
+    if numbers and all(numbers) and _counts_rows(name, [int(entry) for entry in entries]):
+        got = f"a first column that counts them{f', {name!r}' if name else ''}"
+        raise complaint("features of the rows", got, INDEX_REMEDY)
     return False
+
+
+def _counts_rows(name: str | None, entries: Sequence[int]) -> bool:
+    """Whether a column of integers says which row it is: by its name, by what no feature does, or,
+    where it has no name, by rising by one from anywhere.
+    """
+    count = len(entries)
+    if name is not None and INDEX_NAME.fullmatch(name):
+        return count > 1 and len(set(entries)) == count
+    ranked = [entry - min(entries) for entry in entries]
+    in_order, from_start = ranked == list(range(count)), min(entries) in (0, 1)
+    if in_order and count >= COUNTED:
+        return from_start or name is None
+    return from_start and count >= SHUFFLED and sorted(ranked) == list(range(count))
 
 
 def refuse_labels(names: Sequence[str]) -> None:
     """Raise where a column says what its datum is called, not what it is like."""
-    labels = [name for name in names if name.lower() in LABELS]
+    lowered = [name.lower() for name in names]
+    said = LABELS if COORDINATES & set(lowered) else (*LABELS, TARGET)
+    labels = [name for name in names if name.lower() in said]
     if labels:
         got = f"a column named {labels[0]!r}"
         raise complaint("features only", got, "drop it, or rename it if it is a feature")
+
+
+def _refuse_classes(rows: Sequence[Sequence[str]]) -> None:
+    """Raise where a last column without a name looks like labels: few integers from 0 or 1 on,
+    each of them often, beside columns that all have decimals.
+    """
+    columns = list(zip(*rows, strict=False))
+    if len(columns) < 2 or not all(INTEGER.fullmatch(cell) for cell in columns[-1]):
+        return
+    if any(all(map(INTEGER.fullmatch, column)) for column in columns[:-1]):
+        return
+    labels = {int(cell) for cell in columns[-1]}
+    counts = labels in (set(range(len(labels))), set(range(1, len(labels) + 1)))
+    if counts and 2 <= len(labels) <= CLASSES and PER_CLASS * len(labels) <= len(rows):
+        got = f"a last column of {len(labels)} integers that may be labels"
+        remedy = "drop it; a feature needs decimals (0.0) or a line of names above"
+        raise complaint("features only", got, remedy)
 
 
 def _delimiter(lines: Sequence[str]) -> str | None:

@@ -32,6 +32,17 @@ PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
 LARGEST = 1e70  # of a number whose fourth power float64 still holds, summed over data
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
+# What people call arrays that say the same as one of ours, and how that is made of them.
+KIN = {
+    **dict.fromkeys(("mu", "z_mean", "z_mu", "means", "loc"), ("mean", "{}")),
+    **dict.fromkeys(
+        ("logvar", "log_var", "logvars", "z_logvar", "z_log_var"), ("log_std", "0.5 * {}")
+    ),
+    **dict.fromkeys(("std", "sigma", "scale", "z_std"), ("log_std", "np.log({})")),
+    **dict.fromkeys(("log_sigma", "log_scale", "logstd"), ("log_std", "{}")),
+    **dict.fromkeys(("recon", "x_hat", "xhat", "reconstructions"), ("reconstruction", "{}")),
+    **dict.fromkeys(("X", "data", "inputs"), ("x", "{}")),
+}
 SHOWN = 8  # names that a message lists
 # Relative range of variances up to which they are one number: more than float32 rounds to.
 ONE_VARIANCE = 1e-6
@@ -199,7 +210,7 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
     if missing:
         raise ValueError(
             f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "
-            f"{_contents(list(arrays))}; see docs/diagnose.md"
+            f"{_contents(list(arrays))}; {_remedy(missing, list(arrays))}see docs/diagnose.md"
         )
     wanted_names = (*REQUIRED, *OPTIONAL, *PRIOR)
     known = {name: arrays[name] for name in wanted_names if name in arrays}
@@ -207,6 +218,13 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         if isinstance(array, ValueError):
             raise ValueError(f"{path}: array {name!r}: {array}") from array
     return known
+
+
+def _remedy(missing: list[str], names: list[str]) -> str:
+    """How to make what is missing of what is there under another name."""
+    kin = [(KIN[name], name) for name in names if name in KIN and KIN[name][0] in missing]
+    made = [f"{ours}={recipe.format(name)}" for (ours, recipe), name in kin]
+    return f"save {', '.join(made)}; " if made else ""
 
 
 def _contents(names: list[str]) -> str:
@@ -297,7 +315,8 @@ def _matrix(name: str, value: Any) -> np.ndarray:
     a = _finite(name, value)
     if a.ndim < 2:
         raise ValueError(
-            f"expected {name} with one row per datum, got shape {a.shape}; give it two axes or more"
+            f"expected {name} with one row per datum, got shape {a.shape}; give it two axes or "
+            "more, (n, 1) where a datum has one number"
         )
     if not a.size:
         raise ValueError(f"expected {name} with data in it, got shape {a.shape}; export some")
