@@ -329,6 +329,34 @@ def test_what_is_not_finite_is_named_and_counts_nowhere(loss, missing):
     assert sum(curvature.inertia(loss, jnp.zeros(2))) == 0
 
 
+# Valleys that bend
+
+
+def at(place, valley):
+    """The loss `valley` of a displacement from there."""
+    return lambda w: valley(w - jnp.array(place))
+
+
+HERE, FAR = [(0.0, 0.0), (1.0, 2.0)], [(0.5, -30.0), (1.0, 2e3)]
+BENT = [  # across the axes the sizes of what is far away hide the way
+    (lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 4 / 2, True, HERE + FAR),
+    (lambda w: (w[1] - w[0] ** 2) ** 2 + w[0] ** 6, False, HERE + FAR),
+    (lambda w: (3 * w[1] + w[0] - (w[0] - w[1]) ** 2) ** 2 - (w[0] - w[1]) ** 6, True, HERE),
+]
+
+
+@pytest.mark.parametrize(
+    ("valley", "falls", "place"),
+    [(valley, falls, place) for valley, falls, places in BENT for place in places],
+)
+def test_a_valley_falls_or_rises_wherever_it_lies(valley, falls, place):
+    point = stationary.analyze(Problem(loss=at(place, valley)), jnp.array(place))
+    print(point.label, point.evidence["probe"])
+    assert point.inertia == (0, 1, 1)
+    assert point.label.startswith("degenerate saddle") == falls
+    assert not point.probe.rises
+
+
 # Places that only look stationary
 
 UNSEEN = pytest.mark.xfail(

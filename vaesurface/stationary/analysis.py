@@ -517,6 +517,8 @@ def _probed(
     values, out = factors.eigenvalues, flat | doubtful
     inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, values))
     band = jnp.max(jnp.where(doubtful, jnp.abs(values), factors.width))
+    units = factors.scale if problem.structure is None else 1.0
+    bend = band * jnp.max(ravel_pytree(problem.size(params))[0] / units) ** 2
     solve = model.methods(problem).solve
 
     def explore() -> Probe:
@@ -524,7 +526,7 @@ def _probed(
             return solve(params, factors, gradient, inverse)
 
         firm, size = ~jnp.any(doubtful), problem.size(params)
-        return probe(problem.loss, params, back, size, band, directions, firm)
+        return probe(problem.loss, params, back, size, bend, directions, firm)
 
     blank = _blank(explore)
     return jax.lax.cond(undecided, explore, lambda: blank)

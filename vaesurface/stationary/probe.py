@@ -81,7 +81,7 @@ def probe(
     params: Params,
     pseudo_inverse: Callable[[Params], Params],
     size: Params,
-    band: Array | float = 0.0,
+    bend: Array | float = 0.0,
     directions: int = 12,
     firm: Array | bool = True,
 ) -> Probe:
@@ -89,11 +89,12 @@ def probe(
     eigenvalues.
 
     pseudo_inverse solves with the Hessian and leaves its flat directions out; size: natural size of
-    each parameter, like params; band: largest |eigenvalue| that counts as flat; firm: whether their
-    quadratic forms are those of the stationary point. The random directions are always the same.
+    each parameter, like params; bend: largest curvature along a flat direction, in units of the
+    sizes; firm: whether their quadratic forms are those of the stationary point. The random
+    directions are always the same.
     """
     unravel = ravel_pytree(params)[1]
-    valley = _valley(loss, params, pseudo_inverse, size, band)._replace(firm=jnp.asarray(firm))
+    valley = _valley(loss, params, pseudo_inverse, size, bend)._replace(firm=jnp.asarray(firm))
     x, scale = valley.x, valley.scale
     half = max(1, directions // 2)
     random = jax.random.normal(jax.random.key(0), (half, x.size), x.dtype)
@@ -175,7 +176,7 @@ def _valley(
     params: Params,
     pseudo_inverse: Callable[[Params], Params],
     size: Params,
-    band: Array | float,
+    bend: Array | float,
 ) -> _Valley:
     x, unravel = ravel_pytree(params)
     scale = ravel_pytree(size)[0]
@@ -195,7 +196,7 @@ def _valley(
         scale=scale,
         level=value(x),
         slope=jnp.linalg.norm(scale * gradient),
-        bend=band * jnp.max(scale) ** 2,
+        bend=jnp.asarray(bend),
         firm=jnp.asarray(True),
     )
 
@@ -235,10 +236,15 @@ def _step(valley: _Valley, v: Array, shell: _Shells) -> tuple[Array, _Heights]:
     turned = valley.unit(flat + shell.turn * downhill)
     sound = jnp.all(jnp.isfinite(turned)) & shell.turns
 
-    def beside(i: Array) -> Array:
-        return valley.value(y + NOISE_SPACING * i * shell.radius * v)
+    # A place has digits of its own: across a valley far from zero, all of what is seen near its
+    # bottom may be theirs.
+    digits = jnp.finfo(y.dtype).eps * jnp.abs(y)
+    nudges = irregular(NOISE_SAMPLES, y.size).at[0].set(0.0)
 
-    values = jax.lax.map(beside, jnp.arange(1.0 * NOISE_SAMPLES))
+    def beside(i: Array) -> Array:
+        return valley.value(y + NOISE_SPACING * i * shell.radius * v + digits * nudges[i])
+
+    values = jax.lax.map(beside, jnp.arange(NOISE_SAMPLES))
     change, noise = values[0] - valley.level, rounding(values)
     return jnp.where(sound, turned, v), _Heights(change=change, noise=noise, offset=y - valley.x)
 
