@@ -58,8 +58,10 @@ def test_nor_at_other_sizes_in_other_units_or_from_five_keys(setting):
     for row in exports.of_known_kind(setting):
         assert row.answer in (*row.allowed, "?", "not ended"), (row.name, row.answer)
         few = exports.answer(diagnose.arrays(**five(row.arrays)))
-        # Without learned_gamma a gamma that is not the error yet counts as fixed.
         honest = {*row.allowed, "?", "not ended", "(v) or not ended"}
+        if row.name.startswith("gamma learned"):
+            # Nobody says so here: one that is not the error yet counts as fixed, and too large.
+            honest |= {"(ii)"}
         if row.made in ("contradiction", "?") and few not in honest | {"none"}:
             assert row.name in NEEDS_DRAWS, (row.name, few)
         elif row.made not in ("contradiction", "?"):
