@@ -182,7 +182,8 @@ LABELS = {
     "cone": _Case(FALLS["cone of the least"], "degenerate saddle, descent along a kink"),
     "logsumexp by hand": _Case(RISES["hand-made logsumexp"], "local minimum"),
     "cube": _Case(FLAT["cube"], "degenerate"),
-    "open valley": _Case(FLAT["open valley"], "not stationary"),
+    # Its gradient is no more than the mean of what it is around: 0 is a minimum, and flat one way.
+    "open valley": _Case(FLAT["open valley"], "degenerate, not twice differentiable here"),
     "unknown": _Case(FLAT["unknown"], "local minimum if twice differentiable here"),
     "steps": _Case(FLAT["steps"], "degenerate, not twice differentiable here"),
 }
