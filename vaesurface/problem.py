@@ -279,7 +279,7 @@ class Problem:
         """Shapes of the parameters, or None where they are not known."""
         return jax.eval_shape(self.collapsed) if self.has("collapsed") else None
 
-    @partial(jax.jit, inline=True)
+    @jax.jit
     def rounding(self, params: Params) -> Array:
         """By how much the loss at a point changes where nothing changes but rounding, in its units.
 

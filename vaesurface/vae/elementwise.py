@@ -94,7 +94,7 @@ class ElementwiseVAE(PerDatum, Problem):
         variance = jnp.dot(weight**2, jnp.exp(2.0 * log_std))
         return self.moments(jnp.dot(weight, mean), variance)
 
-    @partial(jax.jit, inline=True)
+    @jax.jit
     def loss(self, params: VAEParams) -> Array:
         """The energy, twice nats per datum: `PerDatum` of `term` and `penalty`."""
         return PerDatum.loss(self, params)

@@ -169,7 +169,7 @@ class NetworkVAE(Problem):
         own = self.architecture.symmetry
         return None if own is None else Symmetry(own.size, _Moved(own))
 
-    @partial(jax.jit, inline=True)
+    @jax.jit
     def loss(self, params: NetworkParams) -> Array:
         """The energy, twice nats per datum: a sum over nodes in place of the expectation."""
 
