@@ -1,16 +1,22 @@
 """Where does a run of an optimizer end?
 
 An `Optimizer` is a function of (loss, params) with a name, so that results can say what made them.
-The phase diagram answers for Adam unless another is given.
+Those made alike are equal, so that one program serves all. The phase diagram answers for Adam
+unless another is given.
 
 >>> import jax.numpy as jnp
 >>> run = gradient_descent(steps=100, learning_rate=0.1)(lambda w: (w - 3.0) ** 2, jnp.array(0.0))
 >>> print(f"{run.params:.6f}")
 3.000000
+>>> adam(steps=100) == adam(steps=100), adam(steps=100) == adam(steps=200)
+(True, False)
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import partial
+from types import FunctionType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -74,10 +80,36 @@ def descend(
             f"expected steps >= 1 and record a divisor of it, got {steps} and {record}; "
             "change either"
         )
-    update = optax.with_extra_args_support(transformation).update
-    stride = record or steps
+    return Optimizer(name, _Descent(_Transformation(transformation), steps, record))
 
-    def run(loss: Loss, params: Params) -> Run:
+
+@dataclass(frozen=True)
+class _Transformation:
+    """An optax transformation, compared by what it was made of (`_made_of`).
+
+    That is taken down when it is made: some of optax's schedules change what they hold when called.
+    """
+
+    value: optax.GradientTransformation = field(compare=False)
+    made_of: Hashable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "made_of", _made_of(self.value))
+
+
+@dataclass(frozen=True)
+class _Descent:
+    """Full-gradient steps, as `descend` says."""
+
+    transformation: _Transformation
+    steps: int
+    record: int | None
+
+    def __call__(self, loss: Loss, params: Params) -> Run:
+        transformation, record = self.transformation.value, self.record
+        update = optax.with_extra_args_support(transformation).update
+        stride = record or self.steps
+
         def step(state):
             params, inner = state
             value, gradient = jax.value_and_grad(loss)(params)
@@ -91,12 +123,10 @@ def descend(
             return state, state[0] if record else None
 
         start = params, transformation.init(params)
-        (end, _), path = jax.lax.scan(stretch, start, length=steps // stride)
+        (end, _), path = jax.lax.scan(stretch, start, length=self.steps // stride)
         if record:
             path = jax.tree.map(_after, params, path)
         return Run(params=end, loss=loss(end), path=path)
-
-    return Optimizer(name=name, run=run)
 
 
 class NoisyOptimizer(NamedTuple):
@@ -122,8 +152,19 @@ def descend_noisily(
     """
     if steps < 1:
         raise ValueError(f"expected steps >= 1, got {steps}; take more")
+    return NoisyOptimizer(name, _NoisyDescent(_Transformation(transformation), steps))
 
-    def run(loss: NoisyLoss, params: Params, key: Array) -> Run:
+
+@dataclass(frozen=True)
+class _NoisyDescent:
+    """Steps along sampled gradients, as `descend_noisily` says."""
+
+    transformation: _Transformation
+    steps: int
+
+    def __call__(self, loss: NoisyLoss, params: Params, key: Array) -> Run:
+        transformation, steps = self.transformation.value, self.steps
+
         def step(state, i):
             params, inner = state
             gradient = jax.grad(loss)(params, jax.random.fold_in(key, i))
@@ -133,8 +174,6 @@ def descend_noisily(
         start = params, transformation.init(params)
         (end, _), _ = jax.lax.scan(step, start, jnp.arange(steps))
         return Run(params=end, loss=loss(end, jax.random.fold_in(key, steps)), path=None)
-
-    return NoisyOptimizer(name=name, run=run)
 
 
 def adam(steps: int = 3000, learning_rate: float = 0.02, record: int | None = None) -> Optimizer:
@@ -164,3 +203,24 @@ def lbfgs(steps: int = 300, record: int | None = None) -> Optimizer:
 def _after(first: Array, rest: Array) -> Array:
     """An array with its first slice put before the others."""
     return jnp.concatenate([first[None], rest])
+
+
+def _made_of(value: Any) -> Hashable:
+    """Equal for two transformations that the same calls of optax made.
+
+    A function of the libraries is its code and what it closes over: each call makes another object,
+    and would be another program. Anybody else's function is itself only, since what it reads may
+    have changed.
+    """
+    if isinstance(value, FunctionType) and value.__module__.split(".")[0] in ("optax", "jax"):
+        inside = [cell.cell_contents for cell in value.__closure__ or ()]
+        settings = value.__defaults__, value.__kwdefaults__
+        return value.__module__, value.__code__, _made_of(inside), _made_of(settings)
+    if isinstance(value, partial):
+        return _made_of((value.func, value.args, value.keywords))
+    if isinstance(value, tuple | list):
+        return type(value), *map(_made_of, value)
+    if isinstance(value, dict):
+        return dict, *((key, _made_of(one)) for key, one in value.items())
+    # 1, 1.0 and True are equal, and other programs.
+    return (type(value), value) if isinstance(value, Hashable) else id(value)

@@ -38,7 +38,7 @@ COLUMN_SIZES = (1.0, 3.0)
 # this ratio of beta gamma to variance: at 1 and above the affine column is zero.
 LARGEST_RATIO = 0.5
 NO_VARIANCE = 1e-12  # of the leading direction's: what directions beyond the rank count as
-ADAM = optimize.adam(steps=2000, learning_rate=0.01)  # one object, so that one program serves all
+ADAM = optimize.adam(steps=2000, learning_rate=0.01)
 
 
 def search(

@@ -33,7 +33,7 @@ __all__ = [
     "verdict",
 ]
 
-ADAM = optimize.adam()  # one object, so that one program serves all
+ADAM = optimize.adam()
 DENSE = 2000  # parameters up to which a page shows all eigenvalues
 
 

@@ -21,8 +21,6 @@ from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["find"]
 
-ADAM = optimize.adam()  # made once, so that one program serves all
-
 
 def find(
     problem: Problem,
@@ -38,7 +36,9 @@ def find(
     of descent is not kept: `analyze` does both. Raises ValueError for a problem without `init` and
     for what is no key, RuntimeError without float64.
     """
-    return _find(adopt(problem), key, scale, optimizer=optimizer or ADAM, escapes=escapes)
+    return _find(
+        adopt(problem), key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes
+    )
 
 
 @partial(jax.jit, static_argnames=("optimizer", "escapes"))
