@@ -1,6 +1,13 @@
-"""Settings for the tests and the doctests alike: float64, no silent broadcasting, no screen."""
+"""Settings for the tests and the doctests alike: float64, no silent broadcasting, no screen, and
+compiled programs kept apart from the user's.
+"""
 
+import os
 from pathlib import Path
+
+# Before JAX is imported, and for the processes that tests start.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent / ".venv/jax-cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 import jax
 import matplotlib

@@ -13,11 +13,11 @@ import typer
 
 # Verbs appear in --help in this order.
 # isort: off
-from vaesurface.cli import sweeps, points, geometry, diagnosis, reproduce
+from vaesurface.cli import programs, sweeps, points, geometry, diagnosis, reproduce
 from vaesurface.cli.options import app
 # isort: on
 
-__all__ = ["app", "diagnosis", "geometry", "main", "points", "reproduce", "sweeps"]
+__all__ = ["app", "diagnosis", "geometry", "main", "points", "programs", "reproduce", "sweeps"]
 
 INTERRUPTED = 130  # typer's word for Ctrl-C
 

@@ -20,6 +20,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vaesurface.cli import programs
+
 __all__ = [
     "Alpha",
     "Chosen",
@@ -192,7 +194,8 @@ def _bundle(parameter: Parameter) -> Any:
 
 
 def float64() -> None:
-    """Switch JAX to float64, which all analysis needs."""
+    """Switch JAX to float64, which all analysis needs, and keep what it compiles."""
+    programs.keep()
     import jax
 
     jax.config.update("jax_enable_x64", True)
