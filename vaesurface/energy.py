@@ -205,6 +205,7 @@ class _PositivePart(NamedTuple):
 
 
 @jax.custom_jvp
+@jax.jit
 def _positive_part(u: Array, v: Array) -> _PositivePart:
     """With s = sqrt(v) and a = |u| / s,
 
@@ -258,6 +259,7 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _bell(n: int, u: Array, v: Array) -> Array:
     """q_n, n >= 1: the n-th derivative by u of P(x > 0), x ~ N(u, v). Of the density q_1 at zero,
 
@@ -317,6 +319,7 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
 
 
 @jax.custom_jvp
+@jax.jit
 def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
     """With x ~ N(m - alpha, v) and y ~ N(-m - alpha, v), how far u lies beyond +alpha and -alpha,
 
@@ -375,6 +378,7 @@ def _sides(n: int, m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _both(n: int, m: Array, v: Array, alpha: Array) -> Array:
     """A_n = X_n + (-1)^n Y_n, the n-th derivative by m of A_0 = P(|u| > alpha), u ~ N(m, v):
 
@@ -388,6 +392,7 @@ def _both(n: int, m: Array, v: Array, alpha: Array) -> Array:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
 def _skew(n: int, m: Array, v: Array, alpha: Array) -> Array:
     """B_n = X_n - (-1)^n Y_n, with dB_n = B_{n+1} dm + B_{n+2}/2 dv - A_{n+1} dalpha."""
     up, down = _sides(n, m, v, alpha)

@@ -70,7 +70,16 @@ SMOOTH_COMPOUNDS = {
     "jax/_src/numpy/ufuncs.py": {"logaddexp", "logaddexp2", "sinc", "_sinc_maclaurin"},
     "jax/_src/numpy/linalg.py": {"slogdet", "_slogdet_lu", "det", "_det", "solve", "inv"},
     "jax/_src/scipy/special.py": {"log_ndtr", "ndtr", "_ndtr"},
-    "vaesurface/energy.py": {"quadrature", "_expectation", "soft_threshold", "_soft_threshold"},
+    "vaesurface/energy.py": {
+        "quadrature",
+        "_expectation",
+        "soft_threshold",
+        "_soft_threshold",
+        "_positive_part",
+        "_both",
+        "_skew",
+        "_bell",
+    },
 }
 # Where rules for derivatives are right.
 TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py")
