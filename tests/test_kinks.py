@@ -44,11 +44,27 @@ def stacked(sign):
     return loss
 
 
+def pulled(w):
+    """Convex and sharp, though each side pulls; a datum that is zero keeps its ReLU at a tie."""
+    data = jnp.array([[2.0, 1, 2], [0, 2, -2], [0, 0, 0], [1, -1, -2], [2, -1, 2]])
+    weights, pull = jnp.array([1.0, 1, 2, 0.5, 1]), jnp.array([-2.5, -0.5, 0])
+    return weights @ relu(data @ w[:3]) + pull @ w[:3] + 0.5 * jnp.sum(w**2)
+
+
+def nothing(w):
+    """Is at a tie wherever it is: signs, steps and roots of what is zero."""
+    zero = jnp.zeros((2, 2)) @ w[:2]
+    steps = jnp.where(zero > 0, 1.0, 0.0) + jnp.where(zero >= 0, 0.0, 1.0) + (zero != 0)
+    return jnp.sum(jnp.sign(zero) + jnp.abs(zero) + steps + jnp.floor(zero))
+
+
 # Truth at zero: strict minima, points from which something falls, and those where only a claim
 # would be wrong: flat in some direction.
 RISES = {
     "tiny edge": lambda w: 1e-6 * (w[0] ** 2 - w[1] ** 2 + 1e-4 * jnp.abs(w[1])) + rest(w, 2),
     "edge": lambda w: jnp.abs(w[0]) + rest(w, 1),
+    "pulled": pulled,
+    "edge and nothing": lambda w: jnp.abs(w[0]) + rest(w, 1) + nothing(w),
     "uneven edge": lambda w: jnp.maximum(w[0], -2 * w[0]) + rest(w, 1),
     "greatest of linear forms": lambda w: (
         jnp.max(jnp.array([[1.0, 0.0], [-0.5, 1.0], [-0.5, -1.0]]) @ w[:2]) + rest(w, 2)
@@ -88,6 +104,13 @@ FALLS = {
         relu(w[1] - w[0] ** 2) + relu(w[0] ** 2 - w[1]) - 0.5 * w[1] + 0.1 * w[1] ** 2 + rest(w, 2)
     ),
     "odd": lambda w: w[0] * jnp.abs(w[0]) + rest(w, 1),
+}
+# Something falls in a cone so rare that what is in it is at a tie wherever one looks.
+HIDDEN = {
+    "ReLU of a ReLU": lambda w: jnp.sum(w**2) - 3 * relu(2 * relu(w[0] - 300 * jnp.abs(w[1]))),
+    "greatest of ReLUs": lambda w: (
+        jnp.sum(w**2) - 3 * jnp.maximum(relu(w[0] - 300 * jnp.abs(w[1])), relu(-relu(w[2])))
+    ),
 }
 FLAT = {
     "half bowls alone": lambda w: jnp.sum(relu(w) ** 2),
@@ -164,6 +187,12 @@ def test_where_a_piece_falls_it_is_no_minimum(name, turn, unit):
     assert fall == pytest.approx(found.drop, rel=0.3, abs=1e-14)
 
 
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_is_at_a_tie_nearly_everywhere_is_no_reason_to_rise(name):
+    found = examine(Problem(loss=HIDDEN[name]), jnp.zeros(SIZE), jnp.zeros(SIZE))
+    assert found.outcome in (Outcome.FALLS, Outcome.UNDECIDED)
+
+
 @dataclass(frozen=True, eq=False)
 class _Case:
     """A loss at a point, and how its label begins."""
@@ -179,6 +208,14 @@ LABELS = {
     "tiny ridge": _Case(
         lambda w: 1 + FALLS["tiny ridge"](w), "degenerate saddle, descent along a kink"
     ),
+    "pulled": _Case(pulled, "local minimum"),
+    "pulled, and small": _Case(lambda w: 1e-10 * pulled(w), "local minimum"),
+    "edge of a basin": _Case(
+        lambda w: 1e-10 * jnp.abs(w[0]) - w[0] ** 2 + rest(w, 1), "local minimum"
+    ),
+    "walls of a basin": _Case(
+        lambda w: 1e8 * relu(-w[0]) + 1e-10 * relu(w[0]) - w[0] ** 2 + rest(w, 1), "local minimum"
+    ),
     "cone": _Case(FALLS["cone of the least"], "degenerate saddle, descent along a kink"),
     "logsumexp by hand": _Case(RISES["hand-made logsumexp"], "local minimum"),
     "cube": _Case(FLAT["cube"], "degenerate"),
@@ -189,7 +226,15 @@ LABELS = {
 }
 
 
-QUICK = ("edge", "tiny ridge", "cone", "logsumexp by hand", "steps")
+QUICK = (
+    "edge",
+    "edge of a basin",
+    "pulled, and small",
+    "tiny ridge",
+    "cone",
+    "logsumexp by hand",
+    "steps",
+)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def analyze(
     kinked = point.kink is not None and point.kink.found
     if directions and point.kind == Kind.DEGENERATE and not kinked:
         point = judge(directions=directions)
-    return point if found is None else crossing.settle(point, found, near)
+    return point if found is None else crossing.settle(own, point, found, near)
 
 
 @entry("analysis", static=("dense", "directions", "smooth"))

@@ -81,8 +81,16 @@ def examine(problem: Problem, point: StationaryPoint) -> Examined | None:
     return found if stationary or found.outcome == Outcome.RISES else None
 
 
-def settle(point: StationaryPoint, found: Examined, near: Ties) -> StationaryPoint:
+def settle(
+    problem: Problem, point: StationaryPoint, found: Examined, near: Ties
+) -> StationaryPoint:
     """The verdict, with what the pieces say. near: the point's ties."""
+    measured = point.kink is not None and bool(point.kink.falls)
+    # A fall on a line begins at a distance, and where all pieces rise that is all it says; unless
+    # a rule of somebody's own makes the derivatives, on which their proof rests.
+    walk, _ = ties.by_shapes(problem.loss, point.params)
+    if found.outcome == Outcome.RISES and measured and walk.ruled:
+        found = found._replace(outcome=Outcome.UNDECIDED)
     told = near._replace(
         pieces=jnp.asarray(found.pieces),
         outcome=jnp.asarray(int(found.outcome)),
@@ -90,8 +98,7 @@ def settle(point: StationaryPoint, found: Examined, near: Ties) -> StationaryPoi
         drop=jnp.asarray(found.drop),
     )
     point = point._replace(ties=told)
-    measured = point.kink is not None and bool(point.kink.falls)
-    if found.outcome == Outcome.RISES and not measured:
+    if found.outcome == Outcome.RISES:
         return point._replace(kind=jnp.full_like(point.kind, Kind.MINIMUM))
     if found.outcome == Outcome.FALLS:
         descent = point.descent if measured else found.displacement

@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface.problem import Params, Problem, irregular
 from vaesurface.stationary import kinks, ties
-from vaesurface.stationary.kinks import ABOVE, BELOW, CHOSEN, EQUAL, Tie
+from vaesurface.stationary.kinks import ABOVE, BELOW, CHOSEN, EQUAL, NATURAL, Tie
 
 __all__ = ["Forced", "Groups", "Member", "Second", "Slopes", "tied"]
 
@@ -70,8 +70,8 @@ class Groups(NamedTuple):
 
 
 def tied(problem: Problem, params: Params, newton: Params) -> Groups | None:
-    """newton: the step to the stationary point, like params. None where they are too many, one of
-    them, or of the others, has no sides to choose from, or others are equal wherever one looks.
+    """newton: the step to the stationary point, like params. None where they are too many, or
+    where one of them, or of the others, has no sides to choose from.
     """
     kinds = _kinds(problem, params)
     if kinds is None:
@@ -79,9 +79,6 @@ def tied(problem: Problem, params: Params, newton: Params) -> Groups | None:
     steps = ties.shifts(newton, problem.size(params))
     seen = _seen(problem, params, steps)
     standings = {place: ties.standing(tie) for place, tie in seen.items()}
-    # What is equal all around, but at a tie, may not be so within a rare cone of the others.
-    if any(np.any(standing.always) for standing in standings.values()):
-        return None
     members = []
     for place, standing in standings.items():
         active = np.flatnonzero(np.asarray(standing.active))
@@ -138,7 +135,9 @@ def _grouped(
 
 class _Slots(NamedTuple):
     """Of one operation, elementwise: which group it is in, or the last, which is none; its
-    orientation there; and the side that it is on at the point, where it is in none.
+    orientation there; and the side that it is on at the point, where it is in none: of a gap that
+    is zero wherever one looks (a ReLU's of a datum that is zero) the natural one. That it is zero
+    in every piece, too, is what `Second.loose` says.
     """
 
     group: Any
@@ -181,11 +180,12 @@ class Forced:
         # As many groups as another point may have, so that it shares the programs.
         count = len(groups.members)
         self.padded = max(LEAST, 1 << count.bit_length())
+        always = {place: np.asarray(ties.standing(tie).always) for place, tie in here.items()}
         self.slots = {
             place: _Slots(
                 group=np.full(tie.gap.shape, self.padded - 1),
                 orientation=np.ones(tie.gap.shape, np.int8),
-                side=np.where(np.asarray(tie.gap) >= 0, ABOVE, BELOW).astype(np.int8),
+                side=np.where(always[place], NATURAL, np.where(tie.gap >= 0, ABOVE, BELOW)),
             )
             for place, tie in shapes.items()
         }

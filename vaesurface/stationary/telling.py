@@ -4,7 +4,7 @@
 ''
 """
 
-from vaesurface.stationary.lines import KINK_RAYS, Kink
+from vaesurface.stationary.lines import KINK_DISTANCES, KINK_RAYS, Kink
 from vaesurface.stationary.pieces import Outcome as Pieces
 from vaesurface.stationary.ties import Ties, at_tie
 
@@ -19,7 +19,12 @@ def kinks_in_words(kink: Kink | None, near: Ties | None) -> str:
     parts = []
     if kink is not None and kink.found:
         falls = ""
-        if kink.falls:
+        if kink.falls and near is not None and near.outcome == Pieces.RISES:
+            falls = (
+                f"; beyond {KINK_DISTANCES[0]:.0e} sizes along a straight line it is lower, by up "
+                f"to {float(kink.drop):.3g}: a fact about that distance, not about the point"
+            )
+        elif kink.falls:
             falls = f"; along a straight line it falls, by {float(kink.drop):.3g}"
         parts.append(
             f"found: the loss leaves its quadratic model by {float(kink.mismatch):.3g} distance^2 "
