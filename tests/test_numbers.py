@@ -461,6 +461,26 @@ def test_every_affine_point_is_named_right_whatever_the_spectrum(latent, gamma, 
     assert not wrong
 
 
+@pytest.mark.parametrize(
+    ("values", "beta"),
+    [
+        ((1 + 1e-6, 1, 0.5, 0.1), 1.0),
+        ((1 + 1e-9, 1, 0.5, 0.5), 0.4),
+        ((1e4 * (1 + 1e-7), 1e4, 1e-4, 1e-4), 1.7),
+    ],
+)
+def test_the_global_optimum_is_named_where_eigenvalues_are_nearly_equal(values, beta):
+    X = data.gaussian(10, list(values), seed=3)
+    problem = vae.threshold_vae(X, 2, 0.0, beta=beta)
+    points = list(theory.stationary_points(X, 2, None, beta))
+    lowest = stationary.analyze(problem, min(points, key=lambda p: float(p.loss)).params)
+    assert lowest.label == "global optimum"
+    assert "global minimum" in lowest.evidence["global"]
+    assert "flat" not in lowest.evidence
+    higher = next(p for p in points if p.loss > lowest.loss + 1e-9)
+    assert "optimum" not in stationary.analyze(problem, higher.params).label
+
+
 def test_a_family_of_equal_eigenvalues_is_counted_and_named():
     X = data.gaussian(8, [4.0, 1.0, 1.0], seed=0)
     problem = vae.threshold_vae(X, 2, 0.0, 0.3)

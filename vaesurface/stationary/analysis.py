@@ -106,7 +106,8 @@ def analyze(
     kinked = point.kink is not None and point.kink.found
     if directions and point.kind == Kind.DEGENERATE and not kinked:
         point = judge(directions=directions)
-    return point if found is None else crossing.settle(own, point, found, near)
+    point = point if found is None else crossing.settle(own, point, found, near)
+    return _at_the_bottom(own, point)
 
 
 @entry("analysis", static=("dense", "directions", "smooth"))
@@ -229,6 +230,18 @@ def _optimal(known: Theory | None, kind: Array, loss: Array) -> Array:
         return jnp.asarray(False)
     near = jnp.abs(loss - known.minimum) <= OPTIMAL * jnp.maximum(1.0, jnp.abs(known.minimum))
     return (kind == Kind.MINIMUM) & jnp.isfinite(known.minimum) & near
+
+
+def _at_the_bottom(problem: Problem, point: StationaryPoint) -> StationaryPoint:
+    """Where nothing is lower by what theory knows, flat directions need no explanation."""
+    open_question = point.kind == Kind.DEGENERATE and point.inertia.negative == 0
+    if point.theory is None or not open_question or not jnp.isfinite(point.theory.minimum):
+        return point
+    gap = jnp.abs(point.loss - point.theory.minimum)
+    if not gap <= problem.rounding(point.params):
+        return point
+    kind = jnp.full_like(point.kind, Kind.MINIMUM)
+    return point._replace(kind=kind, optimal=jnp.full_like(point.optimal, True))
 
 
 def _theory(problem: Problem, params: Params, newton: Params) -> Theory | None:
