@@ -351,6 +351,19 @@ def misexported(setting: Setting) -> Iterator[ExportRow]:
             "sampled_reconstruction": good["reconstruction"],
         },
     )
+    spare = affine(x, 5, learned(x, 3), keep=3) | {"learned_gamma": True}
+    yield ExportRow(
+        "draws from the prior are the reconstruction",
+        wrong[0],
+        wrong,
+        spare | {"prior_reconstruction": spare["reconstruction"]},
+    )
+    yield ExportRow(
+        "posteriors of an untrained encoder",
+        wrong[0],
+        wrong,
+        good | {"mean": 1e-3 * good["mean"], "log_std": 0.0 * good["log_std"]},
+    )
     yield ExportRow(
         "gamma 50, trained at its error", wrong[0], wrong, good | {"gamma": 50.0 * unit**2}
     )

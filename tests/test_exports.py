@@ -11,7 +11,7 @@ import pytest
 from exports import Setting, affine, learned, off
 
 from vaesurface import diagnose
-from vaesurface.diagnose import Collapse, halves, repeats, unsettled
+from vaesurface.diagnose import Collapse, answers, halves, repeats, unsettled
 from vaesurface.diagnose.export import check
 
 NUMBERED = re.compile(r"\((i|ii|iii|iv|v)\)")
@@ -68,7 +68,11 @@ def test_nor_at_other_sizes_in_other_units_or_from_five_keys(setting):
             assert few in honest, (row.name, few)
 
 
-NEEDS_DRAWS = ("reconstruction twice", "reconstructions exchanged")
+NEEDS_DRAWS = (
+    "reconstruction twice",
+    "reconstructions exchanged",
+    "posteriors of an untrained encoder",
+)
 
 
 # gamma before the decoder
@@ -186,6 +190,8 @@ def test_the_same_data_five_times_over_say_no_more():
 def contradictory(x):
     """Name: (arrays, words of the label, words of the advice)."""
     good, some = affine(x, 3, learned(x, 3)), affine(x, 4, learned(x, 2), keep=2)
+    spare = affine(x, 5, learned(x, 3), keep=3)
+    drawn = ("sampled_reconstruction", "prior_reconstruction")
     all_off, std = off(x, 3, exports.variance(x)), np.exp(good["log_std"])
     head = "log_std = 0.5 * log_var"
     return {
@@ -211,6 +217,26 @@ def contradictory(x):
             "is negative",
             "swapped",
         ),
+        "prior copied": (
+            spare | {"prior_reconstruction": spare["reconstruction"]},
+            "is reconstruction itself, though what the decoder answers differs",
+            "randn_like(mean)",
+        ),
+        "prior copied from draws": (
+            spare | {"prior_reconstruction": spare["sampled_reconstruction"]},
+            "is sampled_reconstruction itself, though what the decoder answers differs",
+            "or leave it out",
+        ),
+        "three times one array": (
+            spare | dict.fromkeys(drawn, spare["reconstruction"]),
+            "is reconstruction itself, though latents carry up to 5.59 nats",
+            "randn_like(mean)",
+        ),
+        "another encoder": (
+            good | {"mean": 1e-3 * good["mean"], "log_std": 0.0 * good["log_std"]},
+            "have less than half the error of draws from the prior for 9",
+            "of the same checkpoint",
+        ),
         "gamma": (good | {"gamma": 50.0}, "not the 50 that was given", "d / 2 = 6"),
         "deviation": (
             off(x, 3, exports.variance(x) ** 0.5) | {"learned_gamma": True},
@@ -231,6 +257,55 @@ def test_a_contradiction_reaches_the_label_and_the_advice(x, name):
     assert diagnosis.kind == Collapse.UNDECIDED
     assert not NUMBERED.search(diagnosis.label + diagnosis.change)
     assert words in diagnosis.evidence["contradictions"]
+
+
+def test_a_prior_draw_that_is_a_copy_does_not_make_a_decoder_need_no_latents(x):
+    spare = affine(x, 5, learned(x, 3), keep=3) | {"learned_gamma": True}
+    assert said(spare).label.startswith("(i)")
+    one = {"prior_reconstruction": spare["reconstruction"], "sampled_reconstruction": None}
+    assert "a waste if it ignores them" in said(spare, **one).label
+    # Where nothing is carried, or nothing answers, there is nothing to contradict.
+    still = off(x, 3, exports.variance(x))
+    assert not said(still).contradictions
+    twin = said(still, sampled_reconstruction=None)
+    assert not twin.contradictions
+    once = still["reconstruction"] + 0.01 * x[::-1]  # one draw for both: posteriors are the prior
+    drawn = {"sampled_reconstruction": once, "prior_reconstruction": once}
+    assert not said(still, mean=0 * x[:, :3], log_std=0 * x[:, :3], **drawn).contradictions
+
+
+def test_a_copied_prior_draw_is_noticed_of_probabilities_too(x):
+    spread = 1.0 / (1.0 + np.exp(-x[:200, :6]))
+    rng, mean = np.random.default_rng(0), x[:200, :2]
+    off_mean = spread + 0.05 * (0.5 - spread) * rng.random(spread.shape)
+    copied = diagnose.arrays(
+        1.0 * (spread > 0.5),
+        mean,
+        0 * mean - 1.0,
+        spread,
+        likelihood="bernoulli",
+        sampled_reconstruction=off_mean,
+        prior_reconstruction=spread,
+    )
+    assert "prior_reconstruction is reconstruction itself" in copied.label
+
+
+def test_draws_from_posteriors_that_are_nearly_the_prior_may_share_its_noise():
+    rng = np.random.default_rng(0)
+    for seed in range(5):
+        x = exports.data_of(Setting(seed=seed, n=200))
+        good = affine(x, 3, learned(x, 3))
+        columns = np.linalg.lstsq(good["mean"], good["reconstruction"], rcond=None)[0]
+        noise, other = rng.standard_normal((2, 200, 3))
+        # No optimum, a decoder that has not unlearned its latents yet, but no contradiction.
+        mean = 0.05 * good["mean"]
+        for prior in (noise, other):
+            drawn = {"sampled_reconstruction": (mean + noise) @ columns}
+            drawn["prior_reconstruction"] = prior @ columns
+            made = good | drawn | {"reconstruction": mean @ columns}
+            assert not answers.find(
+                check(**made | {"mean": mean, "log_std": 0 * mean}), mean[0] > 9
+            )
 
 
 def test_a_log_variance_is_noticed_of_a_decoder_that_is_not_linear_too(x):

@@ -4,13 +4,17 @@ import json
 import math
 import sys
 
+import exports
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vaesurface import cli, data, diagnose, theory, vae
-from vaesurface.diagnose import gap
+from vaesurface.diagnose import Collapse, gap
+from vaesurface.diagnose.export import check
+from vaesurface.diagnose.judge import judge
+from vaesurface.diagnose.measures import measure
 
 MODELS = 5000  # of each of two families
 LATENT = 2
@@ -205,3 +209,36 @@ def test_a_gap_is_of_decoders_with_one_gamma_that_see_only_latents():
     binary = (X > 0.5).astype(float)
     assert diagnose.arrays(**collapsed(binary, 0.1)).gap is None
     assert diagnose.arrays(**collapsed(binary, 0.1, learned_gamma=False)).gap is not None
+
+
+def conditional(latents):
+    """One latent in use, beside 60 classes that the decoder sees: an export, all keys."""
+    rng = np.random.default_rng(3)
+    seen = 3 * rng.standard_normal((60, 4))[rng.integers(0, 60, 400)]
+    x = exports.data_of(exports.Setting(seed=1, n=400, d=4), (2.0,)) + seen
+    gamma = exports.learned(x - seen, 1)
+    return exports.beside(x, seen, latents, gamma, keep=1) | {"learned_gamma": True}
+
+
+def test_a_vae_below_what_latents_alone_allow_sees_more_than_them():
+    for latents, kind in ((1, Collapse.NONE), (2, Collapse.FLEXIBLE)):
+        diagnosis = diagnose.arrays(**conditional(latents))
+        assert diagnosis.flexible and diagnosis.below_floor
+        assert diagnosis.kind == kind
+        sentence = diagnosis.evidence["gap"]
+        assert sentence.startswith("measured: this VAE's energy")
+        assert sentence.endswith("its decoder sees more than z")
+        assert "at most" not in sentence and "so much lower" not in sentence
+
+
+def test_collapse_costs_at_least_what_a_decoder_of_latents_alone_is_lower():
+    x = exports.data_of(exports.Setting(n=200))
+    arrays = exports.affine(x, 4, exports.learned(x, 2), keep=2)
+    arrays["reconstruction"] = 1.001 * arrays["reconstruction"]
+    unknown = diagnose.arrays(**arrays)
+    assert unknown.gap.known == "the best affine VAE"  # it may see more, and be lower for that
+    # Nor is anything read off what contradicts itself.
+    still = {"mean": 1e-3 * arrays["mean"], "log_std": 0 * arrays["log_std"]}
+    found = judge(measure(check(**arrays | still, alone=True)))
+    assert found.contradictions and not found.below_floor
+    assert found.gap.known == "the best affine VAE"

@@ -16,6 +16,7 @@ import math
 
 import numpy as np
 
+from vaesurface.diagnose import answers
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.fitted import (
     LINEAR,
@@ -81,7 +82,7 @@ def find(
     checks = (
         _copied(export, level),
         _wide(export, active),
-        _one_array(export, active),
+        *answers.find(export, active),
         _better_draws(export, active),
         _confined(export),
         _units(export, level, fitted),
@@ -95,7 +96,7 @@ def find(
 
 def find_in_posteriors(export: Export, active: np.ndarray) -> tuple[Contradiction, ...]:
     """The same of what holds under every likelihood."""
-    checks = (_wide(export, active), _one_array(export, active))
+    checks = (_wide(export, active), *answers.find(export, active))
     return tuple(check for check in checks if check is not None)
 
 
@@ -153,26 +154,6 @@ def _wide(export: Export, active: np.ndarray) -> Contradiction | None:
             remedy=remedy,
         )
     return None
-
-
-def _one_array(export: Export, active: np.ndarray) -> Contradiction | None:
-    """Noise in a latent that is used changes what the decoder answers."""
-    sampled, prior = export.sampled_reconstruction, export.prior_reconstruction
-    if sampled is None or not active.any() or not _same(export.reconstruction, sampled):
-        return None
-    if prior is not None and _same(export.reconstruction, prior):
-        return None  # a decoder that ignores its latents
-    return Contradiction(
-        what="reconstruction and sampled_reconstruction are one array, though latents carry "
-        "something",
-        remedy="Decode mean for the one, and mean + exp(log_std) * randn for the other (in "
-        "PyTorch a model in eval mode may return the mean for both), and export again; or leave "
-        "sampled_reconstruction out.",
-    )
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return bool(np.abs(a - b).max() <= SAME * max(float(a.std()), np.finfo(float).tiny))
 
 
 def _better_draws(export: Export, active: np.ndarray) -> Contradiction | None:

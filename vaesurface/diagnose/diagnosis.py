@@ -31,8 +31,9 @@ from vaesurface.theory import Optimum
 __all__ = ["Facts", "affine_gain", "is_fixed"]
 
 # A decoder is said to see more than latents if its error is below this part of the least that they
-# allow, by 3 standard errors.
+# allow, by so many standard errors.
 BEYOND_BOUND = 0.9
+SURE = 3.0
 # Variance of the posterior mean over posterior variance up to which a datum's own latents cannot be
 # told from another's. Only then is the error at the posterior mean, without draws, held against
 # what latents allow: else a steep decoder may make it.
@@ -244,7 +245,7 @@ class Facts(NamedTuple):
     def _lower(self, affine: Optimum) -> float:
         if affine.kept <= self.active.sum():
             return 0.0
-        noise = 2.0 * self.d * self.error_noise / self.gamma
+        noise = 2.0 * self.energy_noise
         return max(0.0, 0.5 * float(self.energy - noise - affine.energy))
 
     @property
@@ -297,13 +298,32 @@ class Facts(NamedTuple):
         """Whether the decoder does better than anything that sees the latents alone, or as well
         without them.
         """
-        return not self.alone and (self._beats_bound or self._ignores_latents)
+        if self.alone:
+            return False
+        return self._beats_bound or self._ignores_latents or self.below_floor
+
+    @property
+    def _comparable(self) -> bool:
+        """Whether the error is known well enough to be held against what latents allow."""
+        indistinct = bool((self.mean_variance <= INDISTINCT * self.std**2).all())
+        return self.error_status != "estimated" or indistinct
 
     @property
     def _beats_bound(self) -> bool:
-        indistinct = bool((self.mean_variance <= INDISTINCT * self.std**2).all())
-        comparable = self.error_status != "estimated" or indistinct
-        return comparable and self.error + 3.0 * self.error_noise < BEYOND_BOUND * self.bound
+        surely = self.error + SURE * self.error_noise
+        return self._comparable and surely < BEYOND_BOUND * self.bound
+
+    @property
+    def energy_noise(self) -> float:
+        """Standard error of the energy, by the draws of latents."""
+        return self.d * self.error_noise / self.gamma
+
+    @property
+    def below_floor(self) -> bool:
+        """Whether the energy is below what any decoder of latents alone has, with any encoder."""
+        if self.gap is None or self.alone or self.contradictions or not self._comparable:
+            return False
+        return bool(self.energy + SURE * self.energy_noise < self.gap.energy - 2.0 * ACTIVE_NATS)
 
     @property
     def _ignores_latents(self) -> bool:

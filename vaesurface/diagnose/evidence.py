@@ -294,11 +294,17 @@ def _learned_gamma(facts: Facts) -> str:
 
 def _gap(facts: Facts, gap: Gap) -> str:
     """Of a VAE that uses all its latents, how far it may be from the best; else what collapse
-    costs.
+    costs; and whether the decoder is seen to be no one of those that this is about.
     """
+    status = "proved" if facts.error_status == "exact" else facts.error_status
+    if facts.below_floor:
+        return (
+            f"{status}: this VAE's energy {facts.energy:.4g} is below {gap.energy:.4g}, proved to "
+            f"be the least of all decoders that see only z, with any encoder, at this gamma and "
+            f"beta: its decoder sees more than z"
+        )
     if facts.inactive or facts.contradictions:
         return gap.words
-    status = "proved" if facts.error_status == "exact" else facts.error_status
     return (
         f"{status}: this VAE is at most {max(0.0, 0.5 * (facts.energy - gap.energy)):.3g} nats per "
         f"datum above the best of all decoders that see only z, with any encoder, at this gamma "

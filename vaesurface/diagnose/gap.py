@@ -57,9 +57,8 @@ def of_facts(x: np.ndarray, facts: Facts) -> Gap | None:
     k, gamma, beta = len(facts.kl), facts.gamma, facts.beta
     affine = theory.affine_optimum(theory.eigenvalues(x), k, gamma, beta)
     lower = [("the best affine VAE", float(affine.energy))]
-    if facts.error_status != "estimated":
-        noise = 2.0 * facts.d * facts.error_noise / gamma
-        lower.append(("this VAE", facts.energy + noise))
+    if facts.alone and facts.error_status != "estimated" and not facts.contradictions:
+        lower.append(("this VAE", facts.energy + 2.0 * facts.energy_noise))
     if facts.search is not None and facts.learned is False:
         lower.append(("a run", facts.search.best))
     return gap(x, k, gamma, beta, lower)

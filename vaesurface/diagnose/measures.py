@@ -93,8 +93,9 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         **_of_affine_decoders(export, values, held_gamma, groups),
         **_of_any_decoder(export, values, kl, error),
     )
-    facts = _with_what_decides(_with_doubts(facts, export), export, groups)
-    return facts._replace(gap=gap.of_facts(x, facts))
+    facts = _with_doubts(facts, export)
+    facts = facts._replace(gap=gap.of_facts(x, facts))
+    return _with_what_decides(facts, export, groups)
 
 
 def _is_binary(x: np.ndarray, groups: np.ndarray) -> bool:
