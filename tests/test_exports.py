@@ -274,6 +274,29 @@ def test_a_prior_draw_that_is_a_copy_does_not_make_a_decoder_need_no_latents(x):
     assert not said(still, mean=0 * x[:, :3], log_std=0 * x[:, :3], **drawn).contradictions
 
 
+@pytest.mark.parametrize(
+    ("name", "saved", "size"),
+    [
+        ("deviation", lambda gamma: gamma**0.5, 1.0),
+        ("precision", lambda gamma: 1.0 / gamma, 1.0),
+        ("inverse deviation", lambda gamma: gamma**-0.5, 1.0),
+        ("logarithm", np.log, 10.0),
+    ],
+)
+def test_a_learned_gamma_that_is_not_the_variance_is_noticed_with_latents_in_use(name, saved, size):
+    x = exports.data_of(Setting(seed=4, n=200, unit=size))
+    for arrays in (affine(x, 3, learned(x, 3)), affine(x, 5, learned(x, 2), keep=2)):
+        for exported in (arrays, five(arrays)):
+            right = said(exported, learned_gamma=True)
+            assert not right.contradictions
+            wrong = said(exported, gamma=saved(exported["gamma"]), learned_gamma=True)
+            assert f"it is the {name} that belongs" in wrong.evidence["contradictions"]
+            assert wrong.label.startswith("the export contradicts itself")
+    # One that is merely not there yet is another matter, a square of the error or not.
+    half = said(arrays, gamma=0.5 * arrays["gamma"], learned_gamma=True)
+    assert not half.contradictions and half.unsettled
+
+
 def test_a_copied_prior_draw_is_noticed_of_probabilities_too(x):
     spread = 1.0 / (1.0 + np.exp(-x[:200, :6]))
     rng, mean = np.random.default_rng(0), x[:200, :2]

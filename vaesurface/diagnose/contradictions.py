@@ -70,6 +70,7 @@ CONFINED_SHARE = 0.02  # of numbers, at a bound which the data leave there
 # Relative difference between gamma and the expected error per coordinate up to which eq. 10 is said
 # to hold: draws and the end of training leave a few percent.
 GAMMA_TOLERANCE = 0.1
+LARGEST_LOG_GAMMA = 300.0  # whose exponential float64 holds among others
 READING_TOLERANCE = 0.03  # the same of what gamma would be, read otherwise: a coincidence is rarer
 
 
@@ -89,7 +90,7 @@ def find(
         _constant_units(export),
         _log_variance(export, active, level) or _misfit(export, active),
         _level(export, level, fitted),
-        _gamma(export, active),
+        _gamma(export, fitted),
     )
     return tuple(check for check in checks if check is not None)
 
@@ -405,23 +406,57 @@ def levels_of_the_loss(d: int) -> str:
     )
 
 
-def _gamma(export: Export, active: np.ndarray) -> Contradiction | None:
-    """A gamma that was learned is the expected error; one that is its root or its inverse is the
-    deviation, or the precision.
+def _gamma(export: Export, fitted: float) -> Contradiction | None:
+    """A gamma that was learned is the expected error; one that is so once it is read otherwise is
+    the deviation, the precision or the like.
+
+    The posteriors of active latents, where they tell, have been fitted to that reading rather than
+    to gamma itself.
     """
-    if not export.learned_gamma or export.gamma.ndim or active.any():
+    if not export.learned_gamma or export.gamma.ndim:
         return None
     gamma = float(export.gamma)
-    error = float(np.mean((export.x - export.reconstruction) ** 2))
-    near = [
-        name
-        for name, reading in (("deviation", gamma * gamma), ("precision", 1.0 / gamma))
-        if abs(error / reading - 1.0) <= READING_TOLERANCE and not matches(error, gamma)
-    ]
-    if not near:
+    if matches(_error(export, gamma)[0], gamma):
         return None
-    return Contradiction(
-        what=f"gamma = {gamma:.4g} is said to be learned, and it is the {near[0]} that belongs to "
-        f"the error {error:.4g}, not the variance",
-        remedy="Give the decoder's variance as gamma: std ** 2, or 1 / precision.",
-    )
+    for name, (reading, remedy) in _readings(gamma).items():
+        error, noise = _error(export, reading)
+        allowed = READING_TOLERANCE * reading + SIGNIFICANT * noise
+        if abs(error - reading) <= min(allowed, GAMMA_TOLERANCE * reading) and (
+            math.isnan(fitted) or _is_nearer(fitted / export.beta, reading, gamma)
+        ):
+            return Contradiction(
+                what=f"gamma = {gamma:.4g} is said to be learned, and it is the {name} that "
+                f"belongs to the error {error:.4g}, not the variance",
+                remedy=f"Give the decoder's variance as gamma: {remedy}.",
+            )
+    return None
+
+
+def _readings(gamma: float) -> dict[str, tuple[float, str]]:
+    """What else the number may be: the variance that it then stands for, and how that is made."""
+    return {
+        "deviation": (gamma**2, "std ** 2"),
+        "precision": (1.0 / gamma, "1 / precision"),
+        "inverse deviation": (gamma**-2, "deviation ** 2"),
+        "logarithm": (math.exp(min(gamma, LARGEST_LOG_GAMMA)), "exp(log_gamma)"),
+    }
+
+
+def _is_nearer(level: float, first: float, second: float) -> bool:
+    """Whether a level is nearer to the first, by its factor."""
+    if level <= 0:
+        return False
+    return abs(math.log(level / first)) < abs(math.log(level / second))
+
+
+def _error(export: Export, gamma: float) -> tuple[float, float]:
+    """Expected squared error per coordinate of posteriors that are at their best at that gamma, and
+    its standard error by draws: these show it, whatever gamma is.
+    """
+    d = export.x.shape[1]
+    at_mean = float(np.mean((export.x - export.reconstruction) ** 2))
+    if export.sampled_reconstruction is not None:
+        added, noise = noise_added(export)
+        return at_mean + added / d, noise / d
+    narrower = float(np.mean(np.sum(1.0 - np.exp(2.0 * export.log_std), axis=1)))
+    return at_mean + export.beta * gamma * max(narrower, 0.0) / d, 0.0
