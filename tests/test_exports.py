@@ -501,3 +501,28 @@ def test_latents_in_use_at_a_gamma_that_is_held_far_too_large(x):
     assert near.change.startswith("Nothing has to change")
     assert "this VAE is at most" in near.evidence["gap"]
     assert "collapse costs" not in near.evidence["gap"]
+
+
+@pytest.mark.parametrize("shape", [(5, 50, 7), (100, 6, 3)])
+def test_where_no_gamma_is_the_best_one_that_is_said_in_words(shape):
+    n, d, k = shape
+    rows = np.random.default_rng(0).standard_normal((n, d))
+    if n > d:
+        rows[:, 2:] = 0.0  # constant columns
+    x = rows - rows.mean(axis=0)
+    rank, spread = np.linalg.matrix_rank(x), exports.variance(x)
+    cases = [
+        said(off(x, k, 100.0), learned_gamma=False),
+        said(off(x, k, spread), learned_gamma=True),
+        said(affine(x, rank, 0.01 * spread), learned_gamma=True),
+    ]
+    healthy = cases[-1]
+    for found in cases:
+        words = " ".join([found.label, found.change, *found.evidence.values()])
+        assert not re.search(r"\binf\b|\bnan\b|gamma = 0(?!\.\d)| 0 % of the variance", words)
+    for found in cases[:2]:
+        assert f"the data lie in {rank} dimensions, no more than there are" in found.change
+        assert "or give it such a floor" in found.change
+    assert cases[0].change.startswith("Hold gamma")
+    assert cases[1].change.startswith("Train on")
+    assert healthy.kind == Collapse.NONE

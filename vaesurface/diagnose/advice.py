@@ -82,6 +82,8 @@ def _nothing(facts: Facts) -> str:
             f"{levels_of_the_loss(facts.d)} Latents are in use, but the encoder's deviations fit a "
             f"beta gamma of {facts.fitted:.3g}, not {facts.level:.3g}."
         )
+    if facts.unbounded and not facts.fixed and facts.family and not facts.flexible:
+        return f"{_hold(facts)} Latents are in use, {left}."
     nats = _lower_affine(facts)
     if nats > max(FAR_NATS, FAR_NATS_PER_FEATURE * facts.d):
         return (
@@ -116,6 +118,8 @@ def _would_pay_free(facts: Facts) -> bool:
     """Whether gamma is said to be held, and learning it would take off much."""
     if facts.learned is not False or facts.beta > 1.0 or facts.flexible or not facts.family:
         return False
+    if facts.unbounded:
+        return False
     much = facts.expected[1] < MUCH_LESS * facts.error / facts.gammabar
     return much and facts.freed > max(FREED_NATS, FAR_NATS_PER_FEATURE * facts.d)
 
@@ -138,6 +142,8 @@ def _leave(facts: Facts) -> str:
 
 def _learn_gamma(facts: Facts) -> str:
     """With beta = 1, what it brings, how, and what would do instead."""
+    if facts.unbounded and facts.search is None:
+        return f"{_hold(facts)}{_averaged(facts)}"
     if not facts.fixed:
         return f"Train with beta = 1, not {facts.beta:g}: {_expected(facts)}."
     first = "Learn gamma" if facts.beta <= 1.0 else "Learn gamma, with beta = 1"
@@ -147,6 +153,17 @@ def _learn_gamma(facts: Facts) -> str:
         f"kl.sum(1).mean(); it settles at the expected error per coordinate, eq. 10). Or hold "
         f"gamma below {facts.residual[0] / facts.beta:.4g}, where a further latent begins to pay."
         f"{_averaged(facts)}{_if_learned(facts)}"
+    )
+
+
+def _hold(facts: Facts) -> str:
+    """Where no gamma is the best one."""
+    beta = "" if facts.beta <= 1.0 else f", with beta = 1 and not {facts.beta:g}"
+    return (
+        f"Hold gamma at what counts as noise{beta}, or give it such a floor (in PyTorch: gamma = "
+        f"floor + log_gamma.exp()): the data lie in {int(facts.free.kept)} dimensions, no more "
+        f"than there are latents, so that a learned gamma falls to 0 and the energy without end. "
+        f"Below {facts.residual[0] / facts.beta:.4g} a further latent begins to pay."
     )
 
 
@@ -198,17 +215,26 @@ def _see_less(facts: Facts) -> str:
 
 def _train_on(facts: Facts) -> str:
     """From arrays alone."""
-    number, left = facts.expected
     return (
         f"Train on, and export again: arrays alone do not tell a plateau, which a run leaves by "
-        f"itself, from a bad local optimum. Expect {number} of {len(facts.kl)} latents in "
-        f"use and {_percent(left)} of the variance left, {facts.lower_lasting:.3g} "
-        f"nats per datum lower: the best affine VAE at this gamma and beta has that. If as many "
+        f"itself, from a bad local optimum. {_expected_here(facts)} If as many "
         f"epochs again change nothing, train the deterministic autoencoder with the same networks: "
         f"if it cannot get below gamma = {facts.gamma:.4g} per coordinate either, they or their "
         f"optimization are to blame (fewer layers, skips, normalization) and no schedule on the KL "
         f"term helps; if it can, start the VAE from it, or from larger weights or other seeds."
         f"{_given_level(facts) if facts.fixed else ''}"
+    )
+
+
+def _expected_here(facts: Facts) -> str:
+    """At this gamma and beta, or of a gamma that is learned."""
+    number, left = facts.expected
+    in_use = f"Expect {number} of {len(facts.kl)} latents in use"
+    if math.isinf(facts.affine.energy):
+        return f"{in_use}, and gamma on its way to 0. {_hold(facts)}"
+    return (
+        f"{in_use} and {_percent(left)} of the variance left, {facts.lower_lasting:.3g} nats per "
+        f"datum lower: the best affine VAE at this gamma and beta has that."
     )
 
 

@@ -271,6 +271,13 @@ class Facts(NamedTuple):
             return on + int(self.added.kept), self.added_left
         return max(on, min(int(self.free.kept), self.free_lasting)), self.free_left
 
+    @property
+    def unbounded(self) -> bool:
+        """Whether data lie in no more dimensions than there are latents (`free.kept`), so that the
+        energy falls without end as gamma, learned, goes to 0.
+        """
+        return bool(np.isneginf(self.free.energy))
+
     def coded(self, level: float) -> bool:
         """Whether a code of the residual would gain more than ACTIVE_NATS at that beta gamma: what
         it saves over 2 beta gamma, less its entropy.

@@ -240,6 +240,8 @@ def _additions(facts: Facts) -> str:
 
 def _affine(facts: Facts) -> str:
     where = f"at gamma = {facts.gamma:.4g}" if facts.fixed else "gamma learned"
+    if math.isinf(facts.affine.energy):
+        return f"closed form for affine decoders: {_unbounded(facts)}"
     gap = 0.5 * (facts.energy - facts.affine.energy)
     beyond = "" if facts.family else "; this decoder's family does not contain affine maps"
     return (
@@ -279,7 +281,17 @@ def _clusters(facts: Facts) -> str:
     )
 
 
+def _unbounded(facts: Facts) -> str:
+    return (
+        f"the data lie in {int(facts.free.kept)} dimensions, no more than there are latents, so "
+        f"that with gamma learned the energy has no lower bound: it falls without end as gamma "
+        f"goes to 0"
+    )
+
+
 def _learned_gamma(facts: Facts) -> str:
+    if facts.unbounded:
+        return f"closed form for affine decoders: {_unbounded(facts)}"
     return (
         f"closed form for affine decoders: with gamma learned and beta = 1 the best one keeps "
         f"{facts.free.kept} latents ({facts.free_lasting} of its directions last from one half of "
