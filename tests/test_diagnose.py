@@ -686,6 +686,14 @@ BAD = {
     "text": ({"learned_gamma": "False"}, "the text 'False'; give it without quotes"),
     "betas": ({"beta": np.ones(120)}, "an array of shape (120,); give the weight"),
     "None": ({"learned_gamma": np.array(None)}, "array 'learned_gamma': expected numbers"),
+    "more of it": ({"betas": 4.0}, "expected beta or no such array, got 'betas'; rename it, or"),
+    "capital": ({"Beta": 4.0}, "expected beta or no such array, got 'Beta'"),
+    "letter": ({"gama": 4.0, "gamma": None}, "expected gamma or no such array, got 'gama'"),
+    "word": ({"learnt_gamma": True}, "expected learned_gamma or no such array"),
+    "draws": (
+        {"sample_reconstruction": np.zeros((120, 16))},
+        "expected sampled_reconstruction or no such array",
+    ),
 }
 
 
@@ -709,6 +717,9 @@ def test_a_bad_file_is_one_line_and_exit_code_2(partial_collapse, tmp_path, verb
         code, out, err = verb(tmp_path / "bad.npz")
         assert (code, out, err.count("\n")) == (2, "", 1), name
         assert complaint in err, name
+    others = {"beta": 1.0, "betas": [1.0, 2.0], "labels": np.zeros(120), "epoch": 3, "eta": 0.1}
+    np.savez(tmp_path / "more.npz", **required(partial_collapse, **others))
+    assert verb(tmp_path / "more.npz")[0] == 0  # what is there is not looked for
     np.savez(tmp_path / "weights.npz", **{"encoder.0.weight": np.zeros((5, 16))})
     code, out, err = verb(tmp_path / "weights.npz")
     assert (code, out, err.count("\n")) == (2, "", 1)

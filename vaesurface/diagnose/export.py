@@ -7,6 +7,7 @@ door.
 ((), 1.0)
 """
 
+import difflib
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +30,8 @@ OPTIONAL = (
     "likelihood",
 )
 PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
+KEYS = (*REQUIRED, *OPTIONAL, *PRIOR)
+NEAR = 0.87  # share of two names that agrees, from which one is the other misspelt
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
 LARGEST = 1e70  # of a number whose fourth power float64 still holds, summed over data
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
@@ -212,12 +215,28 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
             f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "
             f"{_contents(list(arrays))}; {_remedy(missing, list(arrays))}see docs/diagnose.md"
         )
-    wanted_names = (*REQUIRED, *OPTIONAL, *PRIOR)
-    known = {name: arrays[name] for name in wanted_names if name in arrays}
+    _require_no_near_miss(path, list(arrays))
+    known = {name: arrays[name] for name in KEYS if name in arrays}
     for name, array in known.items():
         if isinstance(array, ValueError):
             raise ValueError(f"{path}: array {name!r}: {array}") from array
     return known
+
+
+def _require_no_near_miss(path: str | os.PathLike, names: list[str]) -> None:
+    """Refuse a name that is one of ours, misspelt, where that one is not there: passed over, it
+    would change the answer without a word.
+    """
+    lacking = [key for key in KEYS if key not in names]
+    for name in names:
+        if name in KEYS:
+            continue
+        near = difflib.get_close_matches(name.casefold().strip(), lacking, 1, NEAR)
+        if near:
+            raise ValueError(
+                f"{path}: expected {near[0]} or no such array, got {name!r}; rename it, or drop it "
+                f"if it is something else"
+            )
 
 
 def _remedy(missing: list[str], names: list[str]) -> str:
