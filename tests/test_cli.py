@@ -309,6 +309,54 @@ def write(path, name):
     return file
 
 
+MISSING = "--data missing.npy --latent 1"  # noticed when data are read, before all computing
+WRITERS = {  # what writes a directory, and what a file
+    f"demo {MISSING}": "directory",
+    f"sweep {MISSING}": "directory",
+    "slice missing": "directory",
+    "plot missing": "directory",
+    f"path {MISSING}": "directory",
+    f"follow --to 1 {MISSING}": "directory",
+    f"basin {MISSING}": "directory",
+    f"network {MISSING}": "directory",
+    "diagnose missing.npz": "directory",
+    "reproduce fig1-left --data missing.npy": "directory",
+    f"analyze {MISSING}": ".npz",
+    f"census {MISSING}": ".csv",
+    f"certify {MISSING}": ".json",
+}
+
+
+@pytest.mark.parametrize("line", WRITERS)
+def test_a_place_that_cannot_be_written_to_is_refused_before_all_else(vaesurface, tmp_path, line):
+    taken = tmp_path / "taken"
+    if WRITERS[line] == "directory":
+        taken.write_text("")
+        wanted = f"expected a directory for the results, got the file {taken}; name another place"
+        ending = ""
+    else:
+        ending = WRITERS[line]
+        taken = taken.with_suffix(ending)
+        taken.mkdir()
+        wanted = f"expected a file for the result, got the directory {taken}; name one in it"
+    below_a_file = tmp_path / "file" / f"below{ending}"
+    (tmp_path / "file").write_text("")
+    nowhere = f"/proc/nope/there{ending}"
+    room = "expected a place that can be written to, got"
+    for out, message in ((taken, wanted), (below_a_file, room), (nowhere, room)):
+        code, printed, err = vaesurface(f"{line} --out {out}")
+        assert (code, printed, err.count("\n")) == (2, "", 1)
+        assert message in err and "Errno" not in err
+    assert sorted(place.name for place in tmp_path.iterdir()) == sorted({"file", taken.name})
+    assert "missing" in vaesurface(f"{line} --out {tmp_path / ('new' + ending)}")[2]
+
+
+def test_a_page_has_a_place_to_go(vaesurface, tmp_path):
+    code, out, err = vaesurface(f"report {tmp_path} --out {tmp_path}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "expected a file for the result, got the directory" in err
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

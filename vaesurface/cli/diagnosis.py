@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.options import Json, command, say, verb
+from vaesurface.cli.options import Json, command, directory, say, verb
 
 __all__ = ["diagnose"]
 
@@ -36,6 +36,8 @@ def diagnose(
     """Say which of the paper's five kinds of posterior collapse a trained VAE shows, why, and what
     would change it.
     """
+    if out is not None:
+        directory(out)
     from vaesurface import diagnose
 
     diagnosis = diagnose.load(file)

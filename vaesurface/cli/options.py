@@ -10,8 +10,10 @@ the command line its fields stand in its place, in their order.
 """
 
 import json
+import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, Signature, signature
@@ -47,6 +49,7 @@ __all__ = [
     "make_problem",
     "numbers",
     "say",
+    "single_file",
     "studied",
     "verb",
 ]
@@ -232,12 +235,35 @@ def command() -> str:
 
 
 def directory(out: Path) -> None:
-    """Refuse a file where a directory for results should be."""
+    """Refuse a place where no directory for results can be, before anything is computed."""
     if out.exists() and not out.is_dir():
         raise ValueError(
             f"expected a directory for the results, got the file {out}; name another place with "
             f"--out"
         )
+    _require_room(out)
+
+
+def single_file(out: Path) -> None:
+    """The same of a file."""
+    if out.is_dir():
+        raise ValueError(
+            f"expected a file for the result, got the directory {out}; name one in it with --out"
+        )
+    _require_room(out.parent)
+
+
+def _require_room(folder: Path) -> None:
+    """Refuse a directory that cannot be made or written to; leave nothing there."""
+    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    try:
+        with tempfile.TemporaryDirectory(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"expected a place that can be written to, got {folder} ({error.strerror}: {there}); "
+            f"name another with --out"
+        ) from error
 
 
 def studied(study: Any, out: Path, as_json: bool) -> int:

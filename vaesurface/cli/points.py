@@ -16,6 +16,7 @@ from vaesurface.cli.options import (
     load,
     make_problem,
     say,
+    single_file,
     verb,
 )
 
@@ -56,11 +57,13 @@ def analyze(
     """Say what a point is, and why: the collapsed one, one from a file, or the one that random
     starts lead to.
     """
+    if out is not None and out.suffix != ".npz":
+        raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
+    if out is not None:
+        single_file(out)
     problem = make_problem(surface.model, surface.alpha, surface.terms)
     from vaesurface.stationary import Kind
 
-    if out is not None and out.suffix != ".npz":
-        raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
     point, best = _judged(problem, start, starts)
     result = _numbers(point)
     result["starts"] = None if best is None else best._asdict()
@@ -93,6 +96,8 @@ def census(
     """All stationary points of the affine model (alpha = 0) that theory lists, each checked:
     energy, gradient, index.
     """
+    if out is not None:
+        single_file(out)
     problem = make_problem(model, 0.0, terms)
     from itertools import islice
 
@@ -132,6 +137,7 @@ def certify(
     """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone
     can verify the certificate.
     """
+    single_file(out)
     problem = make_problem(surface.model, surface.alpha, surface.terms)
     from vaesurface import proof
 
@@ -294,6 +300,7 @@ def _write_point(point: Any, out: Path) -> None:
     descent = _fields(point.descent)
     if any(np.any(array) for array in descent.values()):
         arrays |= {f"descent_{name}": array for name, array in descent.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(out, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
 
 

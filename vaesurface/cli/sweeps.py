@@ -18,10 +18,12 @@ from vaesurface.cli.options import (
     Out,
     Results,
     Rows,
+    directory,
     float64,
     load,
     numbers,
     say,
+    single_file,
     verb,
 )
 
@@ -67,6 +69,7 @@ def demo(
     """Which starts collapse? A sweep over handwritten digits, with figures, a table and the answer
     in sentences.
     """
+    directory(out)
     data, limit, note = model.data, model.limit, ""
     if data == SWEEP["data"] and limit is None:
         limit = DEMO["limit"]
@@ -195,6 +198,8 @@ def report(
         raise ValueError(
             f"expected a directory with results, got {results}; name the --out of another verb"
         )
+    out = results / "report.html" if out is None else out
+    single_file(out)
     _overview(results, data)
     studies = [
         (study, place) for place in (results / "report", results) for study in pages.studies(place)
@@ -206,7 +211,6 @@ def report(
         )
     rank = {name: i for i, name in enumerate(ORDER)}
     studies.sort(key=lambda one: rank.get(one[0].name, len(rank)))
-    out = results / "report.html" if out is None else out
     files.write(out, pages.page(studies, f"vaesurface: {results.resolve().name}"))
     titles = [study.title for study, _ in studies]
     say({"file": str(out), "studies": titles}, [*titles, f"wrote {out}"], as_json)
@@ -231,6 +235,7 @@ def _sweep(
     source: str, limit: int | None, latent: int, out: Path, optimizer: str = "adam", **settings: Any
 ) -> tuple[Any, Any]:
     """The finished sweep, and the distinct points that it found."""
+    directory(out)
     float64()
     from tqdm import tqdm
 
@@ -302,6 +307,7 @@ def _figures(
     kinds: Sequence[str],
 ) -> int:
     """Draw from a store."""
+    directory(out)
     float64()
     from vaesurface.experiments import ends, pictures, starts
 
