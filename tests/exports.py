@@ -377,6 +377,8 @@ def misexported(setting: Setting) -> Iterator[ExportRow]:
     yield ExportRow(
         "rows in another order", "?", ("?", *wrong, "not ended"), good_2 | {"x": x[::-1]}
     )
+    backwards = {name: good[name][::-1] for name in ("mean", "log_std")}
+    yield ExportRow("rows of mean in another order", wrong[0], wrong, good | backwards)
     yield from _sigmoids(setting)
     pixels = np.linspace(1.0, 9.0, setting.d)
     scaled = {

@@ -11,8 +11,9 @@ import pytest
 from exports import Setting, affine, learned, off
 
 from vaesurface import diagnose
-from vaesurface.diagnose import Collapse, answers, halves, repeats, unsettled
+from vaesurface.diagnose import Collapse, answers, halves, order, repeats, unsettled
 from vaesurface.diagnose.export import check
+from vaesurface.diagnose.measures import active_latents
 
 NUMBERED = re.compile(r"\((i|ii|iii|iv|v)\)")
 
@@ -295,6 +296,65 @@ def test_a_learned_gamma_that_is_not_the_variance_is_noticed_with_latents_in_use
     # One that is merely not there yet is another matter, a square of the error or not.
     half = said(arrays, gamma=0.5 * arrays["gamma"], learned_gamma=True)
     assert not half.contradictions and half.unsettled
+
+
+def bent(rng, n, decode, std, latents=1):
+    """An export of a decoder that is not linear, at its optimum or close."""
+    mean = 0.95 * rng.standard_normal((n, latents))
+    answered = decode(mean)
+    return {
+        "x": answered + 0.1 * rng.standard_normal(answered.shape),
+        "mean": mean,
+        "log_std": np.full((n, latents), np.log(std)),
+        "reconstruction": answered,
+        "gamma": 0.01,
+    }
+
+
+CUTS = np.linspace(-1.5, 1.5, 7)  # between clusters along a latent
+
+
+def dependent_rows(rng, n):
+    """Name: an export whose rows belong together."""
+    x = exports.data_of(Setting(seed=n, n=n, d=6))
+    for amplitude in (0.3, 1.0, 3.0, 10.0):
+        seen = amplitude * rng.standard_normal((10, 6))[rng.integers(0, 10, n)]
+        yield f"beside {amplitude}", exports.beside(x + seen, seen, 3, learned(x, 3))
+    yield "two latents", affine(x, 4, learned(x, 2), keep=2)
+    yield "ring", bent(rng, n, lambda z: np.c_[np.cos(np.pi * z), np.sin(np.pi * z)], 0.05)
+    centers, weight = 3.0 * rng.standard_normal((8, 5)), rng.standard_normal((4, 8))
+    yield "clusters", bent(rng, n, lambda z: centers[np.digitize(z[:, 0], CUTS)], 0.05)
+    yield "tanh", bent(rng, n, lambda z: np.tanh(2.0 * z @ weight), 0.05, 4)
+    yield "even", bent(rng, n, lambda z: np.abs(z @ weight), 0.05, 4)
+
+
+def orders_of(arrays, **more):
+    """What `order` finds in an export."""
+    export = check(**arrays | more)
+    level = float(export.gamma) * export.beta
+    return order.find(export, active_latents(export), level)
+
+
+@pytest.mark.parametrize("n", [20, 100, 400])
+def test_rows_that_belong_together_depend_on_each_other_whatever_the_decoder(n):
+    rng = np.random.default_rng(n)
+    for name, arrays in dependent_rows(rng, n):
+        assert not orders_of(arrays), name
+        assert not orders_of(five(arrays)), name
+        if n > 20 and name in ("two latents", "ring", "tanh", "even"):
+            moved = np.roll(np.arange(n), n // 3)
+            shuffled = {key: arrays[key][moved] for key in ("mean", "log_std")}
+            assert orders_of(arrays, **shuffled), name
+
+
+def test_rows_of_mean_in_another_order(x):
+    arrays = affine(x, 3, learned(x, 3)) | {"learned_gamma": True}
+    moved = np.random.default_rng(0).permutation(len(x))
+    shuffled = {key: arrays[key][moved] for key in ("mean", "log_std")}
+    for exported in (arrays, five(arrays)):
+        found = said(exported, **shuffled)
+        assert "rows of mean are not those of x" in found.label
+        assert found.change.startswith("Encode and decode the same rows in one order")
 
 
 def test_a_copied_prior_draw_is_noticed_of_probabilities_too(x):

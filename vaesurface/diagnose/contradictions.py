@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from vaesurface.diagnose import answers
+from vaesurface.diagnose import answers, order
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.fitted import (
     LINEAR,
@@ -91,13 +91,18 @@ def find(
         _log_variance(export, active, level) or _misfit(export, active),
         _level(export, level, fitted),
         _gamma(export, fitted),
+        *order.find(export, active, level),
     )
     return tuple(check for check in checks if check is not None)
 
 
 def find_in_posteriors(export: Export, active: np.ndarray) -> tuple[Contradiction, ...]:
     """The same of what holds under every likelihood."""
-    checks = (_wide(export, active), *answers.find(export, active))
+    checks = (
+        _wide(export, active),
+        *answers.find(export, active),
+        *order.find(export, active, math.inf),
+    )
     return tuple(check for check in checks if check is not None)
 
 
