@@ -494,6 +494,39 @@ def test_a_family_of_equal_eigenvalues_is_counted_and_named():
 # What is refused in one line, before anything is computed
 
 
+@pytest.mark.parametrize("params", ["abc", {"w": "x"}, [1.0, object()], np.array(["a", "b"])])
+def test_parameters_that_are_no_numbers_are_refused(params):
+    problem = Problem(loss=lambda w: jnp.asarray(1.0))
+    for look in (stationary.analyze, stationary.refine):
+        with pytest.raises(ValueError, match=r"^expected parameters that are float64 arrays .*$"):
+            look(problem, params)
+
+
+@pytest.mark.parametrize("weight", [1e100, 1e150, 1e160, 1e300])
+def test_huge_weights_are_no_stationary_point(weight):
+    X = data.gaussian(6, [3.0, 1.0, 0.5], seed=0)
+    problem = vae.threshold_vae(X, 1, 0.5)
+    params = problem.collapsed()
+    params = params._replace(
+        weight=jnp.full_like(params.weight, weight), log_std=jnp.full_like(params.log_std, -345.0)
+    )
+    point = stationary.analyze(problem, params, directions=0)
+    assert point.label.startswith("not stationary")
+    assert ("the energy here is" in point.label) == (not jnp.isfinite(problem.loss(params)))
+
+
+def test_a_loss_of_fewer_digits_than_its_parameters_is_refused():
+    problem = Problem(loss=lambda w: jnp.sum(w.astype(jnp.float32) ** 2))
+    with pytest.raises(ValueError, match="expected a loss of float64 as its parameters are, got f"):
+        stationary.analyze(problem, jnp.zeros(2))
+
+
+def test_a_point_that_is_no_number_is_named():
+    problem = Problem(loss=lambda w: jnp.sum(w**2))
+    label = stationary.analyze(problem, jnp.array([jnp.nan, 0.0])).label
+    assert label == "not stationary: the energy here is nan"
+
+
 def test_a_loss_without_parameters_is_refused():
     problem = Problem(loss=lambda w: jnp.asarray(1.0))
     for params in ({}, [], {"w": jnp.zeros(0)}):

@@ -476,12 +476,25 @@ def entry(what: str, static: tuple[str, ...] = ()) -> Callable[[Callable], Calla
 
         @wraps(function)
         def door(problem: Any, params: Params, *args: Any, **options: Any) -> Any:
+            _require_numbers(what, params)
             return program(adopt(problem), params, *args, **options)
 
         door.program = program  # type: ignore[attr-defined]  # its cache tells what was compiled
         return door
 
     return decorate
+
+
+def _require_numbers(what: str, params: Params) -> None:
+    """Before JAX sees what it would refuse in a page."""
+    for leaf in jax.tree.leaves(params):
+        kind = getattr(getattr(leaf, "dtype", None), "kind", "V")
+        plain = hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
+        if not plain or kind in "OSU":
+            raise ValueError(
+                f"expected parameters that are float64 arrays for {what}, got "
+                f"{type(leaf).__name__} {str(leaf)[:40]!r}; take those of the problem"
+            )
 
 
 def _require_fit(what: str, problem: Problem, params: Params) -> None:
@@ -509,6 +522,13 @@ def require_scalar(loss: Callable[[Params], Array], params: Params) -> None:
         raise ValueError(
             f"expected a loss that is one real number, got {jnp.result_type(value)} of shape "
             f"{jnp.shape(value)}; sum it up"
+        )
+    given = jnp.result_type(*jax.tree.leaves(params))
+    floats = jnp.issubdtype(given, jnp.floating)
+    if floats and jnp.finfo(value.dtype).eps > jnp.finfo(given).eps:
+        raise ValueError(
+            f"expected a loss of {given} as its parameters are, got {value.dtype}, whose rounding "
+            "hides what is judged; compute it without conversions"
         )
 
 

@@ -134,7 +134,9 @@ def _judged(
     scaled_grad, newton_step = model.nearness(problem, params, second.gradient, second.newton)
     small = (grad_norm <= STATIONARY) & (scaled_grad <= SCALED)
     if second.search is None:  # there `beyond` watches over flat directions
-        small |= _is_small(problem, params, second) | (newton_step <= PRECISE)
+        rounded = _is_small(problem, params, second) | (newton_step <= PRECISE)
+        # Rounding leaves no slope that would change the loss by all that it is within one size.
+        small |= rounded & (scaled_grad <= jnp.maximum(1.0, jnp.abs(loss)))
     missing_gradient = jnp.sum(~jnp.isfinite(ravel_pytree(second.gradient)[0]))
     broken = (missing_gradient > 0) | (small & (second.missing > 0))
     near = (newton_step <= NEAR) & (second.beyond < NEAR)

@@ -232,6 +232,8 @@ def _label(p: StationaryPoint) -> str:
 
 
 def _not_stationary(p: StationaryPoint) -> str:
+    if not np.isfinite(p.loss):
+        return f"not stationary: the energy here is {float(p.loss):g}"
     if p.theory is not None and p.theory.runaway and p.theory.push > 0:
         if p.theory.minimum == -np.inf and p.theory.push >= DOWNHILL * p.theory.slope:
             return "global infimum -inf along this ray"
