@@ -60,7 +60,10 @@ MISREAD = (2.5, 1.4)
 MISREAD_ROUGHLY = (4.0, 2.2)
 MOSTLY_LINEAR = 0.65
 SHARP_VARIANCE = 0.4  # below which a variance and its square differ by that factor
-OTHER_SCALE = 20.0  # of x to the answers, from which a range that x leaves is one of its units
+# Of x to the answers, from which a range that x leaves is one of its units; of latents to the
+# prior, from which they are in other units, where a latent wastes as many nats.
+OTHER_SCALE = 20.0
+SCALE_NATS = 1.0
 BEYOND_ALL = 2.0  # times the data's variance that noise does not add
 RANGES = ((0.0, 1.0), (-1.0, 1.0))  # of sigmoid and tanh
 NEAR_BOUND = 0.02  # part of a range within which outputs are at its bound
@@ -88,6 +91,7 @@ def find(
         _confined(export),
         _units(export, level, fitted),
         _constant_units(export),
+        _other_scale(export, active),
         _log_variance(export, active, level) or _misfit(export, active),
         _level(export, level, fitted),
         _gamma(export, fitted),
@@ -213,22 +217,48 @@ def _log_variance(export: Export, active: np.ndarray, level: float) -> Contradic
 
 
 def _misfit(export: Export, active: np.ndarray) -> Contradiction | None:
-    """Whether draws are of other deviations than log_std has: of a decoder that is linear in the
-    means noise adds sum_j |w_j|^2 sigma_j^2, whatever has been trained.
+    """Whether draws are of other latents than mean and log_std have: of a decoder that is linear in
+    the means noise adds sum_j |w_j|^2 sigma_j^2, whatever has been trained.
+
+    Where no latent carries anything, these may be means in other units.
     """
-    telling = active & (np.mean(np.exp(2.0 * export.log_std), axis=0) < TELLING_VARIANCE)
+    narrow = np.mean(np.exp(2.0 * export.log_std), axis=0) < TELLING_VARIANCE
+    telling = narrow & (active if active.any() else export.mean.var(axis=0) > 0)
     if not telling.any() or not is_measured(export):
         return None
     squared, share = slopes(export, telling)
     added, error = noise_added(export)
     as_said = float(squared @ np.mean(np.exp(2.0 * export.log_std[:, telling]), axis=0))
-    if share < LINEAR or as_said <= MISREAD[0] * (added + SIGNIFICANT * error) or added <= 0:
+    more = as_said > MISREAD[0] * (added + SIGNIFICANT * error)
+    less = as_said * MISREAD_ROUGHLY[0] < added - SIGNIFICANT * error
+    if share < LINEAR or added <= 0 or not (more or less):
         return None
     return Contradiction(
         what=f"log_std says that latents' noise adds {as_said:.3g} to the squared error, and draws "
         f"show {added:.3g}",
-        remedy="Save the logarithm of the deviation, log_std = 0.5 * log_var, and the decoder's "
-        "answer to one draw mean + exp(log_std) * randn as sampled_reconstruction.",
+        remedy="Save the logarithm of the deviation, log_std = 0.5 * log_var, mean in the same "
+        "units, and the decoder's answer to one draw mean + exp(log_std) * randn as "
+        "sampled_reconstruction.",
+    )
+
+
+def _other_scale(export: Export, active: np.ndarray) -> Contradiction | None:
+    """Whether all latents in use together are much wider or narrower than the prior, and that costs
+    much: a KL part that counts has long scaled them.
+    """
+    if not active.any():
+        return None
+    mean, log_std = export.mean[:, active], export.log_std[:, active]
+    scale = np.sqrt(mean.var(axis=0) + np.mean(np.exp(2.0 * log_std), axis=0))
+    wasted = export.beta * (0.5 * (scale**2 - 1.0) - np.log(scale))
+    off = (scale > OTHER_SCALE).all() or (scale < 1.0 / OTHER_SCALE).all()
+    if not off or wasted.min() < SCALE_NATS:
+        return None
+    return Contradiction(
+        what=f"the latents are in other units than the prior: over all data they have deviations "
+        f"of {scale.min():.3g} to {scale.max():.3g}, where the prior's are 1",
+        remedy="Save mean and log_std in the units in which the KL part has them, or give "
+        "prior_mean and prior_std; do not normalize or scale latents for the export.",
     )
 
 
