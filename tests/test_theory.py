@@ -117,12 +117,14 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
             np.testing.assert_allclose(x, y, atol=1e-12)
     loss, gradient = jax.value_and_grad(problem.structure.loss)(params)
     vae.ThresholdVAE.loss.clear_cache()
-    monkeypatch.setattr("vaesurface.problem.STREAM", 0)
-    monkeypatch.setattr("vaesurface.problem.BATCH", 4 * D)
-    streamed, slope = jax.value_and_grad(problem.structure.loss)(params)
-    assert streamed == pytest.approx(float(loss), rel=1e-14)
-    for x, y in zip(jax.tree.leaves(slope), jax.tree.leaves(gradient), strict=True):
-        np.testing.assert_allclose(x, y, atol=1e-13)
+    monkeypatch.setattr("vaesurface.problem.HELD", 0)
+    for block in (1, 4, 23, 40):
+        vae.ThresholdVAE.loss.clear_cache()
+        monkeypatch.setattr("vaesurface.problem.BLOCK", block * D)
+        streamed, slope = jax.value_and_grad(problem.structure.loss)(params)
+        assert streamed == pytest.approx(float(loss), rel=1e-14)
+        for x, y in zip(jax.tree.leaves(slope), jax.tree.leaves(gradient), strict=True):
+            np.testing.assert_allclose(x, y, atol=1e-13)
 
 
 def test_one_program_serves_every_alpha_and_data_set_of_a_shape():

@@ -61,6 +61,10 @@ __all__ = [
 __getattr__ = moved.names(__name__)
 
 Params = Any
+# Terms of a per-datum loss up to which all are held at once, and that are held at a time beyond:
+# intermediate results then stay in the processor's cache, in derivatives as well.
+HELD = 2**16
+BLOCK = 2**11
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
 BATCH = 2**18  # terms held at a time beyond that
 JITTER = 1e-14  # of a parameter's size: a change that shows nothing but the loss's rounding
@@ -369,15 +373,33 @@ class PerDatum:
             terms = jax.vmap(coordinate, (0, None, 0))(parts.rows, local, x)
             return jnp.sum(terms) + self.penalty(parts.shared, local)
 
-        n = len(self.data)
-        if self.data.size <= STREAM:
-            return jnp.mean(jax.vmap(datum)(parts.local, self.data))
-        # Large data go through in batches that a derivative computes anew rather than remembers.
-        anew = jax.checkpoint(datum)
-        batches = (parts.local, self.data)
-        return jnp.mean(
-            jax.lax.map(lambda z: anew(*z), batches, batch_size=max(1, BATCH * n // self.data.size))
-        )
+        values = jax.vmap(datum)
+        if self.data.size <= HELD:
+            return jnp.mean(values(parts.local, self.data))
+        return _mean_in_blocks(values, (parts.local, self.data))
+
+
+def _mean_in_blocks(values: Callable[..., Array], data: tuple[Params, Array]) -> Array:
+    """Mean of values(*data) (n,) over data with a leading axis n, `BLOCK` terms at a time.
+
+    A derivative computes blocks anew rather than remember them. The last block is filled up with
+    copies of the last datum, which do not count.
+    """
+    n = len(data[1])
+    size = max(1, BLOCK * n // data[1].size)
+    blocks = -(-n // size)
+
+    def cut(x: Array) -> Array:
+        filled = jnp.pad(x, [(0, blocks * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
+        return filled.reshape(blocks, size, *x.shape[1:])
+
+    @jax.checkpoint
+    def total(block: tuple[Params, Array], counts: Array) -> Array:
+        return jnp.sum(jnp.where(counts, values(*block), 0.0))
+
+    counts = (jnp.arange(blocks * size) < n).reshape(blocks, size)
+    totals = jax.lax.map(lambda block: total(*block), (jax.tree.map(cut, data), counts))
+    return jnp.sum(totals) / n
 
 
 @partial(
