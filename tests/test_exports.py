@@ -536,6 +536,26 @@ def test_deviations_that_do_not_fit_their_draws(x, factor):
     assert not said(arrays).contradictions
 
 
+def test_a_gamma_that_posteriors_do_not_fit_exactly_decides_nothing(x):
+    for kept in (affine(x, 3, 6.0), affine(x, 3, 3.0)):
+        for exported in (kept, five(kept)):
+            right = said(exported, learned_gamma=False)
+            assert right.exact == pytest.approx(kept["gamma"], rel=1e-6)
+            assert right.consistent and right.label.startswith("(ii)")
+            for gamma in (1.0, 0.7 * kept["gamma"]):
+                found = said(exported, gamma=gamma, learned_gamma=False)
+                assert found.kind == Collapse.UNDECIDED, found.label
+                assert (
+                    f"fit one beta gamma, {kept['gamma']:g} (to 1 %), not the {gamma:.3g}"
+                    in (found.evidence["posteriors"])
+                )
+                assert "gamma d / 2 = 6" in found.change
+                assert f"fit a beta gamma of {kept['gamma']:g}, not {gamma:.3g}" in found.change
+    # Of an encoder that is not at its best nothing is known so well.
+    early = said(five(kept), log_std=0.9 * kept["log_std"], gamma=1.0, learned_gamma=False)
+    assert np.isnan(early.exact)
+
+
 # Words for who trains
 
 

@@ -80,7 +80,7 @@ def _nothing(facts: Facts) -> str:
     if not facts.consistent:
         return (
             f"{levels_of_the_loss(facts.d)} Latents are in use, but the encoder's deviations fit a "
-            f"beta gamma of {facts.fitted:.3g}, not {facts.level:.3g}."
+            f"beta gamma of {_fitted(facts):.3g}, not {facts.level:.3g}."
         )
     if facts.unbounded and not facts.fixed and facts.family and not facts.flexible:
         return f"{_hold(facts)} Latents are in use, {left}."
@@ -98,6 +98,11 @@ def _nothing(facts: Facts) -> str:
             f"nats per datum lower."
         )
     return f"Nothing has to change: {len(facts.kl)} of {len(facts.kl)} latents are in use, {left}."
+
+
+def _fitted(facts: Facts) -> float:
+    """The beta gamma that posteriors have been fitted to, as well as it is known."""
+    return facts.fitted if math.isnan(facts.exact) else facts.exact
 
 
 def _lower_affine(facts: Facts) -> float:
@@ -292,7 +297,10 @@ def _missing(facts: Facts) -> str:
     if facts.search is None and (facts.unsettled or facts.off_center):
         return _settle(facts)
     if facts.search is None and not facts.consistent:
-        return levels_of_the_loss(facts.d)
+        return (
+            f"Posteriors fit a beta gamma of {_fitted(facts):.3g}, not {facts.level:.3g}. "
+            f"{levels_of_the_loss(facts.d)}"
+        )
     if facts.search is None and facts.flexible and facts.pays == 1:
         return (
             f"Train on, and export again: the decoder sees more than latents, and beside that a "

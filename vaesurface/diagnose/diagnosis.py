@@ -87,6 +87,7 @@ class Facts(NamedTuple):
     free_lasting: how many of its directions last.
     component: whether any decoder could beat the collapsed one; None unless all are inactive.
     fitted: the beta gamma that deviations of active latents tell of; NaN where they do not.
+    exact: the same where widths and means of all of them fit it alike; else NaN.
     codes: (sizes, 2), what `halves.codes` finds in the residual; empty where it decides nothing.
     binary: whether data are zeros and ones, in whatever units, and nobody says that the decoder is
         Gaussian.
@@ -162,6 +163,7 @@ class Facts(NamedTuple):
     unsettled: tuple[Unsettled, ...] = ()
     likelihood: Likelihood | None = None
     gap: Gap | None = None
+    exact: float = math.nan
 
     def count(self, kind: Collapse) -> int:
         """Number of latents of that kind."""
@@ -342,7 +344,8 @@ class Facts(NamedTuple):
     @property
     def consistent(self) -> bool:
         """Whether gamma and beta as given can be those that the posteriors were fitted to."""
-        return is_consistent(self.level, self.fitted)
+        near = math.isnan(self.exact) or matches(self.exact, self.level)
+        return near and is_consistent(self.level, self.fitted)
 
     @property
     def idle(self) -> bool:

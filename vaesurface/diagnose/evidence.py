@@ -143,9 +143,8 @@ def _doubts(facts: Facts) -> dict[str, str]:
         )
     if not facts.consistent:
         sentences["posteriors"] = (
-            f"estimated: deviations of the active latents fit a beta gamma of {facts.fitted:.3g}, "
-            f"not the {facts.level:.3g} that was given: gamma and beta are not those of the loss, "
-            f"or the encoder is far from its optimum"
+            f"{_fit(facts)}, not the {facts.level:.3g} that was given: gamma and beta are not "
+            f"those of the loss, or the encoder is far from its optimum"
         )
     if facts.unsettled:
         parts = ", ".join(f"{part.nats:.3g} by {part.what}" for part in facts.unsettled)
@@ -160,6 +159,16 @@ def _doubts(facts: Facts) -> dict[str, str]:
             f"{facts.gammabar:.4g}"
         )
     return sentences
+
+
+def _fit(facts: Facts) -> str:
+    """To which beta gamma posteriors have been fitted, and how well that is known."""
+    if math.isnan(facts.exact):
+        return f"estimated: deviations of the active latents fit a beta gamma of {facts.fitted:.3g}"
+    return (
+        f"closed form for affine decoders: deviations and means of all active latents fit one beta "
+        f"gamma, {facts.exact:.3g} (to 1 %)"
+    )
 
 
 def _decoder(facts: Facts) -> dict[str, str]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from vaesurface.diagnose.export import Export
 
-__all__ = ["LINEAR", "TELLING_VARIANCE", "is_measured", "level", "noise_added", "slopes"]
+__all__ = ["LINEAR", "TELLING_VARIANCE", "exactly", "is_measured", "level", "noise_added", "slopes"]
 
 # Posterior variance, in the prior's, below which a latent's deviations tell what they were fitted
 # to: at the prior they do so for no level.
@@ -28,6 +28,8 @@ SURE = 3.0
 # R^2 of a linear fit of the reconstruction to posterior means from which its slopes are those of
 # the decoder; of others it sees a part.
 LINEAR = 0.9
+EXACTLY_LINEAR = 0.999  # and from which there are no others
+EXACT = 0.01  # relative range of levels that are one
 
 
 def level(export: Export, active: np.ndarray) -> float:
@@ -53,6 +55,28 @@ def level(export: Export, active: np.ndarray) -> float:
     )
 
 
+def exactly(export: Export, active: np.ndarray) -> float:
+    """The beta gamma that widths and means of all telling latents fit alike, to EXACT of it; NaN
+    where they do not, or the decoder is not linear in its latents.
+
+    Of a decoder W z + b posteriors at their best have sigma_j^2 = L / (L + |w_j|^2) and (W'W + L I)
+    mean = W' (x - b), L = beta gamma.
+    """
+    variance = np.exp(2.0 * export.log_std).mean(axis=0)
+    if not active.any() or (variance[active] >= TELLING_VARIANCE).any():
+        return math.nan
+    mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
+    columns, share = _columns(export, active)
+    if share < EXACTLY_LINEAR:
+        return math.nan
+    left = export.x - export.x.mean(axis=0) - mean @ columns
+    by_width = np.sum(columns**2, axis=1) * variance[active] / (1.0 - variance[active])
+    by_mean = np.sum((left @ columns.T) * mean, axis=0) / np.sum(mean**2, axis=0)
+    levels = np.append(by_width, by_mean)
+    center = float(np.median(levels))
+    return center if center > 0 and np.ptp(levels) <= EXACT * center else math.nan
+
+
 def is_measured(export: Export) -> bool:
     """Whether draws show what noise adds to the error."""
     if export.sampled_reconstruction is None:
@@ -72,8 +96,14 @@ def slopes(export: Export, active: np.ndarray) -> tuple[np.ndarray, float]:
     """|w_j|^2 of the active latents, by a linear fit of the reconstruction to posterior means, and
     its R^2.
     """
+    columns, share = _columns(export, active)
+    return np.sum(columns**2, axis=1), share
+
+
+def _columns(export: Export, active: np.ndarray) -> tuple[np.ndarray, float]:
+    """W' (active, d) of that fit, and its R^2."""
     mean = export.mean[:, active] - export.mean[:, active].mean(axis=0)
     answers = export.reconstruction - export.reconstruction.mean(axis=0)
     columns = np.linalg.lstsq(mean, answers, rcond=None)[0]
     left, total = float(np.sum((answers - mean @ columns) ** 2)), float(np.sum(answers**2))
-    return np.sum(columns**2, axis=1), 1.0 - left / total if total > 0 else 0.0
+    return columns, 1.0 - left / total if total > 0 else 0.0

@@ -80,6 +80,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         family=export.affine,
         component=None if decided_without else bounds.best_component(x, level),
         fitted=math.nan if spike is not None else fitted.level(export, active),
+        exact=math.nan if spike is not None else fitted.exactly(export, active),
         codes=np.zeros((0, 2)),
         binary=export.learned_gamma is None and not export.stated and _is_binary(x, groups),
         alone=export.alone,
