@@ -15,7 +15,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -60,14 +59,19 @@ NAMES = {
 PACKAGE = "vaesurface."
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds old modules: empty ones that ask the new module for every name."""
+class _Finder:
+    """Finds and loads old modules: empty ones that ask the new module for every name. By duck
+    typing: importing `importlib.abc` takes as long as Python's start.
+    """
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Of an old module, None for all others."""
         if not fullname.startswith(PACKAGE) or fullname[len(PACKAGE) :] not in MODULES:
             return None
         return ModuleSpec(fullname, self)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """The usual kind of module."""
 
     def exec_module(self, module: ModuleType) -> None:
         """Warns, and leads every name on to where it is now."""

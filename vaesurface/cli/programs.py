@@ -15,7 +15,6 @@ import shutil
 import stat
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 __all__ = ["keep", "settings"]
@@ -58,6 +57,8 @@ def keep() -> None:
 
 def settings(home: Path) -> dict[str, str]:
     """Environment variables for JAX, of a cache folder below `home`."""
+    from importlib.metadata import version
+
     name = f"jaxlib-{version('jaxlib')}-{platform.machine()}-{_instruction_set()}"
     return {
         DIRECTORY: str(home / name),
