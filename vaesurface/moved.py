@@ -68,7 +68,7 @@ class _Finder:
         """Of an old module, None for all others."""
         if not fullname.startswith(PACKAGE) or fullname[len(PACKAGE) :] not in MODULES:
             return None
-        return ModuleSpec(fullname, self)
+        return ModuleSpec(fullname, self)  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> None:
         """The usual kind of module."""
