@@ -747,6 +747,25 @@ def test_a_table_is_read_right_or_refused_with_the_remedy(tmp_path, name, values
         complaint(data.load, path, limit=3)
 
 
+PAIRS = np.random.default_rng(1).uniform(0.1, 0.9, (8, 2))
+
+
+@pytest.mark.parametrize("mark", [";", ",", "\t"])
+@pytest.mark.parametrize("line", ["sep={}", '"sep={}"'])
+def test_the_separator_that_excel_declares_is_no_line_of_data(tmp_path, mark, line):
+    for names in ("", f"a{mark}b\n"):
+        rows = "".join(f"{a}{mark}{b}\n" for a, b in PAIRS)
+        content = f"{line.format(mark)}\n{names}{rows}"
+        path = write(tmp_path, "excel.csv", content.encode())
+        np.testing.assert_array_equal(data.load(path), PAIRS)
+
+
+def test_few_rows_that_are_counted_beside_decimals_alone(tmp_path):
+    counted = "".join(f"{i},{a},{b}\n" for i, (a, b) in enumerate(PAIRS[:3], 1))
+    path = write(tmp_path, "counted.csv", counted.encode())
+    assert "a first column that counts them; leave the index out" in complaint(data.load, path)
+
+
 def test_a_header_of_numbers_is_one_where_that_is_certain(tmp_path):
     path = write(tmp_path, "floats.csv", frame(FLOATS).to_csv(index=False).encode())
     np.testing.assert_array_equal(data.load(path), FLOATS)
@@ -754,6 +773,15 @@ def test_a_header_of_numbers_is_one_where_that_is_certain(tmp_path):
     assert "a first line 0, 1, 2, ... that may be either; if it is a header, write words" in (
         complaint(data.load, path)
     )
+    # Neither evenly spaced nor beside decimals alone, it may be one all the same.
+    decimals = "".join(f"{a:.3f},{b:.3f},{b - a:.3f}\n" for a, b in PAIRS)
+    for first in ("100,200,350", "7,3,5"):
+        path = write(tmp_path, "uneven.csv", f"{first}\n{decimals}".encode())
+        assert f"a first line {first.replace(',', ', ')} that may be" in complaint(data.load, path)
+    path = write(tmp_path, "mixed.csv", f"100,200,300\n1,0.25,0.5\n{decimals}".encode())
+    assert "a first line 100, 200, 300 that may be either" in complaint(data.load, path)
+    path = write(tmp_path, "origin.csv", f"0,0,0\n{decimals}".encode())
+    assert data.load(path).shape == (len(PAIRS) + 1, 3)
     # A matrix that counts on is none.
     path = write(tmp_path, "counts.csv", b"1,2,3,4\n5,6,7,8\n9,10,11,12\n")
     np.testing.assert_array_equal(data.load(path), 1 + np.arange(12.0).reshape(3, 4))

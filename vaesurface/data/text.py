@@ -25,13 +25,16 @@ TARGET = "y"  # another such name, where no column is another coordinate
 COORDINATES = {"x", "z"}
 INDEX_NAME = re.compile(r"(.*[ _.-])?(id|ids|index|idx)|row(number|_number)?", re.IGNORECASE)
 UNNAMED = re.compile(r"(unnamed: \d+)?", re.IGNORECASE)  # as pandas reads and writes no name
+DECLARATION = re.compile(r'"?sep=(?P<mark>.)"?[;,\t]*', re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?\d+")
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE)
 COUNTED = 4  # lines from which a first column that counts them is no coincidence
+COUNTED_BESIDE_DECIMALS = 3  # the same where no other cell is an integer, and none has a name
 SHUFFLED = 6  # lines from which one that holds each of their numbers once is none
 CLASSES = 20  # labels that data have at most
 PER_CLASS = 5  # data of each, at least
 STEPPED = 4  # cells from which a first line of integers at one distance is none
+FEW_ROWS = 3  # without an integer, from which a first line of integers alone is none of them
 RISING = 6  # cells from which a first line that rises is none, if no other line does
 EVEN = 1e-6  # relative difference of distances that are one
 COMPARED = 100  # lines that are held against the first
@@ -53,7 +56,8 @@ def text(path: Path, limit: int | None) -> np.ndarray:
     with reading("text in UTF-8, whole", "save it again as such"), opened(path) as file:
         lines = file.read().decode("utf-8-sig").splitlines()
     lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    delimiter = _delimiter(lines)
+    lines, declared = _without_declaration(lines)
+    delimiter = declared if declared and declared in lines[0] else _delimiter(lines)
     names = _header(lines, delimiter)
     body = lines if names is None else lines[1:]
     if not body:
@@ -62,15 +66,27 @@ def text(path: Path, limit: int | None) -> np.ndarray:
     if names is None:
         spread = body[:: max(1, len(body) // SAMPLED)]
         _refuse_classes([_cells(line, delimiter) for line in spread])
-    skips = width > 1 and is_index(None if names is None else names[0], _firsts(body, delimiter))
+    others = [_cells(line, delimiter)[1:] for line in body[:COMPARED]]
+    decimals = not any(INTEGER.fullmatch(cell) for row in others for cell in row)
+    name = None if names is None else names[0]
+    skips = width > 1 and is_index(name, _firsts(body, delimiter), decimals)
     return _numbers(body[:limit], delimiter, range(int(skips), width), names)
 
 
-def is_index(name: str | None, entries: Sequence[str]) -> bool:
+def _without_declaration(lines: list[str]) -> tuple[list[str], str]:
+    """The lines without a first one that says what separates cells, sep=; as Excel has it, and what
+    that is; nothing where none does.
+    """
+    found = DECLARATION.fullmatch(lines[0].lstrip(" ")) if len(lines) > 1 else None
+    return (lines, "") if found is None else (lines[1:], found["mark"].strip(" "))
+
+
+def is_index(name: str | None, entries: Sequence[str], beside_decimals: bool = False) -> bool:
     """Whether a table's first column is an index, and no feature: one without a name whose entries
     are different integers, or words.
 
-    name: None where columns have none. Raises ValueError where it may be either.
+    name: None where columns have none; beside_decimals: whether no other cell is an integer. Raises
+    ValueError where it may be either.
     """
     numbers = [INTEGER.fullmatch(entry) is not None for entry in entries]
     if name is not None and UNNAMED.fullmatch(name):
@@ -79,22 +95,23 @@ def is_index(name: str | None, entries: Sequence[str]) -> bool:
             return True
         got = "a first column without one that does not number the rows"
         raise complaint("a name for every feature", got, INDEX_REMEDY)
-    if numbers and all(numbers) and _counts_rows(name, [int(entry) for entry in entries]):
+    enough = COUNTED_BESIDE_DECIMALS if beside_decimals and name is None else COUNTED
+    if numbers and all(numbers) and _counts_rows(name, [int(entry) for entry in entries], enough):
         got = f"a first column that counts them{f', {name!r}' if name else ''}"
         raise complaint("features of the rows", got, INDEX_REMEDY)
     return False
 
 
-def _counts_rows(name: str | None, entries: Sequence[int]) -> bool:
-    """Whether a column of integers says which row it is: by its name, by what no feature does, or,
-    where it has no name, by rising by one from anywhere.
+def _counts_rows(name: str | None, entries: Sequence[int], enough: int) -> bool:
+    """Whether a column of integers says which row it is: by its name, by what no feature does in
+    `enough` rows, or, where it has no name, by rising by one from anywhere.
     """
     count = len(entries)
     if name is not None and INDEX_NAME.fullmatch(name):
         return count > 1 and len(set(entries)) == count
     ranked = [entry - min(entries) for entry in entries]
     in_order, from_start = ranked == list(range(count)), min(entries) in (0, 1)
-    if in_order and count >= COUNTED:
+    if in_order and count >= enough:
         return from_start or name is None
     return from_start and count >= SHUFFLED and sorted(ranked) == list(range(count))
 
@@ -229,19 +246,22 @@ def _are_mixed_names(
 def _are_number_names(numbers: list[str], rows: list[list[str]]) -> bool:
     """The same where all cells are numbers. A datum of integers at one distance is unlikely, 0, 1,
     2, ..., is how pandas numbers columns, and next to floats it is nothing else. Wavelengths or
-    years that are no even steps rise still.
+    years that are no even steps rise still; and next to floats alone no datum is of integers alone.
     """
     step, width = _step(numbers), len(numbers)
-    rises = width >= RISING and _rises(numbers) and 2 * sum(map(_rises, rows)) < len(rows)
-    if not rows or not (step or rises):
-        return False
     whole = not any(INTEGER.fullmatch(cell) is None for cell in numbers)
-    floats = not any(INTEGER.fullmatch(cell) for row in rows for cell in row)
+    integers = [bool(INTEGER.fullmatch(cell)) for row in rows for cell in row]
+    floats, mostly = not any(integers), 2 * sum(integers) < len(integers)
+    rises = width >= RISING and _rises(numbers) and 2 * sum(map(_rises, rows)) < len(rows)
+    distinct = width > 1 and len(set(numbers)) == width  # as names are
+    other = whole and floats and distinct and len(rows) >= FEW_ROWS
+    if not rows or not (step or rises or other):
+        return False
     counts = numbers == [str(i) for i in range(width)]
     if counts and floats and width >= STEPPED:
         return True
     alone = width >= STEPPED and _step(rows[0]) != step
-    if rises or counts or alone or (whole and floats and width > 2):
+    if rises or counts or alone or other or (whole and mostly and width > 2):
         got = f"a first line {', '.join(numbers[:3])}{', ...' if width > 3 else ''}"
         raise complaint("a header or a datum", f"{got} that may be either", NAMES_REMEDY)
     return False
