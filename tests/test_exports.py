@@ -486,6 +486,16 @@ def test_x_saved_as_its_own_reconstruction(x, active):
     assert not small.contradictions
 
 
+def test_data_far_from_zero_are_not_taken_for_their_reconstruction(x):
+    for offset in (0.0, 1e4, 1e8):
+        far = x + offset
+        still = said(off(far, 3, exports.variance(x)), learned_gamma=True)
+        assert not any("x itself" in c.what for c in still.contradictions), offset
+    near = x + 100.0
+    copied = said(off(near, 3, 1.0), reconstruction=near.astype(np.float32))
+    assert "reconstruction is x itself" in copied.label
+
+
 def test_numbers_too_large_for_their_squares_are_refused_in_a_line(x):
     arrays = affine(x, 3, learned(x, 3))
     names = [name for name in arrays if name == "x" or "reconstruction" in name]

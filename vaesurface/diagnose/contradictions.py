@@ -271,7 +271,9 @@ def _copied(export: Export, level: float) -> Contradiction | None:
     """
     rounding = 2.0 * float(np.finfo(np.float32).eps) * float(np.abs(export.x).max())
     apart = float(np.abs(export.x - export.reconstruction).max())
-    if apart > rounding or level <= SAME * float(export.x.var(axis=0).max()):
+    spread = float(np.abs(export.x - export.x.mean(axis=0)).max())
+    hidden = max(SAME, rounding / spread)  # more where data are far from 0
+    if apart > rounding or level <= hidden * float(export.x.var(axis=0).max()):
         return None
     return Contradiction(
         what="reconstruction is x itself: x was saved as reconstruction",
