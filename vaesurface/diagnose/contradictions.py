@@ -95,7 +95,7 @@ def find(
         _log_variance(export, active, level) or _misfit(export, active),
         _level(export, level, fitted),
         _gamma(export, fitted),
-        *order.find(export, active, level),
+        *_in_another_order(export, active, level),
     )
     return tuple(check for check in checks if check is not None)
 
@@ -105,7 +105,7 @@ def find_in_posteriors(export: Export, active: np.ndarray) -> tuple[Contradictio
     checks = (
         _wide(export, active),
         *answers.find(export, active),
-        *order.find(export, active, math.inf),
+        *_in_another_order(export, active, math.inf),
     )
     return tuple(check for check in checks if check is not None)
 
@@ -131,6 +131,13 @@ def _makes_nothing(export: Export) -> bool:
 
 
 # Posteriors
+
+
+def _in_another_order(
+    export: Export, active: np.ndarray, level: float
+) -> tuple[Contradiction, ...]:
+    """Rows of mean, where the decoder reconstructs anything at all."""
+    return () if _makes_nothing(export) else order.find(export, active, level)
 
 
 def _wide(export: Export, active: np.ndarray) -> Contradiction | None:
