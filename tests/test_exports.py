@@ -73,6 +73,7 @@ NEEDS_DRAWS = (
     "reconstruction twice",
     "reconstructions exchanged",
     "posteriors of an untrained encoder",
+    "draws from the prior are the reconstruction",  # (i) without them, which is right
 )
 
 
