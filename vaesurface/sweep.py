@@ -82,29 +82,30 @@ def grid(
         store = create(store)
     if store is not None:
         missing = store.recall(parsed, cells, results)
-    work = make_work() if len(missing) else None  # so that no more is compiled than needed
-    finished = _finished(work, cells, missing, task.size, executor)
-    _filled(results, finished, cells, store, progress, total - len(missing))
+    done = total - len(missing)
+    bar: Any = progress(total=total, initial=done, unit="cell") if progress else nullcontext()
+    with bar:  # from here on, since compiling takes longest
+        work = make_work() if len(missing) else None  # so that no more is compiled than needed
+        finished = _finished(work, cells, missing, task.size, executor)
+        _filled(results, finished, cells, store, bar.update if progress else None)
     sizes = [len(axis.values) for axis in parsed.values()]
     return jax.tree.map(lambda column: column.reshape(*sizes, *column.shape[1:]), results)
 
 
 def _filled(
-    results: Any, finished: Any, cells: Columns, store: Any, progress: Any, initial: int
+    results: Any, finished: Any, cells: Columns, store: Any, advance: Callable[[int], Any] | None
 ) -> None:
-    """Write chunks as they are finished into the results, the store and the progress bar."""
-    bar: Any = nullcontext()
-    if progress:
-        total = len(next(iter(cells.values())))
-        bar = progress(total=total, initial=initial, unit="cell")
-    with bar, closing(finished):
+    """Write chunks as they are finished into the results and the store, and advance by as many
+    cells.
+    """
+    with closing(finished):
         for rows, values in finished:
             for column, value in zip(jax.tree.leaves(results), values, strict=True):
                 column[rows] = value[: len(rows)]
             if store is not None:
                 store.add(_at(cells, rows), _at(results, rows))
-            if progress:
-                bar.update(len(rows))
+            if advance:
+                advance(len(rows))
 
 
 def together(fn: Callable, cells: Any) -> Any:

@@ -237,8 +237,7 @@ def _sweep(
     """The finished sweep, and the distinct points that it found."""
     directory(out)
     float64()
-    from tqdm import tqdm
-
+    from vaesurface.cli.awake import Bar
     from vaesurface.experiments import ends, starts
 
     options: dict[str, Any] = {
@@ -247,7 +246,7 @@ def _sweep(
     make_optimizer = _optimizer(optimizer, options)
     X = load(Rows(data=source, limit=limit))
     swept = starts.compute(
-        X, source, latent, out, make_optimizer=make_optimizer, progress=tqdm, **settings
+        X, source, latent, out, make_optimizer=make_optimizer, progress=Bar, **settings
     )
     return swept, ends.distinct(swept)
 
@@ -285,12 +284,14 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
 def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) -> int:
     """Leave figures, labelled results, table and answer in a directory, and print the answer."""
     from vaesurface import files, store
+    from vaesurface.cli.awake import awake
     from vaesurface.experiments import ends, pictures
 
     result, text = _answered(swept, points)
-    written = pictures.draw(swept, points, out, note=note)
+    with awake("drawing"):
+        written = pictures.draw(swept, points, out, note=note)
+        store.save(swept.ds, out / "points.nc")
     written += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
-    store.save(swept.ds, out / "points.nc")
     files.write(out / "table.txt", ends.table(points) + "\n")
     files.write(out / "answer.txt", "\n".join(result["answer"]) + "\n")
     names = [str(file) for file in written]
