@@ -212,7 +212,7 @@ def _made_of(value: Any) -> Hashable:
     and would be another program. Anybody else's function is itself only, since what it reads may
     have changed.
     """
-    if isinstance(value, FunctionType) and value.__module__.split(".")[0] in ("optax", "jax"):
+    if isinstance(value, FunctionType) and _package(value) in ("optax", "jax"):
         inside = [cell.cell_contents for cell in value.__closure__ or ()]
         settings = value.__defaults__, value.__kwdefaults__
         return value.__module__, value.__code__, _made_of(inside), _made_of(settings)
@@ -224,3 +224,7 @@ def _made_of(value: Any) -> Hashable:
         return dict, *((key, _made_of(one)) for key, one in value.items())
     # 1, 1.0 and True are equal, and other programs.
     return (type(value), value) if isinstance(value, Hashable) else id(value)
+
+
+def _package(function: FunctionType) -> str:
+    return (function.__module__ or "").partition(".")[0]
