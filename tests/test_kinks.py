@@ -12,7 +12,7 @@ import pytest
 from jax import Array
 from scipy.stats import special_ortho_group
 
-from vaesurface import stationary
+from vaesurface import energy, stationary
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, cones, kinks, ties
 from vaesurface.stationary.pieces import Outcome, examine
@@ -518,3 +518,19 @@ def test_what_falls_in_a_place_that_is_easily_missed_is_no_minimum(name):
     assert point.kind != Kind.MINIMUM
     assert point.label != "local minimum"
     assert not point.label.startswith("saddle")
+
+
+def test_a_relu_keeps_its_kink_whatever_was_traced_before_it():
+    """Both moments share formulas. Without noise a threshold's are smooth still, a ReLU's not."""
+
+    def threshold(w):
+        return jnp.sum(energy.soft_threshold(w, w**2, 0.1).mean)
+
+    def rectified(w):
+        return jnp.sum(energy.relu(w, w**2).mean)
+
+    w = jnp.zeros(SIZE)
+    for _ in range(2):
+        assert ties.is_smooth(threshold, w)
+        walk, _ = ties.by_shapes(rectified, w)
+        assert {"max", "root"} <= set(walk.kinds.values())  # of the moments, not their center alone

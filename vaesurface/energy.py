@@ -205,7 +205,6 @@ class _PositivePart(NamedTuple):
 
 
 @jax.custom_jvp
-@jax.jit
 def _positive_part(u: Array, v: Array) -> _PositivePart:
     """With s = sqrt(v) and a = |u| / s,
 
@@ -259,7 +258,6 @@ def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
 def _bell(n: int, u: Array, v: Array) -> Array:
     """q_n, n >= 1: the n-th derivative by u of P(x > 0), x ~ N(u, v). Of the density q_1 at zero,
 
@@ -318,6 +316,8 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
     return _soft_threshold(*jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype)))
 
 
+# Traced once for a shape, as are `_both` and `_skew`; not what the ReLU uses too, for operations
+# keep the function that they were first traced in, by which `stationary.smooth` knows them.
 @jax.custom_jvp
 @jax.jit
 def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:

@@ -88,9 +88,9 @@ def settle(
     measured = point.kink is not None and bool(point.kink.falls)
     # A fall on a line begins at a distance, and where all pieces rise that is all it says; unless
     # a rule of somebody's own makes the derivatives, on which their proof rests.
-    walk, _ = ties.by_shapes(problem.loss, point.params)
-    if found.outcome == Outcome.RISES and measured and walk.ruled:
-        found = found._replace(outcome=Outcome.UNDECIDED)
+    if found.outcome == Outcome.RISES and measured:
+        walk, _ = ties.by_shapes(problem.loss, point.params)
+        found = found._replace(outcome=Outcome.UNDECIDED) if walk.ruled else found
     told = near._replace(
         pieces=jnp.asarray(found.pieces),
         outcome=jnp.asarray(int(found.outcome)),

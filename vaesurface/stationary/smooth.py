@@ -75,10 +75,8 @@ SMOOTH_COMPOUNDS = {
         "_expectation",
         "soft_threshold",
         "_soft_threshold",
-        "_positive_part",
         "_both",
         "_skew",
-        "_bell",
     },
 }
 # Where rules for derivatives are right.
