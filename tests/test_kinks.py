@@ -447,11 +447,10 @@ STRICT = {
     "of fourth order": lambda w: w[0] ** 2 + 1e-20 * w[1] ** 4 - w[1] ** 6,
 }
 FALLING = {
-    "valley": lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 6,
-    "valley elsewhere": lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 6 + 1,
     "quartic": lambda w: w[0] ** 2 - w[1] ** 4,
     "turned": lambda w: 1 + (w[0] + w[1]) ** 2 - (w[0] - w[1]) ** 4,
     "cubic": lambda w: w[0] ** 2 + w[1] ** 3,
+    "valley": lambda w: (w[1] - w[0] ** 2) ** 2 - w[0] ** 4 / 2,
 }
 
 

@@ -357,6 +357,69 @@ def test_a_valley_falls_or_rises_wherever_it_lies(valley, falls, place):
     assert not point.probe.rises
 
 
+TURNED = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
+
+
+def turned(along, place, bend=0.0):
+    """A bowl, and along z[2] in its bottom, which bends, something else; z turned, about place."""
+    middle = jnp.array(TURNED @ np.array(place))
+
+    def loss(w):
+        z = jnp.array(TURNED) @ w - middle
+        return (z[0] - bend * z[2] ** 2) ** 2 + 2 * z[1] ** 2 + along(z[2])
+
+    return Problem(loss=loss), jnp.array(place, float)
+
+
+ORIGIN, AWAY, MIXED = (0.0, 0.0, 0.0), (1.0, 2.0, -3.0), (1e3, 1e-3, 0.5)
+HIDDEN = [  # rises that no value shows
+    (lambda t: 1e-6 * t**4 - t**6, AWAY, 0.0),
+    (lambda t: 1e-10 * t**4 - t**6, AWAY, 0.0),
+    (lambda t: 1e-20 * t**4 - t**6, AWAY, 0.0),
+    (lambda t: 1e-10 * t**4 - t**6, AWAY, 1.0),
+    (lambda t: 1e-14 * t**4 - t**5, ORIGIN, 0.0),
+    (lambda t: 1e-14 * t**4 - t**5, MIXED, 0.0),
+    (lambda t: 1e-12 * t**6 - t**8, AWAY, 0.0),
+    (lambda t: 1e-9 * jnp.sin(t) ** 4 - jnp.tanh(t) ** 6, AWAY, 1.0),
+]
+SHOWN = [  # falls that begin as slowly, and none before them
+    (lambda t: -(t**6), AWAY, 1.0),
+    (lambda t: -1e-10 * t**4 - t**6, AWAY, 1.0),
+    (lambda t: -1e-10 * t**3 + 1e-10 * t**4 - t**6, AWAY, 0.0),
+    (lambda t: -(t**8), ORIGIN, 1.0),
+    (lambda t: -(t**5), AWAY, 0.0),
+]
+
+
+@pytest.mark.parametrize(("along", "place", "bend"), HIDDEN)
+def test_a_rise_that_no_value_shows_is_seen_by_the_series(along, place, bend):
+    problem, x = turned(along, place, bend)
+    point = stationary.analyze(problem, x)
+    assert point.label == "degenerate, 1 flat direction"
+    assert not point.probe.falls and not np.any(point.descent)
+    assert "no verdict" in point.evidence["probe"] or point.probe.power == 0
+
+
+@pytest.mark.parametrize(("along", "place", "bend"), SHOWN)
+def test_a_fall_like_a_high_power_is_one(along, place, bend):
+    problem, x = turned(along, place, bend)
+    point = stationary.analyze(problem, x)
+    assert point.label == "degenerate saddle, descent along a flat direction"
+    assert problem.loss(x + point.descent) < problem.loss(x)
+
+
+def test_where_the_series_is_not_to_be_had_a_high_power_is_no_verdict():
+    problem, x = turned(lambda t: -(t**6), AWAY)
+    assert jax.jit(lambda: stationary.analyze(problem, x))().label == "degenerate, 1 flat direction"
+
+    def branched(w):  # an operation that `jet` has no rule for
+        return jax.lax.cond(True, problem.loss, lambda w: w[0], w)
+
+    point = stationary.analyze(Problem(loss=branched), x)
+    assert point.label == "degenerate, 1 flat direction"
+    assert "no fall all the way there could be told" in point.evidence["probe"]
+
+
 # Places that only look stationary
 
 UNSEEN = pytest.mark.xfail(

@@ -17,11 +17,10 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.curvature import Inertia
 from vaesurface.problem import Params, Problem, Theory, adopt, entry, irregular, require_key
-from vaesurface.stationary import crossing, model
+from vaesurface.stationary import crossing, flat, model
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
 from vaesurface.stationary.pieces import Outcome
-from vaesurface.stationary.probe import Probe, probe
 from vaesurface.stationary.verdict import NEAR, SCALED, STATIONARY, Kind, StationaryPoint
 
 __all__ = ["analyze"]
@@ -46,6 +45,7 @@ class _Curvature(NamedTuple):
     """What is known of the Hessian at a point; fields as in `StationaryPoint`, but for
 
     positive: whether all eigenvalues but `symmetries` are known to be positive.
+    left: what flat directions leave open; None where their number is not known.
     changes: of the gradient by rounding, like params with a leading axis.
     beyond: (), sizes within which no stationary point lies, for the gradient along flat directions.
     missing: (), entries of the Hessian that are not finite.
@@ -61,7 +61,7 @@ class _Curvature(NamedTuple):
     descent: Params
     symmetries: Array
     search: curvature.Descent | None
-    probe: Probe | None
+    left: flat.Open | None
     changes: Params
     beyond: Array
     missing: Array
@@ -86,46 +86,43 @@ def analyze(
     `jit` the smooth pieces that meet there are examined, where they are few.
     """
     judge = partial(_judged, problem, params, key, dense=dense)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(params)):
-        return judge(directions=directions)
-    # The search along flat directions takes as long to compile as all else, and few points need it.
-    point = judge(directions=0)
-    directions = 0 if point.search is not None else directions
+    point, left = judge()
+    if left is None:
+        directions = 0
     if isinstance(point.kind, jax.core.Tracer):
-        return judge(directions=directions) if directions else point
+        if not directions:
+            return point
+        return flat.judged(point, flat.explore(problem, point.params, left, directions=directions))
     near, own = point.ties, adopt(problem)
     found = crossing.examine(own, point)
     if found is not None and found.outcome == Outcome.SMOOTH:
         falls = point.kink is not None and bool(point.kink.falls)
-        if falls and judge(directions=0, smooth=True).kind == Kind.MINIMUM:
+        smooth = judge(smooth=True)
+        if falls and smooth[0].kind == Kind.MINIMUM:
             # A fall that was measured on a line overrules what sides say.
             found = found._replace(outcome=Outcome.UNDECIDED)
         else:
-            judge = partial(judge, smooth=True)
-            point = judge(directions=0)
+            point, left = smooth
     kinked = point.kink is not None and point.kink.found
-    if directions and point.kind == Kind.DEGENERATE and not kinked:
-        point = judge(directions=directions)
+    if directions and point.kind == Kind.DEGENERATE and left.undecided and not kinked:
+        explored = flat.explore(own, point.params, left, directions=directions)
+        point = flat.settle(own, point, left, explored)
     point = point if found is None else crossing.settle(own, point, found, near)
     return _at_the_bottom(own, point)
 
 
-@entry("analysis", static=("dense", "directions", "smooth"))
+@entry("analysis", static=("dense", "smooth"))
 def _judged(
-    problem: Problem,
-    params: Params,
-    key: Array | None,
-    dense: int,
-    directions: int,
-    smooth: bool = False,
-) -> StationaryPoint:
+    problem: Problem, params: Params, key: Array | None, dense: int, smooth: bool = False
+) -> tuple[StationaryPoint, flat.Open | None]:
+    """The verdict but for what lies along flat directions, and what these leave open."""
     params = problem.settle(params)
     key = jax.random.key(0) if key is None else key
     require_key(key)
     if problem.structure is None and ravel_pytree(params)[0].size > dense:
         second = _searched(problem, params, key)
     else:
-        second = _counted(problem, params, directions)
+        second = _counted(problem, params)
     # The exact energies that come with a theory are smooth.
     smooth |= second.theory is not None
     seen = None if smooth else crossing.look(problem, params, second.newton)
@@ -147,7 +144,7 @@ def _judged(
     kind = jnp.where(stationary & broken, Kind.DEGENERATE, kind)
     descent = _descent(second, bent)
     information = problem.information(params)
-    return StationaryPoint(
+    point = StationaryPoint(
         params=params,
         loss=loss,
         grad_norm=grad_norm,
@@ -163,7 +160,7 @@ def _judged(
         optimal=_optimal(second.theory, kind, loss),
         descent=descent,
         curvature=optax.tree.vdot(descent, curvature.hvp(problem.loss, params, descent)),
-        probe=None if second.probe is None else second.probe._replace(displacement=None),
+        probe=None,
         search=second.search,
         kink=None if seen is None else seen.kink._replace(displacement=None),
         ties=None if seen is None else seen.ties,
@@ -173,6 +170,7 @@ def _judged(
         missing_hessian=second.missing,
         size=jnp.asarray(ravel_pytree(params)[0].size),
     )
+    return point, second.left
 
 
 def _is_small(problem: Problem, params: Params, second: _Curvature) -> Array:
@@ -186,24 +184,21 @@ def _kinked(bent: Kink | None) -> Array:
     return jnp.asarray(False) if bent is None else bent.found
 
 
-def _lower_along_flat(second: _Curvature) -> Array:
-    """Whether theory or the probe knows of a descent where no eigenvalue is negative."""
-    lower = jnp.asarray(False)
-    if second.theory is not None:
-        lower |= second.theory.falling > 0
-    if second.probe is not None:
-        lower |= second.probe.falls
-    return (second.inertia.negative == 0) & lower
+def _falling(second: _Curvature) -> Array:
+    """Whether theory knows of a descent where no eigenvalue is negative."""
+    if second.theory is None:
+        return jnp.asarray(False)
+    return (second.inertia.negative == 0) & (second.theory.falling > 0)
 
 
 def _kind(second: _Curvature, bent: Kink | None, stationary: Array) -> Array:
-    """From the count, what explains flat directions, and what was found along them."""
+    """From the count, and what theory knows of flat directions."""
     negative, flat, positive = second.inertia
     kind = jnp.where(second.positive, Kind.MINIMUM, Kind.DEGENERATE)
     descending = jnp.where(positive + flat == 0, Kind.MAXIMUM, Kind.SADDLE)
     kind = jnp.where(negative > 0, descending, kind)
     kind = jnp.where(second.reliable & ~_kinked(bent), kind, Kind.DEGENERATE)
-    lower = _lower_along_flat(second) & ~_kinked(bent)
+    lower = _falling(second) & ~_kinked(bent)
     if bent is not None:
         lower |= bent.falls
     kind = jnp.where(lower, Kind.SADDLE, kind)
@@ -217,12 +212,8 @@ def _descent(second: _Curvature, bent: Kink | None) -> Params:
     descent = optax.tree.where(counted & smooth, second.descent, none)
     if bent is not None:
         descent = optax.tree.where(bent.falls, bent.displacement, descent)
-    if second.probe is not None:
-        falls = ~counted & second.probe.falls & smooth
-        descent = optax.tree.where(falls, second.probe.displacement, descent)
     if second.theory is not None and second.theory.descent is not None:
-        falls = ~counted & (second.theory.falling > 0)
-        descent = optax.tree.where(falls, second.theory.descent, descent)
+        descent = optax.tree.where(_falling(second), second.theory.descent, descent)
     return descent
 
 
@@ -471,22 +462,22 @@ def _is_steady(problem: Problem, params: Params, change: _Change, certain: Array
     return certain * square > NEAR * jnp.max(jax.lax.map(bend, moves))
 
 
-def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
+def _counted(problem: Problem, params: Params) -> _Curvature:
     """From all eigenvalues."""
     symmetries = curvature.symmetries(problem.symmetry, params)
     expected = symmetries + problem.family(params)
     change = _change(problem, params, expected)
-    here, flat = change.here, change.flat
+    here, band = change.here, change.flat
     changes = model.gradient_changes(problem, params)
     solved = _solved(problem, params, change, changes)
     known = _theory(problem, params, change.newton)
     explained = expected if known is None else expected + known.strict
     slack = FIRM * jnp.abs(here.eigenvalues)
-    soft = ~flat & (change.by_newton > slack)
+    soft = ~band & (change.by_newton > slack)
     # Those that depend on where along flat directions the point lies count as flat themselves, and
     # so do those that the distance to the stationary point might make.
-    loose = (here.eigenvalues < -here.width) & ~flat & ~soft & (change.by_flat > slack)
-    counted = jnp.where(loose | soft | flat, 0.0, here.eigenvalues)
+    loose = (here.eigenvalues < -here.width) & ~band & ~soft & (change.by_flat > slack)
+    counted = jnp.where(loose | soft | band, 0.0, here.eigenvalues)
     inertia = curvature.count(counted, here.width)
     unexplained = jnp.maximum(inertia.flat - explained, 0)
     # Where all flat directions are explained, it does not matter how small they might be.
@@ -494,11 +485,8 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
     # Beside a negative eigenvalue that stands, those that do not leave a bound of the index.
     clean = sharp & ~(jnp.any(soft | loose) & (inertia.negative == 0))
     clean &= here.missing == 0
-    probed = None
-    if directions:
-        falling = False if known is None else known.falling > 0
-        undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
-        probed = _probed(problem, params, here, flat, soft | loose, undecided, directions)
+    falling = False if known is None else known.falling > 0
+    undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
     return _Curvature(
         gradient=here.gradient,
         newton=change.newton,
@@ -510,41 +498,11 @@ def _counted(problem: Problem, params: Params, directions: int) -> _Curvature:
         descent=solved.descent,
         symmetries=symmetries,
         search=None,
-        probe=probed,
+        left=flat.left_open(problem, params, here, band, soft | loose, undecided),
         changes=changes,
         beyond=solved.beyond,
         missing=here.missing,
     )
-
-
-def _probed(
-    problem: Problem,
-    params: Params,
-    factors: Any,
-    flat: Array,
-    doubtful: Array,
-    undecided: Array,
-    directions: int,
-) -> Probe:
-    """What lies along flat directions and those of doubtful eigenvalues, where that is
-    undecided.
-    """
-    values, out = factors.eigenvalues, flat | doubtful
-    inverse = jnp.where(out, 0.0, 1.0 / jnp.where(out, 1.0, values))
-    band = jnp.max(jnp.where(doubtful, jnp.abs(values), factors.width))
-    units = factors.scale if problem.structure is None else 1.0
-    bend = band * jnp.max(ravel_pytree(problem.size(params))[0] / units) ** 2
-    solve = model.methods(problem).solve
-
-    def explore() -> Probe:
-        def back(gradient: Params) -> Params:
-            return solve(params, factors, gradient, inverse)
-
-        firm, size = ~jnp.any(doubtful), problem.size(params)
-        return probe(problem.loss, params, back, size, bend, directions, firm)
-
-    blank = _blank(explore)
-    return jax.lax.cond(undecided, explore, lambda: blank)
 
 
 def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
@@ -579,7 +537,7 @@ def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:
         descent=model.at(lowest.directions, jnp.argmax(firm)),  # the lowest that counts
         symmetries=lowest.symmetries,
         search=lowest._replace(directions=None),
-        probe=None,
+        left=None,
         changes=model.gradient_changes(problem, params),
         beyond=jnp.zeros(()),
         missing=jnp.asarray(0),

@@ -26,7 +26,7 @@ from jax.flatten_util import ravel_pytree
 from vaesurface.problem import Params, irregular
 from vaesurface.stationary.lines import NOISE_SAMPLES, NOISE_SPACING, bounds, rounding
 
-__all__ = ["Probe", "probe"]
+__all__ = ["Probe", "flattened", "probe"]
 
 # A way along a flat direction is one list of shells. All lengths are in units of the parameters'
 # sizes. First come those that turn a random direction into a flat one, and that into a falling one;
@@ -64,7 +64,8 @@ class Probe(NamedTuple):
     directions: (), how many were tried.
     displacement: to the lowest place met, like params; zero where nothing is lower.
     begins: (), the smallest distance at which it was seen to be lower.
-    rises: (), whether it rises nearer than that: as seen, or by the quadratic form.
+    rises: (), whether it rises nearer than that: as seen, by the quadratic form, or by the series.
+    power: (), with which power of the distance the loss falls; 0 where it does not like one.
     """
 
     falls: Array
@@ -74,6 +75,7 @@ class Probe(NamedTuple):
     displacement: Params
     begins: Array | float = 0.0
     rises: Array | bool = False
+    power: Array | float = 0.0
 
 
 def probe(
@@ -111,6 +113,7 @@ def probe(
         displacement=unravel(jnp.where(lower, ways.offset[best], 0.0)),
         begins=jnp.where(lower, ways.begins[best], 0.0),
         rises=lower & ways.rises[best],
+        power=jnp.where(lower, ways.power[best], 0.0),
     )
 
 
@@ -162,13 +165,23 @@ class _Valley(NamedTuple):
         """Whether the quadratic form is positive along the flat direction next to v, beyond the
         rounding of its terms.
         """
-        for _ in range(2):
-            v = v - self.solve(self.product(v))
+        v = flattened(v, self.product, self.solve)
         some = jnp.where(irregular(v.size) > 0, v, 0.0)
         parts = self.product(some), self.product(v - some)
         terms = jnp.abs(v) @ (jnp.abs(parts[0]) + jnp.abs(parts[1]))
         eps = jnp.finfo(v.dtype).eps
         return self.firm & (v @ (parts[0] + parts[1]) > FORM_CLEAR * eps * terms)
+
+
+def flattened(
+    v: Array, product: Callable[[Array], Array], solve: Callable[[Array], Array]
+) -> Array:
+    """The flat direction next to v (p,): product with the Hessian, solve with all that is not
+    flat.
+    """
+    for _ in range(2):
+        v = v - solve(product(v))
+    return v
 
 
 def _valley(
@@ -340,6 +353,7 @@ class _Way(NamedTuple):
     offset: (p,), to there.
     begins: (), the smallest radius at which it is lower.
     rises: (), whether it rises nearer than that.
+    power: (), with which power of the distance it falls; 0 where it does not like one.
     """
 
     falls: Array
@@ -348,6 +362,7 @@ class _Way(NamedTuple):
     offset: Array
     begins: Array
     rises: Array
+    power: Array
 
 
 def _followed(valley: _Valley, v: Array) -> _Way:
@@ -359,24 +374,26 @@ def _followed(valley: _Valley, v: Array) -> _Way:
     walker, stages = jax.lax.scan(partial(_walked, valley), walker, jnp.arange(3))
     coarse, fine, near = (_Walk(*one) for one in zip(*stages, strict=True))
     rises = near.rises | valley.curves_up(walker.direction)
+    power = jnp.where(coarse.lower & fine.lower, _power(fine), 0.0)
     # On from the first shell that is lower, as long as the loss goes on falling.
     beyond = jnp.arange(len(SHELLS)) > coarse.start
     on = jnp.where(beyond, jnp.diff(coarse.change, prepend=0.0) < 0, True)
     on = (jnp.cumprod(on) > 0) & ~TURNED & jnp.isfinite(coarse.change)
     lowest = jnp.argmin(jnp.where(on, coarse.change, jnp.inf))
     return _Way(
-        falls=coarse.lower & fine.lower & _falls_like_a_power(fine) & ~rises,
+        falls=(power > 0) & ~rises,
         drop=jnp.where(coarse.lower, -coarse.change[lowest], 0.0),
         radius=jnp.asarray(SHELLS)[lowest],
         offset=coarse.offset[lowest],
         begins=jnp.minimum(fine.begins, near.begins),
         rises=coarse.lower & rises,
+        power=power,
     )
 
 
-def _falls_like_a_power(fine: _Walk) -> Array:
-    """Whether the loss falls on like a power of the distance, from the first fine shell on which
-    its change is clear; then nothing rises before it on the finer shells either.
+def _power(fine: _Walk) -> Array:
+    """With which power of the distance the loss falls on, from the first fine shell on which its
+    change is clear; then nothing rises before it on the finer shells either. 0 where it does not.
 
     The power is log(depth_{i + POWER_STRIDE} / depth_i) over a fixed factor of the radius.
     """
@@ -387,4 +404,5 @@ def _falls_like_a_power(fine: _Walk) -> Array:
         jnp.log(jnp.where(falling, depths[i + POWER_STRIDE] / depths[i], 1.0))
         for i in (0, POWER_STRIDE)
     )
-    return falling & (near <= STEEPER * far)
+    fits = falling & (near <= STEEPER * far)
+    return jnp.where(fits, near / np.log(FINER[POWER_STRIDE] / FINER[0]), 0.0)
