@@ -60,6 +60,51 @@ def test_lanczos_finds_both_ends_with_a_bound_that_holds():
     np.testing.assert_allclose(values, eigenvalues[[0, -1]], atol=1e-10)
 
 
+def test_several_pairs_of_each_end():
+    eigenvalues, key = np.linalg.eigvalsh(M), jax.random.key(0)
+    ends = np.concatenate([eigenvalues[:3], eigenvalues[-3:]])
+    values, bounds, vectors = curvature.extremes(quadratic, POINT, key, 30, count=3)
+    np.testing.assert_allclose(values, ends, atol=1e-10)
+    assert vectors["a"].shape == (6, 10)
+    # Spaces of twelve hold them only after restarts.
+    assert curvature.extremes(quadratic, POINT, key, 12, count=3)[1].max() > 1e-2
+    for size, count in ((12, 3), (30, 3), (30, 15)):
+        ends = np.concatenate([eigenvalues[:count], eigenvalues[-count:]])
+        values, bounds, vectors = curvature.extremes(
+            quadratic, POINT, key, size, count=count, tolerance=1e-8
+        )
+        np.testing.assert_allclose(values, ends, atol=1e-10)
+        assert np.all(bounds <= 1e-8 * np.abs(eigenvalues).max())
+        rows = np.concatenate([vectors["a"], vectors["b"].reshape(-1, 20)], axis=1)
+        np.testing.assert_allclose(rows @ M @ rows.T, np.diag(ends), atol=1e-6)
+
+
+def test_a_tolerance_is_relative_to_the_largest_eigenvalue():
+    """Most of what a network's Hessian has at its lower end is zero but for rounding."""
+    values = np.concatenate([np.zeros(150), 1e-12 * np.arange(1, 40), np.linspace(1, 9, 20)])
+    for scale in (1e-9, 1.0, 1e9):
+        found, bounds, _ = curvature.extremes(
+            lambda w, scale=scale: 0.5 * scale * jnp.sum(jnp.asarray(values) * w**2),
+            jnp.zeros(len(values)),
+            jax.random.key(0),
+            30,
+            count=2,
+            tolerance=1e-6,
+        )
+        assert np.all(bounds <= 1e-6 * 9 * scale)
+        np.testing.assert_allclose(found / scale, [0, 0, *values[-2:]], atol=1e-6)
+
+
+def test_ends_that_cannot_be_had_are_refused():
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="expected count from 1 to half of num_matvecs"):
+        curvature.extremes(quadratic, POINT, key, 5, count=3)
+    with pytest.raises(ValueError, match="call it outside of jit"):
+        jax.jit(lambda p: curvature.extremes(quadratic, p, key, tolerance=0.1))(POINT)
+    with pytest.raises(RuntimeError, match="to a relative residual of 1e-12, got"):
+        curvature.extremes(quadratic, POINT, key, 8, count=3, tolerance=1e-12, restarts=1)
+
+
 def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():
     key, eigenvalues = jax.random.key(3), np.linalg.eigvalsh(M)
     whole = curvature.density(quadratic, POINT, key, num_matvecs=100, num_vectors=40)

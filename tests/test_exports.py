@@ -274,6 +274,11 @@ def test_a_prior_draw_that_is_a_copy_does_not_make_a_decoder_need_no_latents(x):
     once = still["reconstruction"] + 0.01 * x[::-1]  # one draw for both: posteriors are the prior
     drawn = {"sampled_reconstruction": once, "prior_reconstruction": once}
     assert not said(still, mean=0 * x[:, :3], log_std=0 * x[:, :3], **drawn).contradictions
+    # A decoder with a dead zone around zero, out of which draws come seldom.
+    seldom = still["reconstruction"] + 0.3 * (np.arange(len(x)) % (len(x) // 8) == 0)[:, None]
+    assert not said(still, sampled_reconstruction=seldom).contradictions
+    often = still["reconstruction"] + 0.3 * (np.arange(len(x)) % 4 == 0)[:, None]
+    assert said(still, sampled_reconstruction=often).contradictions
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def test_one_program_serves_every_call_of_find():
         return (w[0] ** 2 - 1) ** 2
 
     problem = Problem(loss=wells, init=lambda key, scale: scale * jax.random.normal(key, (1,)))
-    before = search._find._cache_size()
+    before = search._run._cache_size()
     for scale in (0.5, 1.0):
         point = stationary.find(problem, KEY, scale, optimize.adam(50))
         assert point.label == "local minimum"
-    assert search._find._cache_size() == before + 1
+    assert search._run._cache_size() == before + 1
     assert abs(abs(float(point.params[0])) - 1) < 1e-9

@@ -37,7 +37,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import moved
+from vaesurface import moved, quick
 
 __all__ = [
     "Autoencoder",
@@ -51,6 +51,8 @@ __all__ = [
     "Theory",
     "adopt",
     "entry",
+    "evaluations",
+    "hessians",
     "irregular",
     "require_draws",
     "require_float64",
@@ -292,10 +294,12 @@ class Problem:
         units in the last place for what they may have in common.
         """
         x, unravel = ravel_pytree(params)
-        level = self.loss(params)
         nudges = JITTER * ravel_pytree(self.size(params))[0][None] * irregular(JITTERS, x.size)
-        jitter = jax.lax.map(lambda u: jnp.abs(self.loss(unravel(x + u)) - level), nudges)
-        return 4 * jnp.max(jitter) + 32 * jnp.finfo(level.dtype).eps * jnp.abs(level)
+        # The place itself is one of them, so that the loss is compiled once.
+        places = x[None] + jnp.concatenate([jnp.zeros_like(nudges[:1]), nudges])
+        levels = jax.lax.map(lambda place: self.loss(unravel(place)), places)
+        jitter = jnp.max(jnp.abs(levels[1:] - levels[0]))
+        return 4 * jitter + 32 * jnp.finfo(levels.dtype).eps * jnp.abs(levels[0])
 
 
 OPTIONAL = (
@@ -480,21 +484,26 @@ def adopt(value: Any) -> Problem:
     return _Adopted(value)
 
 
-def entry(what: str, static: tuple[str, ...] = ()) -> Callable[[Callable], Callable]:
+def entry(
+    what: str, static: tuple[str, ...] = (), size: Callable[..., float] | None = None
+) -> Callable[[Callable], Callable]:
     """Decorator of a function of (problem, params, ...): one program for all problems of a kind and
     shape, behind a door.
 
     The door refuses, in one line and before anything is computed, what is no problem, float32, a
     loss that is no real scalar, and params of another shape than the problem's. what: is named in
-    errors; static: arguments by name of which every value has a program of its own.
+    errors; static: arguments by name of which every value has a program of its own; size: the
+    function's arguments to the operations that it takes, where these may be few enough for a
+    program that is compiled quickly and runs slowly (`hessians`, `evaluations`).
     """
 
     def decorate(function: Callable) -> Callable:
-        @partial(jax.jit, static_argnames=static)
         @wraps(function)
-        def program(problem: Problem, params: Params, *args: Any, **options: Any) -> Any:
+        def fitting(problem: Problem, params: Params, *args: Any, **options: Any) -> Any:
             _require_fit(what, problem, params)
             return function(problem, params, *args, **options)
+
+        program = quick.Program(fitting, static, size)
 
         @wraps(function)
         def door(problem: Any, params: Params, *args: Any, **options: Any) -> Any:
@@ -505,6 +514,30 @@ def entry(what: str, static: tuple[str, ...] = ()) -> Callable[[Callable], Calla
         return door
 
     return decorate
+
+
+def evaluations(count: float) -> Callable[..., float]:
+    """`entry`'s size of so many evaluations of the loss."""
+
+    def size(problem: Problem, params: Params, *_: Any, **__: Any) -> float:
+        return count * quick.work(problem.loss, params)
+
+    return size
+
+
+def hessians(count: float) -> Callable[..., float]:
+    """`entry`'s size of so many Hessians by columns: with structure those of a datum's own
+    parameters, of which each datum has its own.
+    """
+
+    def size(problem: Problem, params: Params, *_: Any, **__: Any) -> float:
+        columns = ravel_pytree(params)[0].size
+        if problem.structure is not None:
+            own = jax.tree.leaves(problem.structure.split(params).local)
+            columns = (sum(leaf.size for leaf in own) / len(problem.structure.data)) ** 2
+        return count * columns * quick.work(problem.loss, params)
+
+    return size
 
 
 def _require_numbers(what: str, params: Params) -> None:

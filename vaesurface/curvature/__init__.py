@@ -30,7 +30,8 @@ from vaesurface.curvature.dense import (
     steps_from,
     unit,
 )
-from vaesurface.curvature.krylov import Density, density, extremes, krylov_steps
+from vaesurface.curvature.ends import extremes
+from vaesurface.curvature.krylov import Density, density, krylov_steps
 from vaesurface.curvature.search import Descent, descent, symmetries
 
 __all__ = [

@@ -16,7 +16,16 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
 from vaesurface.curvature import Inertia
-from vaesurface.problem import Params, Problem, Theory, adopt, entry, irregular, require_key
+from vaesurface.problem import (
+    Params,
+    Problem,
+    Theory,
+    adopt,
+    entry,
+    hessians,
+    irregular,
+    require_key,
+)
 from vaesurface.stationary import crossing, flat, model
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
@@ -38,6 +47,7 @@ HIDDEN = 4.0  # changes by rounding that a part of the gradient may be made of
 SIGNS = 4  # draws of signs for them
 # Newton step, in sizes, up to which a point is stationary whatever the gradient's units make of it.
 PRECISE = 1e-9
+HESSIANS = 4  # that an analysis takes at least, and seldom more
 OPTIMAL = 1e-9  # relative distance from the global minimum's energy at which a minimum is that
 
 
@@ -111,7 +121,7 @@ def analyze(
     return _at_the_bottom(own, point)
 
 
-@entry("analysis", static=("dense", "smooth"))
+@entry("analysis", static=("dense", "smooth"), size=hessians(HESSIANS))
 def _judged(
     problem: Problem, params: Params, key: Array | None, dense: int, smooth: bool = False
 ) -> tuple[StationaryPoint, flat.Open | None]:

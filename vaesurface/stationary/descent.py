@@ -23,7 +23,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import curvature
 from vaesurface.curvature import Steps
-from vaesurface.problem import Params, Problem, adopt, entry
+from vaesurface.problem import Params, Problem, adopt, entry, hessians
 from vaesurface.stationary import model
 from vaesurface.stationary.verdict import NEAR, SCALED, Outcome, Refinement
 
@@ -37,6 +37,7 @@ LAST_TRIAL = 40  # 2^-39 of a descent step changes nothing that float64 resolves
 WAY = (0.25, 0.5, 0.75, 1.0)  # parts of a step at which nothing may rise
 LEAP = 0.1  # step beside a saddle, in the parameters' sizes, before it is halved
 TRUSTED = 0.25  # misfit of the quadratic model up to which the next step may be twice as long
+HESSIANS = 50  # that a way from an optimizer's end takes
 HALVINGS = 20  # of a distance along a direction of descent, each way
 
 
@@ -72,7 +73,7 @@ class _State(NamedTuple):
     outcome: Array  # an `Outcome`
 
 
-@entry("refinement", static=("max_steps",))
+@entry("refinement", static=("max_steps",), size=hessians(HESSIANS))
 def refine(problem: Problem, params: Params, max_steps: int = 300) -> Refinement:
     """Take a point to a stationary point of any index nearby, or say that it did not get there.
 
@@ -108,7 +109,7 @@ def descend(
     return _descended(adopt(problem), params, *numbers, *counts, steady=steady)
 
 
-@entry("descent", static=("steady",))
+@entry("descent", static=("steady",), size=hessians(HESSIANS))
 def _descended(
     problem: Problem,
     params: Params,

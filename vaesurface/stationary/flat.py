@@ -16,7 +16,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
-from vaesurface.problem import Params, Problem, entry
+from vaesurface.problem import Params, Problem, entry, evaluations
 from vaesurface.stationary import model, series
 from vaesurface.stationary.probe import Probe, flattened, probe
 from vaesurface.stationary.verdict import Kind, StationaryPoint
@@ -29,6 +29,8 @@ KNOWN = 2
 # A fall like the power p of the distance may hide a rise of any even order below it. One measured
 # up to this much above an even number is told from the next.
 POWER_TOLERANCE = 0.5
+
+EVALUATIONS = 2e4  # of the loss, that `probe` takes
 
 
 class Open(NamedTuple):
@@ -74,7 +76,7 @@ def left_open(
     )
 
 
-@entry("analysis", static=("directions",))
+@entry("analysis", static=("directions",), size=evaluations(EVALUATIONS))
 def explore(problem: Problem, params: Params, left: Open, directions: int) -> Explored:
     """Zeros where nothing is undecided."""
 

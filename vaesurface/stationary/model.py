@@ -110,13 +110,11 @@ def gradient_changes(problem: Problem, params: Params) -> Params:
     tells of the loss: at `JITTERS` places, like params with a leading axis.
     """
     x, unravel = ravel_pytree(params)
-    level = jax.grad(problem.loss)(params)
     nudges = jitters(problem, params)
-
-    def changed(u: Array) -> Params:
-        return optax.tree.sub(jax.grad(problem.loss)(unravel(x + u)), level)
-
-    return jax.lax.map(changed, nudges)
+    # The place itself is one of them, so that the gradient is compiled once.
+    places = x[None] + jnp.concatenate([jnp.zeros_like(nudges[:1]), nudges])
+    slopes = jax.lax.map(lambda place: jax.grad(problem.loss)(unravel(place)), places)
+    return jax.tree.map(lambda slope: slope[1:] - slope[:1], slopes)
 
 
 def largest(changes: Params) -> Params:

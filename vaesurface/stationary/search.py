@@ -14,7 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import optimize
-from vaesurface.problem import Problem, adopt, require_float64, require_key
+from vaesurface.problem import Params, Problem, adopt, require_float64, require_key
 from vaesurface.stationary.analysis import analyze
 from vaesurface.stationary.descent import descend, refine
 from vaesurface.stationary.verdict import StationaryPoint
@@ -36,20 +36,18 @@ def find(
     of descent is not kept: `analyze` does both. Raises ValueError for a problem without `init` and
     for what is no key, RuntimeError without float64.
     """
-    return _find(
-        adopt(problem), key, scale, optimizer=optimizer or optimize.adam(), escapes=escapes
-    )
+    own = adopt(problem)
+    # A program each, of which the two that take no long loops are compiled quickly.
+    refined = refine(own, _run(own, key, scale, optimizer=optimizer or optimize.adam()))
+    if escapes:
+        refined = descend(own, refined.params, saddles=escapes)
+    point = analyze(own, refined.params, directions=0)
+    return point._replace(refinement=refined._replace(params=None), descent=None)
 
 
-@partial(jax.jit, static_argnames=("optimizer", "escapes"))
-def _find(
-    problem: Problem, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer, escapes: int
-) -> StationaryPoint:
+@partial(jax.jit, static_argnames="optimizer")
+def _run(problem: Problem, key: Array, scale: ArrayLike, optimizer: optimize.Optimizer) -> Params:
+    """Where an optimizer ends that begins at a random start."""
     require_float64("finding stationary points")
     require_key(key)
-    start = problem.init(key, scale)
-    refined = refine(problem, optimizer(problem.loss, start).params)
-    if escapes:
-        refined = descend(problem, refined.params, saddles=escapes)
-    point = analyze(problem, refined.params, directions=0)
-    return point._replace(refinement=refined._replace(params=None), descent=None)
+    return optimizer(problem.loss, problem.init(key, scale)).params
