@@ -26,7 +26,7 @@ from vaesurface.problem import (
     irregular,
     require_key,
 )
-from vaesurface.stationary import crossing, flat, model
+from vaesurface.stationary import crossing, flat, model, ties
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
 from vaesurface.stationary.pieces import Outcome
@@ -116,7 +116,8 @@ def analyze(
     kinked = point.kink is not None and point.kink.found
     if directions and point.kind == Kind.DEGENERATE and left.undecided and not kinked:
         explored = flat.explore(own, point.params, left, directions=directions)
-        point = flat.settle(own, point, left, explored)
+        tied = near is not None and bool(ties.at_tie(near))
+        point = flat.settle(own, point, left, explored, tied)
     point = point if found is None else crossing.settle(own, point, found, near)
     return _at_the_bottom(own, point)
 

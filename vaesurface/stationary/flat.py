@@ -2,7 +2,7 @@
 
 `explore` is a program of its own, since it takes as long to compile as all else and few points need
 it; it runs under `vmap` and `jit`. Outside of these `settle` asks the loss's Taylor series, too,
-where a fall like a high power of the distance might hide a rise.
+whether a rise is hidden before a fall, and only then a fall like a high power is one.
 """
 
 from functools import partial
@@ -26,6 +26,7 @@ __all__ = ["Explored", "Open", "explore", "judged", "left_open", "settle"]
 # Up to which order of the loss's Taylor series nothing rises, without taking more of it: of the
 # second the probe knows, and an odd one falls to one side.
 KNOWN = 2
+LEAST = 4  # order that is asked for where it can be had: what is measured may be like any power
 # A fall like the power p of the distance may hide a rise of any even order below it. One measured
 # up to this much above an even number is told from the next.
 POWER_TOLERANCE = 0.5
@@ -122,12 +123,14 @@ def judged(point: StationaryPoint, found: Explored, order: int = KNOWN) -> Stati
 
 
 def settle(
-    problem: Problem, point: StationaryPoint, left: Open, found: Explored
+    problem: Problem, point: StationaryPoint, left: Open, found: Explored, tied: bool
 ) -> StationaryPoint:
-    """The verdict with what was found, and with the Taylor series where that is asked for."""
+    """The verdict with what was found, and with the Taylor series. tied: whether pieces of the loss
+    meet there, of which a series knows one.
+    """
     power = float(found.probe.power)
-    below = int(2 * np.ceil((power - POWER_TOLERANCE) / 2) - 2)
-    if not found.probe.falls or not KNOWN < below <= series.ORDERS:
+    below = max(int(2 * np.ceil((power - POWER_TOLERANCE) / 2) - 2), LEAST)
+    if tied or not found.probe.falls or below > series.ORDERS:
         return judged(point, found)
     rises = _by_series(problem, point.params, left, found.probe.displacement, below)
     if rises is None:

@@ -26,8 +26,8 @@ from vaesurface.problem import JITTER, JITTERS, irregular
 __all__ = ["ORDERS", "rises"]
 
 ORDERS = 16  # up to which coefficients are taken
-ROUNDINGS = 64.0  # epsilons of its terms, above which a coefficient is not zero
-CHANGES = 4.0  # changes by rounding of the place
+ROUNDINGS = 4.0  # epsilons of its terms, and
+CHANGES = 4.0  # largest changes by rounding, above which a coefficient is not zero
 
 
 def rises(
@@ -42,12 +42,15 @@ def rises(
     from x (p,) along a flat direction (p,) of length one in units of scale (p,).
 
     solve: g to the solution of H s = g in all but the flat directions. An odd coefficient falls to
-    one side. None where `jax.experimental.jet` has no rule for one of the loss's operations.
+    one side. None where `jax.experimental.jet` has no rule for one of the loss's operations, or
+    none that holds there.
     """
     try:
         curve = _bottom(value, x, along, solve, order // 2)
         here, own, around = _coefficients(value, x, curve, scale, order)
     except Exception:  # whatever an experimental rule stumbles over
+        return None
+    if not jnp.all(jnp.isfinite(jnp.stack([here, own, around]))):
         return None
     orders = jnp.arange(1, order + 1)
     # A place that is exact to its last digit may show a rise that moving it by the rounding of
@@ -76,23 +79,31 @@ def _bottom(
 def _coefficients(
     value: Callable[[Array], Array], x: Array, curve: Array, scale: Array, order: int
 ) -> tuple[Array, Array, Array]:
-    """Of the loss along a curve (m, p), the first to the last order; what rounding makes of them
-    where only the place's own digits are rounded, and where `JITTER` of the scale is, (order,) all.
+    """Of the loss along a curve (m, p), the first to the last order; what rounding makes of them as
+    they are computed, and where the place is rounded, too, to `JITTER` of the scale: (order,) all.
     """
     missing = jnp.zeros((order - len(curve), x.size), x.dtype)
     bent = jnp.concatenate([curve, missing])
     straight = jnp.zeros_like(bent).at[0].set(curve[0])
-    eps, nudges = jnp.finfo(x.dtype).eps, irregular(JITTERS, x.size)
-    nudges = jnp.stack([eps * jnp.abs(x)[None] * nudges, JITTER * scale[None] * nudges])
     here = _series(value, x, bent)
     terms = jnp.maximum(jnp.abs(_series(value, x, straight)), jnp.abs(here))
+    powers = jnp.arange(1.0, order + 1)
+    irregularity = irregular(JITTERS, x.size + 1)
 
-    def change(nudge: Array) -> Array:
-        return jnp.abs(_series(value, x + nudge, bent) - here)
+    def slower(i: Array) -> Array:
+        """Along the same curve at another pace, which changes nothing but the rounding."""
+        pace = 1 + 0.1 * irregularity[i, -1]
+        own = _series(value, x, bent * pace ** powers[:, None]) / pace**powers
+        return jnp.abs(own - here)
 
-    changes = jax.lax.map(change, nudges.reshape(-1, x.size)).reshape(2, JITTERS, order)
-    own, around = ROUNDINGS * eps * terms[None] + CHANGES * jnp.max(changes, axis=1)
-    return here, own, jnp.maximum(own, around)
+    def beside(i: Array) -> Array:
+        return jnp.abs(_series(value, x + JITTER * scale * irregularity[i, :-1], bent) - here)
+
+    samples = jnp.arange(JITTERS)
+    own = jnp.max(jax.lax.map(slower, samples), axis=0)
+    around = jnp.max(jax.lax.map(beside, samples), axis=0)
+    bound = ROUNDINGS * jnp.finfo(x.dtype).eps * terms + CHANGES * own
+    return here, bound, bound + CHANGES * around
 
 
 def _series(function: Callable[[Array], Array], x: Array, curve: Array) -> Array:
