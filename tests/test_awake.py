@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import jax
 
 from vaesurface import sweep
-from vaesurface.cli import awake
+from vaesurface.cli import awake, options
 
 
 def test_the_clock_of_a_bar_goes_on_between_two_updates(monkeypatch):
@@ -25,9 +25,13 @@ def test_the_clock_of_a_bar_goes_on_between_two_updates(monkeypatch):
     assert stream.tell() == ended  # nothing is written to a bar that is closed
 
 
-def test_what_goes_on_is_said_and_gone_afterwards(capsys):
-    with awake.awake("drawing"):
+def test_what_goes_on_is_said_and_gone_afterwards(capsys, monkeypatch):
+    with options.awake("drawing"):
         pass
+    assert not capsys.readouterr().err  # over before anybody wonders
+    monkeypatch.setattr(awake, "EVERY", 0.01)
+    with options.awake("drawing"):
+        time.sleep(0.5)
     said = capsys.readouterr().err
     assert "drawing: 00:00" in said
     assert said.rsplit("\r", 2)[-2].strip() == ""

@@ -1,17 +1,16 @@
 """What does a user see while a verb works?
 
 Never more than a second without a sign of life on stderr: `Bar` is tqdm's, whose clock goes on
-while cells are compiled and computed, and `awake` a line with a clock where nothing is counted.
+while cells are compiled and computed; where nothing is counted it is all that there is
+(`options.awake`).
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from tqdm import tqdm
 
-__all__ = ["Bar", "awake"]
+__all__ = ["CLOCK", "EVERY", "Bar"]
 
 EVERY = 1.0  # seconds
 CLOCK = "{desc}: {elapsed}"
@@ -27,6 +26,7 @@ class Bar(tqdm):
 
     def _tick(self) -> None:
         while not self._closed.wait(EVERY):
+            self.last_print_t = self._time()  # by which tqdm knows that there is something to clear
             self.refresh()
 
     def close(self) -> None:
@@ -34,10 +34,3 @@ class Bar(tqdm):
         if hasattr(self, "_closed"):  # which one that failed to open has not
             self._closed.set()
         super().close()
-
-
-@contextmanager
-def awake(what: str) -> Iterator[None]:
-    """A line that says what goes on and for how long, and is gone afterwards."""
-    with Bar(desc=what, bar_format=CLOCK, leave=False):
-        yield

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.options import Json, command, directory, say, verb
+from vaesurface.cli.options import Json, awake, command, directory, say, verb
 
 __all__ = ["diagnose"]
 
@@ -40,8 +40,9 @@ def diagnose(
         directory(out)
     from vaesurface import diagnose
 
-    diagnosis = diagnose.load(file)
-    result = _numbers(diagnosis)
+    with awake("diagnosing"):
+        diagnosis = diagnose.load(file)
+        result = _numbers(diagnosis)
     text = [diagnosis.label, f"what to do: {diagnosis.change}"]
     text += [f"{part}: {reason}" for part, reason in diagnosis.evidence.items()]
     if out is not None:

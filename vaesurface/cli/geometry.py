@@ -16,6 +16,7 @@ from vaesurface.cli.options import (
     Studies,
     Surface,
     Terms,
+    awake,
     command,
     directory,
     float64,
@@ -46,7 +47,9 @@ def path(
     setting = _setting(surface.model, surface.terms, starts, draw, out)
     from vaesurface.experiments.rim import rim
 
-    study = rim(setting, _positive("--alpha", surface.alpha))
+    alpha = _positive("--alpha", surface.alpha)
+    with awake("climbing"):
+        study = rim(setting, alpha)
     if study is None:
         sentence = (
             "no way over a saddle to anything lower than collapse was found; try more "
@@ -91,7 +94,8 @@ def follow(
 
     from vaesurface.experiments.branches import branches
 
-    study = branches(setting, parameter, np.linspace(first, to, values), surface.alpha, jump)
+    with awake("following"):
+        study = branches(setting, parameter, np.linspace(first, to, values), surface.alpha, jump)
     return studied(study, out, as_json)
 
 
@@ -124,7 +128,9 @@ def basin(
     setting = _setting(model, terms, starts, draw, out)
     from vaesurface.experiments.width import width
 
-    return studied(width(setting, alphas, runs, steps), out, as_json)
+    with awake("measuring"):
+        study = width(setting, alphas, runs, steps)
+    return studied(study, out, as_json)
 
 
 @verb("network --data digits-4x4 --limit 60 --alpha 0.1 --starts 12 --out results/geometry")
@@ -145,7 +151,9 @@ def network(
     setting = _setting(surface.model, surface.terms, starts, draw, out)
     from vaesurface.experiments.graph import graph
 
-    return studied(graph(setting, surface.alpha, pairs), out, as_json)
+    with awake("exploring"):
+        study = graph(setting, surface.alpha, pairs)
+    return studied(study, out, as_json)
 
 
 def _setting(model: Model, terms: Terms, starts: int, draw: Draw, out: Path) -> Any:

@@ -15,6 +15,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -264,6 +265,17 @@ def _require_room(folder: Path) -> None:
             f"expected a place that can be written to, got {folder} ({error.strerror}: {there}); "
             f"name another with --out"
         ) from error
+
+
+@contextmanager
+def awake(what: str) -> Iterator[None]:
+    """A line on stderr that says what goes on and for how long, and is gone afterwards; none where
+    that is over at once, as errors are.
+    """
+    from vaesurface.cli.awake import CLOCK, EVERY, Bar
+
+    with Bar(desc=what, bar_format=CLOCK, leave=False, delay=EVERY):
+        yield
 
 
 def studied(study: Any, out: Path, as_json: bool) -> int:

@@ -13,6 +13,7 @@ from vaesurface.cli.options import (
     Start,
     Surface,
     Terms,
+    awake,
     load,
     make_problem,
     say,
@@ -64,8 +65,9 @@ def analyze(
     problem = make_problem(surface.model, surface.alpha, surface.terms)
     from vaesurface.stationary import Kind
 
-    point, best = _judged(problem, start, starts)
-    result = _numbers(point)
+    with awake("analyzing"):
+        point, best = _judged(problem, start, starts)
+        result = _numbers(point)
     result["starts"] = None if best is None else best._asdict()
     result["ray"] = None
     evidence = result["evidence"]
@@ -104,7 +106,8 @@ def census(
     from vaesurface import files, theory
 
     listed = theory.stationary_points(problem.X, model.latent, terms.gamma, terms.beta)
-    rows = [_checked(problem, expected) for expected in islice(listed, most)]
+    with awake("checking"):
+        rows = [_checked(problem, expected) for expected in islice(listed, most)]
     wrong = sum(not row["agrees"] for row in rows)
     lines = [",".join(COLUMNS)]
     lines += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
@@ -142,11 +145,12 @@ def certify(
     from vaesurface import proof
 
     try:
-        if unbounded:
-            certificate = proof.certify_unbounded(problem)
-        else:
-            point, _ = _judged(problem, start)
-            certificate = proof.certify(problem, point.params, radius, index)
+        with awake("proving"):
+            if unbounded:
+                certificate = proof.certify_unbounded(problem)
+            else:
+                point, _ = _judged(problem, start)
+                certificate = proof.certify(problem, point.params, radius, index)
     except proof.Unproved as reason:
         say({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
         return 1
@@ -173,7 +177,9 @@ def verify(
     from vaesurface import proof
 
     try:
-        result = proof.verify(proof.load(file), X)
+        certificate = proof.load(file)
+        with awake("verifying"):
+            result = proof.verify(certificate, X)
     except ValueError as error:
         result = proof.Verification(False, str(error))
     say(result._asdict(), [result.reason if result.valid else f"refused: {result.reason}"], as_json)

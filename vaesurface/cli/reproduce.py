@@ -7,7 +7,17 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from vaesurface.cli.options import Json, Limit, Studies, command, directory, float64, studied, verb
+from vaesurface.cli.options import (
+    Json,
+    Limit,
+    Studies,
+    awake,
+    command,
+    directory,
+    float64,
+    studied,
+    verb,
+)
 
 __all__ = ["reproduce"]
 
@@ -79,7 +89,8 @@ def reproduce(
         )
     float64()
     if name in PROVED:
-        study = _proved(name, full, seeds or PROVED_SEEDS, out)
+        with awake("computing"):
+            study = _proved(name, full, seeds or PROVED_SEEDS, out)
     else:
         study = _trained(TRAINED[name], full, changes, seeds, out)
     return studied(study, out, as_json)

@@ -18,6 +18,7 @@ from vaesurface.cli.options import (
     Out,
     Results,
     Rows,
+    awake,
     directory,
     float64,
     load,
@@ -284,7 +285,6 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
 def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) -> int:
     """Leave figures, labelled results, table and answer in a directory, and print the answer."""
     from vaesurface import files, store
-    from vaesurface.cli.awake import awake
     from vaesurface.experiments import ends, pictures
 
     result, text = _answered(swept, points)
