@@ -45,7 +45,14 @@ class Program:
         self._quick: Any = jax.jit(function, static_argnames=static, compiler_options=OPTIONS)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        return (self._quick if self._is_small(args, options) else self._thorough)(*args, **options)
+        if self._is_small(args, options):
+            try:
+                return self._quick(*args, **options)
+            except ValueError as error:
+                # It is in a transformation after all, as where a loss closes over what is traced.
+                if "compiler_options" not in str(error):
+                    raise
+        return self._thorough(*args, **options)
 
     def _is_small(self, args: tuple, options: dict) -> bool:
         if self._size is None or not (_is_outermost(args, options) and _understood()):

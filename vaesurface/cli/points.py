@@ -224,8 +224,10 @@ def _ends(problem: Any, start: Start, count: int) -> Any:
     def find(seed: Any) -> Any:
         return stationary.find(problem, jax.random.key(seed), start.scale)
 
-    seeds = (start.seed or 0) + jnp.arange(count)
-    return jax.jit(lambda seeds: jax.lax.map(find, seeds))(seeds)
+    first = start.seed or 0
+    if count == 1:  # by programs that are compiled quickly
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], find(first))
+    return jax.jit(lambda seeds: jax.lax.map(find, seeds))(first + jnp.arange(count))
 
 
 def _numbers(point: Any) -> dict[str, Any]:
