@@ -103,6 +103,14 @@ def test_ends_that_cannot_be_had_are_refused():
         jax.jit(lambda p: curvature.extremes(quadratic, p, key, tolerance=0.1))(POINT)
     with pytest.raises(RuntimeError, match="to a relative residual of 1e-12, got"):
         curvature.extremes(quadratic, POINT, key, 8, count=3, tolerance=1e-12, restarts=1)
+    with pytest.raises(ValueError, match="expected a tolerance > 0 and restarts of 1 or more"):
+        curvature.extremes(quadratic, POINT, key, 8, tolerance=1e-3, restarts=0)
+    with pytest.raises(ValueError, match="and num_matvecs 0"):
+        curvature.extremes(quadratic, POINT, key, 0)
+    broken = curvature.extremes(
+        lambda w: jnp.sum(jnp.sqrt(w)), jnp.zeros(40), key, 10, tolerance=1e-8
+    )
+    assert np.isnan(broken[0]).all()
 
 
 def test_quadrature_of_the_density_is_exact_for_polynomials_and_unbiased():

@@ -445,6 +445,15 @@ def test_a_strict_minimum_is_no_saddle_where_its_series_is_hard_to_have(name):
     assert not point.probe.falls
 
 
+@pytest.mark.parametrize(("steepness", "rise"), [(1e4, 1e-8), (1.0, 4e-16)])
+def test_nor_in_a_steep_valley_whose_terms_cancel_exactly(steepness, rise):
+    def loss(w):
+        return (w[1] - steepness * w[0] ** 2) ** 2 + rise * w[0] ** 4 - w[0] ** 6
+
+    point = stationary.analyze(Problem(loss=loss), jnp.zeros(2))
+    assert point.label == "degenerate, 1 flat direction"
+
+
 @pytest.mark.parametrize(("along", "place", "bend"), SHOWN)
 def test_a_fall_like_a_high_power_is_one(along, place, bend):
     problem, x = turned(along, place, bend)

@@ -37,8 +37,9 @@ def extremes(
     """Both ends of the spectrum, count pairs each, without the Hessian.
 
     Returns (eigenvalues (2 count,), bounds (2 count,), vectors with leading axis 2 count): the
-    lowest and the highest Ritz pairs, ascending, and for each the residual ||H v - theta v||; an
-    eigenvalue lies within it of theta. Whether a lower eigenvalue was missed, the residual cannot
+    lowest and the highest Ritz pairs, ascending (of a single parameter one pair), and for each the
+    residual ||H v - theta v||; an eigenvalue lies within it of theta. Not numbers where the Hessian
+    is none. Whether a lower eigenvalue was missed, the residual cannot
     say: ask `descent`.
 
     num_matvecs: products, cut to p: dimension of one Krylov space, made by Lanczos with full
@@ -52,13 +53,18 @@ def extremes(
     """
     p = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
     size = min(num_matvecs, p)
-    if not 1 <= count or 2 * count > max(size, 2):
+    if not 1 <= count or (2 * count > size and (p > 1 or count > 1)):
         raise ValueError(
             f"expected count from 1 to half of num_matvecs and of the {p} parameters, got {count} "
             f"and num_matvecs {num_matvecs}; ask for fewer, or take more products"
         )
     if tolerance is None:
         return _of_one_space(loss, params, key, num_matvecs=size, count=count)
+    if not tolerance > 0 or restarts < 1:
+        raise ValueError(
+            f"expected a tolerance > 0 and restarts of 1 or more, got {tolerance:g} and "
+            f"{restarts}; change either, or leave tolerance out"
+        )
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((params, key))):
         raise ValueError(
             "expected parameters that are known for a tolerance, got traced ones; call it outside "
@@ -92,6 +98,8 @@ def _restarted(
     from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
     product, start, norm = _begun(loss, params, key)
+    if not jnp.isfinite(norm):
+        return _of_one_space(loss, params, key, num_matvecs=size, count=count)
     p = start.size
     if 2 * count >= size - 1 or p <= size:  # as large as the matrix, or nearly
         vectors = _of_matrix(loss, params, count=count)

@@ -26,8 +26,8 @@ from vaesurface.problem import JITTER, JITTERS, irregular
 __all__ = ["ORDERS", "rises"]
 
 ORDERS = 16  # up to which coefficients are taken
-ROUNDINGS = 4.0  # epsilons of its terms, and
-CHANGES = 4.0  # largest changes by rounding, above which a coefficient is not zero
+CHANGES = 4.0  # largest changes by rounding, above which a coefficient is not zero, and
+ROUNDINGS = 4.0  # epsilons of its terms, for one that is to be a fall
 
 
 def rises(
@@ -53,8 +53,8 @@ def rises(
     if not jnp.all(jnp.isfinite(jnp.stack([here, own, around]))):
         return None
     orders = jnp.arange(1, order + 1)
-    # A place that is exact to its last digit may show a rise that moving it by the rounding of
-    # what it is computed from would hide; no fall is said to come first that this might make.
+    # Of a place that is exact to its last digit, and of terms that cancel exactly, a rise may show
+    # that their rounding would hide; no fall is said to come first that rounding might make.
     even = (orders % 2 == 0) & (orders > 2)
     rise, fall = even & (here > own), (orders > 2) & (jnp.abs(here) > around) & ~(even & (here > 0))
     return jnp.any(rise) & (jnp.argmax(rise | fall) == jnp.argmax(rise))
@@ -102,8 +102,8 @@ def _coefficients(
     samples = jnp.arange(JITTERS)
     own = jnp.max(jax.lax.map(slower, samples), axis=0)
     around = jnp.max(jax.lax.map(beside, samples), axis=0)
-    bound = ROUNDINGS * jnp.finfo(x.dtype).eps * terms + CHANGES * own
-    return here, bound, bound + CHANGES * around
+    floor = ROUNDINGS * jnp.finfo(x.dtype).eps * terms
+    return here, CHANGES * own, floor + CHANGES * (own + around)
 
 
 def _series(function: Callable[[Array], Array], x: Array, curve: Array) -> Array:
