@@ -13,6 +13,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, data, stationary, theory, vae
+from vaesurface.paths import elimination
 from vaesurface.paths.branch import Ended, follow
 from vaesurface.paths.events import EventKind
 from vaesurface.paths.switching import switch
@@ -446,6 +447,21 @@ def test_the_best_minimum_of_digits_folds_in_alpha_too():
         eigenvalues = np.linalg.eigvalsh(curvature.hessian(make(fold.value).loss, fold.params))
         assert np.sum(np.abs(eigenvalues) <= 1e-9 * eigenvalues[-1]) <= dead + 1
         assert eigenvalues[0] >= -1e-9 * eigenvalues[-1]
+
+
+@pytest.mark.parametrize("curvature_there", [0.0, 1e-160, 1e-17])
+def test_the_tangent_at_a_fold_is_a_number_where_the_hessian_is_zero(curvature_there):
+    """Of a single parameter no other eigenvalue says what is small."""
+    bowl = Problem(loss=lambda x: 0.5 * curvature_there * x[0] ** 2 + x[0] ** 3)
+    one, zero = jnp.ones(1), jnp.zeros(1)
+    border = elimination.Border(f=zero, b=-one, c=one, d=jnp.asarray(0.1))
+    asked = elimination.answers(bowl, zero, model.methods(bowl).factor(zero), border)
+    # [h -1; 1 0.1] (x, y) = (0, 1)
+    y = curvature_there / (1 + 0.1 * curvature_there)
+    np.testing.assert_allclose(
+        elimination.tangent(border, asked), [1 - 0.1 * y, y], rtol=1e-12, atol=1e-15
+    )
+    assert np.all(elimination.newton(border, asked) == 0)
 
 
 def test_what_cannot_be_followed_is_refused():

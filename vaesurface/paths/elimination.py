@@ -32,8 +32,9 @@ LED_SHARE = 0.1
 # Roundings of the Hessian below which an eigenvalue's vector is mixed, by 1e-5, with those of
 # eigenvalues zero.
 MIXED_ROUNDINGS = 1e5
-# What stands for a Hessian's largest eigenvalue where that is zero.
-NO_CURVATURE = 1e-300
+# What stands for a Hessian's largest eigenvalue where that is zero: the square of its rounding's
+# inverse has to be a number.
+NO_CURVATURE = 1e-130
 
 
 class Border(NamedTuple):
