@@ -1,8 +1,8 @@
 """For which programs is compiling quickly worth running slowly?
 
 Of a small problem nearly all that a user waits for is the compiler. Without the code generator for
-fusions and without optimization it takes a quarter of the time or less, and the program two or
-three times as long: milliseconds, where `work` is small. The choice hangs on shapes alone, so what
+fusions and without optimization it takes a third of the time or less, and the program two or three
+times as long: milliseconds, where `work` is small. The choice hangs on shapes alone, so what
 a call returns does not depend on the calls before it.
 
 >>> import jax.numpy as jnp

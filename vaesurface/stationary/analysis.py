@@ -253,12 +253,6 @@ def _theory(problem: Problem, params: Params, newton: Params) -> Theory | None:
     return problem.theory(params, model.reach(problem, params, newton))
 
 
-def _blank(function: Any, *args: Any) -> Any:
-    """Zeros of the shapes that a function would return."""
-    shapes = jax.eval_shape(function, *args)
-    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-
-
 class _Change(NamedTuple):
     """The eigenvalues at a point, and by how much they change nearby.
 
@@ -360,7 +354,7 @@ def _change(problem: Problem, params: Params, expected: Array) -> _Change:
         again = start._replace(plain=fails, here=here._replace(scale=own))
         return optax.tree.where(fails, again, state._replace(phase=phase, step=step, newton=newton))
 
-    here = _blank(balanced, params)
+    here = model.blank(balanced, params)
     zero, unchanged = optax.tree.zeros_like(params), jnp.zeros_like(here.eigenvalues)
     own = jax.tree.map(jnp.ones_like, here.scale)
     # Of a loss that nothing is known of, balanced units raise what rounding leaves beside a null
@@ -576,7 +570,7 @@ def _lowest(
         new = search(optax.tree.where(i == 0, params, there))
         return i + 1, optax.tree.where(i == 0, new, here), new
 
-    blank = _blank(search, params)
+    blank = model.blank(search, params)
     _, here, last = jax.lax.while_loop(unfinished, look, (jnp.asarray(0), blank, blank))
     bounded = (here.lower > here.width) & (last.lower > last.width)
     return here, bounded & (jnp.abs(last.lower - here.lower) <= FIRM * here.lower)

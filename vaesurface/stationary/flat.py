@@ -30,7 +30,6 @@ LEAST = 4  # order that is asked for where it can be had: what is measured may b
 # A fall like the power p of the distance may hide a rise of any even order below it. One measured
 # up to this much above an even number is told from the next.
 POWER_TOLERANCE = 0.5
-
 EVALUATIONS = 2e4  # of the loss, that `probe` takes
 
 
@@ -95,10 +94,8 @@ def explore(problem: Problem, params: Params, left: Open, directions: int) -> Ex
         bent = optax.tree.vdot(way, curvature.hvp(problem.loss, params, way))
         return Explored(probe=found, curvature=bent)
 
-    def skip() -> Explored:
-        return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(look))
-
-    return jax.lax.cond(left.undecided, look, skip)
+    nothing = model.blank(look)
+    return jax.lax.cond(left.undecided, look, lambda: nothing)
 
 
 def _back(problem: Problem, params: Params, left: Open, gradient: Params) -> Params:

@@ -29,6 +29,7 @@ __all__ = [
     "Methods",
     "at",
     "beyond_rounding",
+    "blank",
     "gradient_changes",
     "jitters",
     "largest",
@@ -158,6 +159,12 @@ def weigh_data(problem: Problem, weight: Params) -> Params:
         return weight
     parts, n = problem.structure.split(weight), len(problem.structure.data)
     return problem.structure.join(parts._replace(local=optax.tree.scale(1.0 / n, parts.local)))
+
+
+def blank(function: Callable, *args: Any) -> Any:
+    """Zeros of the shapes that a function would return."""
+    shapes = jax.eval_shape(function, *args)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 def at(tree: Any, i: Any) -> Any:

@@ -24,6 +24,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface.problem import Params, irregular
+from vaesurface.stationary import model
 from vaesurface.stationary.lines import NOISE_SAMPLES, NOISE_SPACING, bounds, rounding
 
 __all__ = ["Probe", "flattened", "probe"]
@@ -309,11 +310,8 @@ def _walked(valley: _Valley, walker: _Walker, stage: Array) -> tuple[_Walker, _W
     def walk() -> tuple[Array, _Heights]:
         return jax.lax.scan(partial(_step, valley), walker.direction, shells)
 
-    def skip() -> tuple[Array, _Heights]:
-        heights = jax.eval_shape(walk)[1]
-        return walker.direction, jax.tree.map(lambda y: jnp.zeros(y.shape, y.dtype), heights)
-
-    direction, heights = jax.lax.cond(~fine | (walker.around > 0), walk, skip)
+    nothing = walker.direction, model.blank(walk)[1]
+    direction, heights = jax.lax.cond(~fine | (walker.around > 0), walk, lambda: nothing)
     noise = jnp.where(fine, walker.noise, bounds(heights.noise[SETTLED:], valley.level)[-1])
     clear = valley.clear(shells.radius, heights.change, noise) & (fine | ~TURNED)
     start = jnp.argmax(clear)
