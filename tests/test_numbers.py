@@ -277,7 +277,7 @@ def affine(m, v, alpha):
 
 
 def test_without_threshold_what_changes_with_it_is_kept():
-    loss = partial(one_term, moments=energy._soft_threshold)
+    loss = partial(one_term, moments=energy.soft_threshold)
     bend = jax.hessian(loss, argnums=(0, 1, 2))
     at, step = (jnp.array(0.7), jnp.array(0.4), jnp.array(-0.3), jnp.array(1.1)), 1e-4
     for f in (jax.grad(loss, argnums=(0, 1, 2)), bend, jax.jacfwd(bend, argnums=4)):

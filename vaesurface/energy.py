@@ -177,16 +177,26 @@ def tail(a: Array) -> Tail:
 
     Q(a) = phi(a) (q + a) / (1 + a^2),    h1(a) = phi(a) (1 - a q) / (1 + a^2)
     """
+    return _tail(a, _density(a))
+
+
+def _density(a: Array) -> Array:
+    """phi(a), of a standard Gaussian."""
+    return jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+
+
+def _tail(a: Array, density: Array) -> Tail:
+    """`tail`, for the density phi(a)."""
     t = (a - 4.0) / (a + 4.0)
     fitted = jnp.zeros_like(t)
     for coefficient in TAIL_COEFFICIENTS:
         fitted = fitted * t + coefficient
-    density = jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+    # A division, for what ends in a product XLA computes anew for each that needs it.
     second = fitted / (a + 4.0) ** 3
-    inverse = 1.0 / (1.0 + a * a)
+    scaled = density / (1.0 + a * a)
     return Tail(
-        probability=density * (second + a) * inverse,
-        first=density * (1.0 - a * second) * inverse,
+        probability=scaled * (second + a),
+        first=scaled * (1.0 - a * second),
         second=density * second,
     )
 
@@ -196,92 +206,92 @@ class _PositivePart(NamedTuple):
 
     mean: E x_+.
     excess: E x_+^2 - (u_+)^2.
-    mass: P(x > 0), one half at u = v = 0.
+    masses: q_0 = P(x > 0), one half at u = v = 0, and its derivatives q_n by u.
     """
 
     mean: Array
     excess: Array
-    mass: Array
+    masses: tuple[Array, ...]
 
 
-@jax.custom_jvp
-def _positive_part(u: Array, v: Array) -> _PositivePart:
-    """With s = sqrt(v) and a = |u| / s,
+def _positive_part(order: int, u: Array, v: Array) -> _PositivePart:
+    """With q_n for n < order. With s = sqrt(v), a = |u| / s and Hermite's polynomials He,
 
         E x_+ = u_+ + s h1(a),    E x_+^2 - (u_+)^2 = v h2(a), or v - v h2(a) where u > 0
+        q_n = phi(a) / s (-1 / s)^(n - 1) He_{n - 1}(u / s)
 
-    and, for the mass P and its derivatives q_n (`_bell`), all derivatives close:
-
-        d E x_+ = P du + q_1/2 dv,    d(E x_+^2 - (u_+)^2) = 2 (E x_+ - u_+) du + P dv,
-        dP = q_1 du + q_2/2 dv
+    q_n is 0 where the density is below float64, and by convention where v is.
     """
-    a, s = _standardized(u, v)
-    beyond = tail(a)
+    s = jnp.sqrt(v)
+    near = jnp.abs(u) < TAIL_END * s
+    inverse = 1.0 / jnp.where(near, s, 1.0)
+    a = jnp.where(near, jnp.abs(u) * inverse, jnp.where(u == 0, 0.0, TAIL_END))
+    density = _density(a)
+    beyond = _tail(a, density)
     second = v * beyond.second
     positive = u > 0
+    mass = jnp.where(positive, 1.0 - beyond.probability, beyond.probability)
+    seen = near & (v > POINT_MASS)
+    bells = _bells(order - 1, u, jnp.where(seen, inverse, 1.0), jnp.where(seen, density, 0.0))
     return _PositivePart(
         mean=jnp.maximum(u, 0.0) + s * beyond.first,
         excess=jnp.where(positive, v - second, second),
-        mass=jnp.where(positive, 1.0 - beyond.probability, beyond.probability),
+        masses=(mass, *bells)[:order],
     )
 
 
-@partial(_positive_part.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
-    (u, v), (du, dv) = primals, tangents
-    part, density = _positive_part(u, v), partial(_bell, 1, u, v)
-    return part, _PositivePart(
-        mean=_sum(u, (part.mass, du), (lambda: 0.5 * density(), dv)),
-        excess=_sum(u, (lambda: 2.0 * (part.mean - jnp.maximum(u, 0.0)), du), (part.mass, dv)),
-        mass=_sum(u, (density, du), (lambda: 0.5 * _bell(2, u, v), dv)),
-    )
+def _bells(count: int, u: Array, inverse: Array, density: Array) -> list[Array]:
+    """q_1 to q_count, for 1 / sqrt(v) and phi(u / sqrt(v))."""
+    x, factor = u * inverse, density * inverse
+    before, hermite, bells = jnp.zeros_like(x), jnp.ones_like(x), []
+    for n in range(count):
+        bells.append(factor * hermite)
+        before, hermite = hermite, x * hermite - n * before
+        factor = -factor * inverse
+    return bells
 
 
-def _sum(like: Array, *terms: tuple[Array | Callable[[], Array], Any]) -> Array:
-    """Coefficients times tangents; those of tangents that are no more than zeros are not computed.
-    A coefficient is an array, or a function that makes it.
+def _orders(order: int, dv: Any) -> int:
+    """How many derivatives are needed for those of the first `order` ones."""
+    return order + (1 if isinstance(dv, SymbolicZero) else 2)
+
+
+def _sum(like: Array, *terms: tuple[Callable[[], Array], Any]) -> Array:
+    """Coefficients, each made by a function, times tangents; those of tangents that are no more
+    than zeros are not computed.
     """
-    total = None
+    total = jnp.zeros_like(like)
     for coefficient, tangent in terms:
         if not isinstance(tangent, SymbolicZero):
-            term = (coefficient() if callable(coefficient) else coefficient) * tangent
-            total = term if total is None else total + term
-    return jnp.zeros_like(like) if total is None else total
-
-
-def _standardized(u: Array, v: Array) -> tuple[Array, Array]:
-    """|u| / sqrt(v), cut at `TAIL_END`, and sqrt(v); 0/0 is 0."""
-    s = jnp.sqrt(v)
-    near = jnp.abs(u) < TAIL_END * s
-    a = jnp.abs(u) / jnp.where(near, s, 1.0)
-    return jnp.where(near, a, jnp.where(u == 0, 0.0, TAIL_END)), s
+            total = total + coefficient() * tangent
+    return total
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _bell(n: int, u: Array, v: Array) -> Array:
-    """q_n, n >= 1: the n-th derivative by u of P(x > 0), x ~ N(u, v). Of the density q_1 at zero,
+def _rectified(order: int, m: Array, v: Array) -> _PositivePart:
+    """`_positive_part`, of which all derivatives close:
 
-        q_n = q_1 (-1 / s)^(n - 1) He_{n - 1}(u / s),    dq_n = q_{n + 1} du + q_{n + 2}/2 dv
-
-    with Hermite's polynomials He and s = sqrt(v). 0 where the density is below float64, and by
-    convention where v is.
+    d E x_+ = q_0 du + q_1/2 dv,    d(E x_+^2 - (u_+)^2) = 2 (E x_+ - u_+) du + q_0 dv,
+    dq_n = q_{n+1} du + q_{n+2}/2 dv
     """
-    near = (jnp.abs(u) < TAIL_END * jnp.sqrt(v)) & (v > POINT_MASS)
-    s = jnp.sqrt(jnp.where(near, v, 1.0))
-    a = jnp.where(near, u, 0.0) / s
-    value = jnp.exp(-0.5 * a * a) / (math.sqrt(2 * math.pi) * s)
-    before, hermite = jnp.zeros_like(a), jnp.ones_like(a)
-    for order in range(n - 1):
-        before, hermite = hermite, a * hermite - order * before
-        value = -value / s
-    return jnp.where(near, value * hermite, 0.0)
+    return _positive_part(order, m, v)
 
 
-@partial(_bell.defjvp, symbolic_zeros=True)
-def _(n, primals, tangents):
+@partial(_rectified.defjvp, symbolic_zeros=True)
+def _(order, primals, tangents):
     (u, v), (du, dv) = primals, tangents
-    by_u, by_v = partial(_bell, n + 1, u, v), partial(_bell, n + 2, u, v)
-    return _bell(n, u, v), _sum(u, (by_u, du), (lambda: 0.5 * by_v(), dv))
+    part = _rectified(max(1, _orders(order, dv)), u, v)
+    q = part.masses
+
+    def change(n: int) -> Array:
+        return _sum(u, (lambda: q[n], du), (lambda: 0.5 * q[n + 1], dv))
+
+    above = part.mean - jnp.maximum(u, 0.0)
+    return part._replace(masses=q[:order]), _PositivePart(
+        mean=change(0),
+        excess=_sum(u, (lambda: 2.0 * above, du), (lambda: q[0], dv)),
+        masses=tuple(change(n + 1) for n in range(order)),
+    )
 
 
 def identity(m: Array, v: Array) -> Moments:
@@ -291,7 +301,7 @@ def identity(m: Array, v: Array) -> Moments:
 
 def relu(m: Array, v: Array) -> Moments:
     """Moments of max(u, 0)."""
-    part = _positive_part(m, v)
+    part = _rectified(0, m, v)
     center = jnp.maximum(m, 0.0)
     # The squares of the center cancel by hand: the variance keeps its digits where m >> v.
     return Moments(
@@ -313,108 +323,89 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
     m, v, alpha broadcast. E pi is accurate relative to E |pi| and the variance relative to E pi^2,
     also far in the tails; alpha = 0 gives the identity's values and derivatives.
     """
-    return _soft_threshold(*jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype)))
+    part = _thresholded(0, *jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype)))
+    return Moments(mean=part.mean, variance=part.variance)
 
 
-# Traced once for a shape, as are `_both` and `_skew`; not what the ReLU uses too, for operations
-# keep the function that they were first traced in, by which `stationary.smooth` knows them.
-@jax.custom_jvp
-@jax.jit
-def _soft_threshold(m: Array, v: Array, alpha: Array) -> Moments:
-    """With x ~ N(m - alpha, v) and y ~ N(-m - alpha, v), how far u lies beyond +alpha and -alpha,
+class _Thresholded(NamedTuple):
+    """Of pi(u), u ~ N(m, v). With X_n the q_n of u - alpha and Y_n those of -u - alpha
+    (`_PositivePart`):
+
+    mean: E pi.
+    variance: of pi.
+    absolute: E |pi|.
+    even: A_n = X_n + (-1)^n Y_n, the n-th derivatives by m of A_0 = P(|u| > alpha).
+    odd: B_n = X_n - (-1)^n Y_n.
+    """
+
+    mean: Array
+    variance: Array
+    absolute: Array
+    even: tuple[Array, ...]
+    odd: tuple[Array, ...]
+
+
+# Traced once for a shape and order. It shares no function with the ReLU that JAX traces once, for
+# operations keep the function that they were first traced in, by which `stationary.smooth` knows
+# these.
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+@partial(jax.jit, static_argnums=0)
+def _thresholded(order: int, m: Array, v: Array, alpha: Array) -> _Thresholded:
+    """With A_n and B_n for n < order. With x = u - alpha and y = -u - alpha,
 
         E pi = E x_+ - E y_+,    E pi^2 = E x_+^2 + E y_+^2
 
-    and, in terms of `_both` and `_skew`, the derivatives are
+    and, for the mean E, the variance V and D = E |pi|, the derivatives close:
 
         dE = A_0 dm + A_1/2 dv - B_0 dalpha
-        dV = 2 E (1 - A_0) dm + (A_0 - E A_1) dv - 2 (E x_+ + E y_+ - E B_0) dalpha
+        dV = 2 E (1 - A_0) dm + (A_0 - E A_1) dv - 2 (D - E B_0) dalpha
+        dD = B_0 dm + B_1/2 dv - A_0 dalpha
+        dA_n = A_{n+1} dm + A_{n+2}/2 dv - B_{n+1} dalpha
+        dB_n = B_{n+1} dm + B_{n+2}/2 dv - A_{n+1} dalpha
 
-    for the mean E and the variance V.
+    At alpha = 0 the terms of A_n cancel: A_0 = 1, and the others are 0. In float64 a part in 1e16
+    of them would be left where products and sums are fused, and q_n grow like v^(-n/2).
     """
-    up, down = _beyond(m, v, alpha)
+    up, down = _positive_part(order, m - alpha, v), _positive_part(order, -m - alpha, v)
     center = jnp.maximum(m - alpha, 0.0) - jnp.maximum(-m - alpha, 0.0)
     mean = up.mean - down.mean
     # With c = pi(m) the two squares c^2 cancel by hand: the variance keeps its digits where
     # |m| >> v.
     square = up.excess + down.excess
-    return Moments(mean=mean, variance=square - (mean - center) * (mean + center))
-
-
-@partial(_soft_threshold.defjvp, symbolic_zeros=True)
-def _(primals, tangents):
-    dm, dv, dalpha = tangents
-    moments, mass, jump = _soft_threshold(*primals), _both(0, *primals), _both(1, *primals)
-    mean = moments.mean
-
-    def absolute_less_skew():
-        up, down = _beyond(*primals)
-        return up.mean + down.mean - mean * _skew(0, *primals)
-
-    return moments, Moments(
-        mean=_sum(
-            mean, (mass, dm), (lambda: 0.5 * jump, dv), (lambda: -_skew(0, *primals), dalpha)
-        ),
-        variance=_sum(
-            mean,
-            (lambda: 2.0 * mean * (1.0 - mass), dm),
-            (lambda: mass - mean * jump, dv),
-            (lambda: -2.0 * absolute_less_skew(), dalpha),
-        ),
+    affine = alpha == 0
+    pairs = [(x, (-1) ** n * y) for n, (x, y) in enumerate(zip(up.masses, down.masses))]
+    return _Thresholded(
+        mean=mean,
+        variance=square - (mean - center) * (mean + center),
+        absolute=up.mean + down.mean,
+        even=tuple(jnp.where(affine, float(n == 0), x + y) for n, (x, y) in enumerate(pairs)),
+        odd=tuple(x - y for x, y in pairs),
     )
 
 
-def _beyond(m: Array, v: Array, alpha: Array) -> tuple[_PositivePart, _PositivePart]:
-    """Of u ~ N(m, v): the parts of u - alpha and of -u - alpha that are positive."""
-    return _positive_part(m - alpha, v), _positive_part(-m - alpha, v)
+@partial(_thresholded.defjvp, symbolic_zeros=True)
+def _(order, primals, tangents):
+    dm, dv, dalpha = tangents
+    part = _thresholded(_orders(order, dv), *primals)
+    mean, A, B = part.mean, part.even, part.odd
 
+    def change(own: tuple[Array, ...], other: tuple[Array, ...], n: int) -> Array:
+        by_m, by_v, by_alpha = (lambda: own[n]), (lambda: 0.5 * own[n + 1]), (lambda: -other[n])
+        return _sum(mean, (by_m, dm), (by_v, dv), (by_alpha, dalpha))
 
-def _sides(n: int, m: Array, v: Array, alpha: Array) -> tuple[Array, Array]:
-    """X_n = q_n(m - alpha, v) and (-1)^n Y_n, Y_n = q_n(-m - alpha, v), q_0 being the mass."""
-    if n == 0:
-        up, down = _beyond(m, v, alpha)
-        return up.mass, down.mass
-    return _bell(n, m - alpha, v), (-1) ** n * _bell(n, -m - alpha, v)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
-def _both(n: int, m: Array, v: Array, alpha: Array) -> Array:
-    """A_n = X_n + (-1)^n Y_n, the n-th derivative by m of A_0 = P(|u| > alpha), u ~ N(m, v):
-
-        dA_n = A_{n+1} dm + A_{n+2}/2 dv - B_{n+1} dalpha
-
-    At alpha = 0 the terms cancel, A_0 = 1 and the others are 0. In float64 a part in 1e16 of them
-    would be left where products and sums are fused, and q_n grow like v^(-n/2).
-    """
-    up, down = _sides(n, m, v, alpha)
-    return jnp.where(alpha == 0, float(n == 0), up + down)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-@partial(jax.jit, static_argnums=0)
-def _skew(n: int, m: Array, v: Array, alpha: Array) -> Array:
-    """B_n = X_n - (-1)^n Y_n, with dB_n = B_{n+1} dm + B_{n+2}/2 dv - A_{n+1} dalpha."""
-    up, down = _sides(n, m, v, alpha)
-    return up - down
-
-
-def _closes(function: Any, other: Any) -> None:
-    """The derivatives of `_both` and `_skew`."""
-
-    @partial(function.defjvp, symbolic_zeros=True)
-    def _(n, primals, tangents):
-        dm, dv, dalpha = tangents
-        return function(n, *primals), _sum(
-            primals[0],
-            (lambda: function(n + 1, *primals), dm),
-            (lambda: 0.5 * function(n + 2, *primals), dv),
-            (lambda: -other(n + 1, *primals), dalpha),
-        )
-
-
-_closes(_both, _skew)
-_closes(_skew, _both)
+    variance = _sum(
+        mean,
+        (lambda: 2.0 * mean * (1.0 - A[0]), dm),
+        (lambda: A[0] - mean * A[1], dv),
+        (lambda: -2.0 * (part.absolute - mean * B[0]), dalpha),
+    )
+    return part._replace(even=A[:order], odd=B[:order]), _Thresholded(
+        mean=change(A, B, 0),
+        variance=variance,
+        absolute=change(B, A, 0),
+        even=tuple(change(A, B, n + 1) for n in range(order)),
+        odd=tuple(change(B, A, n + 1) for n in range(order)),
+    )
 
 
 def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moments]:

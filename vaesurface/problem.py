@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
@@ -63,10 +64,11 @@ __all__ = [
 __getattr__ = moved.names(__name__)
 
 Params = Any
+Places = tuple[tuple[int, ...], ...]  # of leaves, by tree
 # Terms of a per-datum loss up to which all are held at once, and that are held at a time beyond:
 # intermediate results then stay in the processor's cache, in derivatives as well.
-HELD = 2**16
-BLOCK = 2**11
+HELD = 2**14
+BLOCK = 2**12
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
 BATCH = 2**18  # terms held at a time beyond that
 JITTER = 1e-14  # of a parameter's size: a change that shows nothing but the loss's rounding
@@ -369,41 +371,150 @@ class PerDatum:
     def loss(self, params: Params) -> Array:
         """The energy, a scalar."""
         parts = self.split(params)
-
-        def coordinate(row: Params, local: Params, value: Array) -> Array:
-            return self.term(row, parts.shared, local, value)
-
-        def datum(local: Params, x: Array) -> Array:
-            terms = jax.vmap(coordinate, (0, None, 0))(parts.rows, local, x)
-            return jnp.sum(terms) + self.penalty(parts.shared, local)
-
-        values = jax.vmap(datum)
+        common = _Common(structure=self, rows=parts.rows, shared=parts.shared)
+        each = _Each(local=parts.local, data=self.data)
         if self.data.size <= HELD:
-            return jnp.mean(values(parts.local, self.data))
-        return _mean_in_blocks(values, (parts.local, self.data))
+            return jnp.mean(_values(common, each))
+        return _mean_in_blocks(common, each)
 
 
-def _mean_in_blocks(values: Callable[..., Array], data: tuple[Params, Array]) -> Array:
-    """Mean of values(*data) (n,) over data with a leading axis n, `BLOCK` terms at a time.
+class _Common(NamedTuple):
+    """What the parts of all data depend on.
 
-    A derivative computes blocks anew rather than remember them. The last block is filled up with
-    copies of the last datum, which do not count.
+    structure: for its hyper-parameters.
+    rows, shared: parameters.
     """
-    n = len(data[1])
-    size = max(1, BLOCK * n // data[1].size)
-    blocks = -(-n // size)
+
+    structure: PerDatum
+    rows: Params
+    shared: Params
+
+
+class _Each(NamedTuple):
+    """What has a slice per datum.
+
+    local: parameters.
+    data: (n, d).
+    """
+
+    local: Params
+    data: Array
+
+
+def _values(common: _Common, each: _Each) -> Array:
+    """Every datum's part (n,) of the loss."""
+    structure = common.structure
+
+    def coordinate(row: Params, local: Params, value: Array) -> Array:
+        return structure.term(row, common.shared, local, value)
+
+    def datum(one: _Each) -> Array:
+        terms = jax.vmap(coordinate, (0, None, 0))(common.rows, one.local, one.data)
+        return jnp.sum(terms) + structure.penalty(common.shared, one.local)
+
+    return jax.vmap(datum)(each)
+
+
+@jax.custom_jvp
+def _mean_in_blocks(common: _Common, each: _Each) -> Array:
+    """Mean of `_values`, `BLOCK` terms at a time."""
+    totals = jax.lax.map(lambda block: _total(common, *block), _blocks(each))
+    return jnp.sum(totals) / len(each.data)
+
+
+@partial(_mean_in_blocks.defjvp, symbolic_zeros=True)
+def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """By the gradient, which is computed with the value, while a block lies in the cache: reverse
+    passes keep nothing of the blocks and compute none anew.
+    """
+    moving = _moving(tangents)
+    value, gradient = _gradient(moving, *primals)
+    products = jax.tree.map(jnp.vdot, gradient, _leaves(tangents, moving))
+    return value, sum(jax.tree.leaves(products), jnp.zeros_like(value))
+
+
+def _gradient_by_blocks(moving: Places, common: _Common, each: _Each) -> tuple[Array, list]:
+    """`_mean_in_blocks`, and its gradient by the leaves that move."""
+    n = len(each.data)
+
+    @jax.checkpoint  # further derivatives keep nothing either
+    def add(sums: tuple, block: tuple[_Each, Array]) -> tuple[tuple, list[Array]]:
+        part, counts = block
+
+        def total(values: list[list[Array]]) -> Array:
+            return _total(*_with((common, part), moving, values), counts)
+
+        value, slopes = jax.value_and_grad(total)(_leaves((common, part), moving))
+        return jax.tree.map(jnp.add, sums, (value, slopes[0])), slopes[1]
+
+    nothing = jnp.zeros((), each.data.dtype), _leaves((common,), moving[:1])[0]
+    nothing = jax.tree.map(jnp.zeros_like, nothing)
+    (value, by_all), by_each = jax.lax.scan(add, nothing, _blocks(each))
+    by_each = [x.reshape(-1, *x.shape[2:])[:n] for x in by_each]
+    return value / n, jax.tree.map(lambda x: x / n, [by_all, by_each])
+
+
+# A rule of its own that says no more than JAX would, since a loop that is known where a reverse
+# pass is built loses the rules of what it is made of (`scan`'s partial evaluation).
+_gradient = jax.custom_jvp(_gradient_by_blocks, nondiff_argnums=(0,))
+
+
+@partial(_gradient.defjvp, symbolic_zeros=True)
+def _(moving: Places, primals: tuple, tangents: tuple) -> tuple:
+    places = _moving(tangents)
+
+    def changed(values: list[list[Array]]) -> tuple[Array, list]:
+        return _gradient_by_blocks(moving, *_with(primals, places, values))
+
+    return jax.jvp(changed, (_leaves(primals, places),), (_leaves(tangents, places),))
+
+
+def _blocks(each: _Each) -> tuple[_Each, Array]:
+    """Blocks along a leading axis, and which of their data (blocks, m) count: the last is filled up
+    with copies of the last datum.
+    """
+    n = len(each.data)
+    m = max(1, BLOCK * n // each.data.size)
+    blocks = -(-n // m)
 
     def cut(x: Array) -> Array:
-        filled = jnp.pad(x, [(0, blocks * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
-        return filled.reshape(blocks, size, *x.shape[1:])
+        filled = jnp.pad(x, [(0, blocks * m - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
+        return filled.reshape(blocks, m, *x.shape[1:])
 
-    @jax.checkpoint
-    def total(block: tuple[Params, Array], counts: Array) -> Array:
-        return jnp.sum(jnp.where(counts, values(*block), 0.0))
+    return jax.tree.map(cut, each), (jnp.arange(blocks * m) < n).reshape(blocks, m)
 
-    counts = (jnp.arange(blocks * size) < n).reshape(blocks, size)
-    totals = jax.lax.map(lambda block: total(*block), (jax.tree.map(cut, data), counts))
-    return jnp.sum(totals) / n
+
+def _total(common: _Common, each: _Each, counts: Array) -> Array:
+    """Sum of the parts that count."""
+    return jnp.sum(jnp.where(counts, _values(common, each), 0.0))
+
+
+def _moving(tangents: tuple) -> Places:
+    """Leaves of each tree whose tangents are not known to be zero."""
+
+    def places(tree: Params) -> tuple[int, ...]:
+        leaves = enumerate(jax.tree.leaves(tree))
+        return tuple(i for i, leaf in leaves if not isinstance(leaf, SymbolicZero))
+
+    return tuple(map(places, tangents))
+
+
+def _leaves(trees: tuple, places: Places) -> list[list[Array]]:
+    """Those at these places."""
+    leaves = map(jax.tree.leaves, trees)
+    return [[own[i] for i in chosen] for own, chosen in zip(leaves, places, strict=True)]
+
+
+def _with(trees: tuple, places: Places, values: list[list[Array]]) -> list:
+    """The trees with other leaves at these places."""
+
+    def changed(tree: Params, chosen: tuple[int, ...], new: list[Array]) -> Params:
+        leaves, treedef = jax.tree.flatten(tree)
+        for i, leaf in zip(chosen, new, strict=True):
+            leaves[i] = leaf
+        return treedef.unflatten(leaves)
+
+    return list(map(changed, trees, places, values))
 
 
 @partial(

@@ -74,13 +74,11 @@ SMOOTH_COMPOUNDS = {
         "quadrature",
         "_expectation",
         "soft_threshold",
-        "_soft_threshold",
-        "_both",
-        "_skew",
+        "_thresholded",
     },
 }
 # Where rules for derivatives are right.
-TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py")
+TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py", "/vaesurface/problem.py")
 # Smooth, or of no derivative at all, on integers and booleans.
 BY_VALUE = frozenset(
     """

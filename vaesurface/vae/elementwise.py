@@ -91,8 +91,8 @@ class ElementwiseVAE(PerDatum, Problem):
 
     def reconstruction(self, weight: Array, mean: Array, log_std: Array) -> energy.Moments:
         """Of one output coordinate, less its bias: u = w.z is N(w.mu, sum_j w_j^2 sigma_j^2)."""
-        variance = jnp.dot(weight**2, jnp.exp(2.0 * log_std))
-        return self.moments(jnp.dot(weight, mean), variance)
+        variance = jnp.dot(jnp.exp(2.0 * log_std), weight**2)
+        return self.moments(jnp.dot(mean, weight), variance)
 
     @jax.jit
     def loss(self, params: VAEParams) -> Array:
