@@ -70,6 +70,16 @@ def test_information_of_a_gaussian_channel():
     )
 
 
+def test_information_of_posteriors_that_are_much_sharper_than_they_are_far_apart():
+    # Of densities by products, not by differences, digits are lost: 1e14 less 1e14.
+    pairs = np.repeat(np.linspace(-1.0, 1.0, 50), 2) + np.tile([0.0, 1e-7], 50)
+    log_std = np.full((100, 1), math.log(1e-7))
+    sharp = posteriors.information(pairs[:, None], log_std)
+    units = np.repeat(1e4 * np.arange(50.0), 2) + np.tile([0.0, 1.0], 50)
+    wide = posteriors.information(units[:, None], np.zeros((100, 1)))
+    assert sharp.value == pytest.approx(wide.value, abs=1e-7)
+
+
 def test_information_takes_part_of_many_data(monkeypatch):
     monkeypatch.setattr(posteriors, "PAIRS", 2**10)
     information = posteriors.information(

@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
+from vaesurface.diagnose.shares import into_shares
 from vaesurface.diagnose.terms import Component
 
 __all__ = ["best_component", "least_error", "mean_shift"]
@@ -58,12 +58,11 @@ def mean_shift(
     gain = -math.inf
     for _ in range(SHIFTS):
         exponent = (2.0 * at @ Z.T - np.sum(at**2, axis=1)[:, None]) / (2.0 * gamma)
-        exponent = exponent + log_weights
-        log_sums = logsumexp(exponent, axis=1)
-        before, gain = gain, float(np.max(log_sums)) - math.log(len(Z))
+        terms = exponent + log_weights
+        before, gain = gain, float(into_shares(terms).max()) - math.log(len(Z))
         if gain - before <= SHIFT_GAIN:
             break
-        at = np.exp(exponent - log_sums[:, None]) @ Z
+        at = terms @ Z
     return gain
 
 

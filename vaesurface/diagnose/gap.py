@@ -18,11 +18,11 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.special import logsumexp
 
 from vaesurface import theory
 from vaesurface.diagnose.bounds import mean_shift
 from vaesurface.diagnose.diagnosis import Facts
+from vaesurface.diagnose.shares import into_shares
 from vaesurface.diagnose.terms import SAME_NATS, Gap
 
 __all__ = ["gap", "largest_likelihood", "of_facts", "searched_likelihood"]
@@ -45,17 +45,19 @@ GRID_NATS = 0.005  # that the grid's spacing costs, where it is not too many
 CORNERS = 3e6  # of the grid times data, at most
 COARSER = 1.2  # by what it is made coarser where there are more
 PAIRS = 2e6  # of corners and data that are held at once
+ROWS = 128  # of data: with as many components as a part has data, what a processor's cache holds
 TINY = 1e-300  # stands for a weight that has underflowed
 
 
-def of_facts(x: np.ndarray, facts: Facts) -> Gap | None:
-    """The gap at a VAE's gamma and beta; None where it says nothing of decoders like that: gamma
-    that varies, decoders that see more than latents, data whose likelihood nobody has named.
+def of_facts(x: np.ndarray, values: np.ndarray, facts: Facts) -> Gap | None:
+    """The gap at a VAE's gamma and beta, of data x (n, d) whose covariance has eigenvalues `values`
+    (d,); None where it says nothing of decoders like that: gamma that varies, decoders that see
+    more than latents, data whose likelihood nobody has named.
     """
     if facts.spike is not None or facts.flexible or facts.binary:
         return None
     k, gamma, beta = len(facts.kl), facts.gamma, facts.beta
-    affine = theory.affine_optimum(theory.eigenvalues(x), k, gamma, beta)
+    affine = theory.affine_optimum(values, k, gamma, beta)
     lower = [("the best affine VAE", float(affine.energy))]
     if facts.alone and facts.error_status != "estimated" and not facts.contradictions:
         lower.append(("this VAE", facts.energy + 2.0 * facts.energy_noise))
@@ -140,13 +142,17 @@ def _of_triples(X: np.ndarray, level: float) -> float:
     """
     n = len(X)
     kernel = np.exp(-_squared_distances(X) / (9.0 * level))
+    root, product = np.empty((n, n)), np.empty((n, n))
     log_v, p, best = np.zeros(n), np.full(n, 1.0 / n), math.inf
     for _ in range(ROUNDS):
         log_v -= log_v.mean()
         log_scale = log_v.max()
         v = np.exp(log_v - log_scale)
-        product = kernel @ (kernel * v[:, None])
-        Q = np.einsum("i,ij,ij->j", v, kernel, product)
+        # A matrix times its own transpose is half the work.
+        np.multiply(kernel, np.sqrt(v), out=root)
+        np.matmul(root, root.T, out=product)
+        product *= kernel
+        Q = v @ product
         rounding = UNITS * EPS * (n + 1024.0 + np.abs(log_v).max())
         bound = 0.5 * math.log(Q.max()) + log_scale - math.log(n) + rounding
         before, best = best, min(best, bound)
@@ -154,7 +160,7 @@ def _of_triples(X: np.ndarray, level: float) -> float:
             break
         p = np.maximum(p * Q, TINY)
         p /= p.sum()
-        log_v = 0.5 * (log_v - np.log(np.maximum((kernel * product) @ p, TINY)))
+        log_v = 0.5 * (log_v - np.log(np.maximum(product @ p, TINY)))
     return best
 
 
@@ -177,7 +183,7 @@ def _on_a_grid(X: np.ndarray, level: float) -> float:
     highest = -math.inf
     for some in np.array_split(corners, math.ceil(len(corners) * n / PAIRS)):
         square = np.sum((some[:, None] - Y) ** 2, axis=2)
-        highest = max(highest, float(logsumexp(-square / (2.0 * level) - log_m, axis=1).max()))
+        highest = max(highest, float(into_shares(-square / (2.0 * level) - log_m).max()))
     reach = X.shape[1] * np.abs(Z).max() / math.sqrt(level)
     rounding = UNITS * EPS * (n + 1024.0 + np.abs(log_m).max() + 40.0 * reach)
     height = highest - math.log(n) + r * half**2 / (2.0 * level)
@@ -233,18 +239,32 @@ def _best_mixture(Z: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     expectation and maximization from one component at every datum.
     """
     n = len(Z)
-    places, log_weights = Z, np.full(n, -math.log(n))
-    square = np.sum(Z**2, axis=1)
+    places, log_weights, log_m = Z, np.full(n, -math.log(n)), np.zeros(n)
     for _ in range(SHIFTS):
-        cross = Z @ places.T - 0.5 * (square[:, None] + np.sum(places**2, axis=1))
-        exponent = cross / level + log_weights
-        highest = exponent.max(axis=1, keepdims=True)
-        shares = np.exp(exponent - highest)
-        parts = shares.sum(axis=1, keepdims=True)
-        log_m = (highest + np.log(parts)).ravel()
-        shares /= parts
-        sums = shares.sum(axis=0)
+        log_m, sums, moments = _expected(Z, level, places, log_weights)
         kept = sums > LEAST_WEIGHT
-        places = (shares.T @ Z)[kept] / sums[kept, None]
+        places = moments[kept] / sums[kept, None]
         log_weights = np.log(sums[kept] / n)
     return places, log_m
+
+
+def _expected(
+    Z: np.ndarray, level: float, places: np.ndarray, log_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log m_i (n,); and of components at `places` (m, d) the sums (m,) of their shares in the data
+    Z (n, d), and the sums (m, d) of the data times these shares.
+    """
+    halves = 0.5 * np.sum(places**2, axis=1)
+    log_m, sums, moments = np.zeros(len(Z)), np.zeros(len(places)), np.zeros(places.shape)
+    for first in range(0, len(Z), ROWS):
+        rows = Z[first : first + ROWS]
+        # Distances before they are divided: of sharp components digits cancel here, not later.
+        terms = rows @ places.T
+        terms -= halves
+        terms -= 0.5 * np.sum(rows**2, axis=1)[:, None]
+        terms /= level
+        terms += log_weights
+        log_m[first : first + ROWS] = into_shares(terms)
+        sums += terms.sum(axis=0)
+        moments += terms.T @ rows
+    return log_m, sums, moments

@@ -95,7 +95,7 @@ def measure(export: Export, search: Search | None = None) -> Facts:
         **_of_any_decoder(export, values, kl, error),
     )
     facts = _with_doubts(facts, export)
-    facts = facts._replace(gap=gap.of_facts(x, facts))
+    facts = facts._replace(gap=gap.of_facts(x, values, facts))
     return _with_what_decides(facts, export, groups)
 
 

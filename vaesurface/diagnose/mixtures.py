@@ -18,9 +18,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import logsumexp
 
 from vaesurface.diagnose.likelihoods import nats, nats_between
+from vaesurface.diagnose.shares import into_shares
 from vaesurface.diagnose.terms import Component
 
 __all__ = ["best_component", "least_beta"]
@@ -76,12 +76,11 @@ def _climbed(x: np.ndarray, constant: np.ndarray, likelihood: str, beta: float) 
     most = x.max(axis=0)  # which rounding may exceed
     gain = -math.inf
     for _ in range(SHIFTS):
-        exponent = (constant[None] - nats_between(x, at, likelihood)) / beta
-        log_sums = logsumexp(exponent, axis=1)
-        before, gain = gain, float(np.max(log_sums)) - math.log(n)
+        terms = (constant[None] - nats_between(x, at, likelihood)) / beta
+        before, gain = gain, float(into_shares(terms).max()) - math.log(n)
         if gain - before <= SHIFT_GAIN:
             break
-        at = np.exp(exponent - log_sums[:, None]) @ x
+        at = terms @ x
         at = np.minimum(at, most)
     return gain
 

@@ -12,14 +12,14 @@ Means and log deviations are (n, k), float64 NumPy; all is in nats per datum.
 import math
 
 import numpy as np
-from scipy.special import logsumexp
 
+from vaesurface.diagnose.shares import into_shares
 from vaesurface.diagnose.terms import Information
 
 __all__ = ["carried", "divergences", "information"]
 
 PAIRS = 2**27  # pairs of data times latents up to which all data enter the mixture of posteriors
-PAIRS_AT_A_TIME = 2**22  # of them that are held at once: 32 MiB an array
+PAIRS_AT_A_TIME = 2**16  # of data, held at once: what a processor's cache holds
 DRAWS = 4  # latents per datum drawn from its posterior
 SEED_OF_DRAWS = 191210702  # a diagnosis is the same twice, and no one else draws the same numbers
 
@@ -68,14 +68,29 @@ def _log_ratios(z: np.ndarray, mean: np.ndarray, log_std: np.ndarray) -> np.ndar
     """log q(z_i | x_i) - log mean_j q(z_i | x_j), (n,), of one draw z (n, k) from each
     posterior.
     """
-    n, k = z.shape
-    std, log_scale = np.exp(log_std), np.sum(log_std, axis=1)
+    n = len(z)
+    precision, log_scale = np.exp(-log_std), np.sum(log_std, axis=1)
     ratios = np.zeros(n)
-    rows = max(1, PAIRS_AT_A_TIME // (n * k))
+    rows = max(1, PAIRS_AT_A_TIME // n)
     for first in range(0, n, rows):
         part = np.arange(first, min(first + rows, n))
-        scaled = (z[part, None] - mean[None]) / std[None]
-        log_density = -0.5 * np.sum(scaled**2, axis=2) - log_scale[None]
+        log_density = _log_densities(z[part], mean, precision)
+        log_density -= log_scale
         own = log_density[np.arange(len(part)), part]
-        ratios[part] = own - logsumexp(log_density, axis=1) + math.log(n)
+        ratios[part] = own - into_shares(log_density) + math.log(n)
     return ratios
+
+
+def _log_densities(z: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """-sum_l ((z_il - mean_jl) precision_jl)^2 / 2, (m, n), of latents z (m, k) under posteriors
+    (n, k), a latent at a time: as differences, for sharp posteriors would cancel otherwise.
+    """
+    squares = np.zeros((len(z), len(mean)))
+    scaled = np.empty_like(squares)
+    for at, center, factor in zip(z.T, mean.T, precision.T, strict=True):
+        np.subtract(at[:, None], center, out=scaled)
+        scaled *= factor
+        scaled *= scaled
+        squares += scaled
+    squares *= -0.5
+    return squares
