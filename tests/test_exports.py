@@ -3,6 +3,8 @@ settled is no optimum, repeats count once, and what contradicts itself is no kin
 """
 
 import re
+import subprocess
+import sys
 
 import exports
 import jax
@@ -11,7 +13,7 @@ import pytest
 from exports import Setting, affine, learned, off
 
 from vaesurface import diagnose
-from vaesurface.diagnose import Collapse, answers, halves, order, repeats, unsettled
+from vaesurface.diagnose import Collapse, answers, halves, order, repeats, threads, unsettled
 from vaesurface.diagnose.export import check
 from vaesurface.diagnose.measures import active_latents
 
@@ -164,6 +166,16 @@ def test_repeats_are_one_datum():
         assert (groups.reshape(5, 60) == groups[:60]).all()
     noise = rng.standard_normal((400, 2))
     assert repeats.groups(noise).max() + 1 > 380  # a pair that is close by chance does no harm
+
+
+@pytest.mark.parametrize("center", [0.0, 1e8])
+def test_the_nearest_rows_are_those_of_all_distances(center):
+    x = center + np.random.default_rng(0).standard_normal((300, 5))
+    distances, neighbors = repeats._nearest(x, 16)
+    apart = np.linalg.norm(x[:, None] - x, axis=2)
+    np.fill_diagonal(apart, np.inf)
+    assert (distances == np.sort(apart, axis=1)[:, :16]).all()
+    assert (np.take_along_axis(apart, neighbors, axis=1) == distances).all()
 
 
 def test_halves_do_not_share_rows():
@@ -640,3 +652,27 @@ def test_where_no_gamma_is_the_best_one_that_is_said_in_words(shape):
     assert cases[0].change.startswith("Hold gamma")
     assert cases[1].change.startswith("Train on")
     assert healthy.kind == Collapse.NONE
+
+
+# What a diagnosis takes of the machine
+
+
+def test_threads_come_back_once_nobody_is_left_who_wants_one():
+    def numbers():
+        return {library["num_threads"] for library in threads._blas().info()}
+
+    before = numbers()
+    first, second = threads.one_of_few((100, 10)), threads.one_of_few((10, 100))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # not the last one that came
+    assert numbers() == {1}
+    second.__exit__(None, None, None)
+    assert numbers() == before
+    with threads.one_of_few((100_000, 1000)):
+        assert numbers() == before
+
+
+def test_importing_the_package_does_not_load_scikit_learn():
+    code = "import sys, vaesurface.diagnose; assert 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

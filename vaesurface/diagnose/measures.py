@@ -30,6 +30,7 @@ from vaesurface.diagnose import (
 from vaesurface.diagnose.diagnosis import Facts, is_fixed
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
+from vaesurface.diagnose.threads import one_of_few
 
 __all__ = ["active_latents", "measure"]
 
@@ -53,6 +54,11 @@ AFFINE_SLACK = 2.0 * ACTIVE_NATS
 
 def measure(export: Export, search: Search | None = None) -> Facts:
     """All numbers that a verdict rests on, of an export and of what was tried with its problem."""
+    with one_of_few(export.x.shape):
+        return _measured(export, search)
+
+
+def _measured(export: Export, search: Search | None) -> Facts:
     export, scaled = _of_one_variance(export)
     spike, ordinary = _spiking(export)
     x, beta = export.x, export.beta

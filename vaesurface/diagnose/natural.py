@@ -26,6 +26,7 @@ from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.likelihoods import nats
 from vaesurface.diagnose.measures import measure
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction, Likelihood, Unsettled
+from vaesurface.diagnose.threads import one_of_few
 from vaesurface.theory.natural import inverse_root, scaled
 
 __all__ = ["SURE", "known", "measured"]
@@ -43,6 +44,11 @@ MANY_ROWS = 50
 
 def measured(export: Export) -> Facts:
     """All that the verdict rests on."""
+    with one_of_few(export.x.shape):
+        return _measured(export)
+
+
+def _measured(export: Export) -> Facts:
     scaled_export = _in_own_units(export)
     base = measure(scaled_export)
     groups = _groups(export.x)
