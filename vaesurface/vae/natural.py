@@ -217,10 +217,11 @@ class CategoricalVAE(NaturalVAE):
         """2 (E log sum_c exp u_c - x.E u) of one group (classes,) of one datum."""
         (weight, bias), (mean, log_std) = row, local
         points, shares = _grid(self.nodes, self.latent)
-        z = mean[None] + jnp.exp(log_std)[None] * points
-        u = z @ weight.T + bias[None]
+        center = weight @ mean + bias
+        # A product with points that are the same for all data, and so in the derivatives.
+        u = center[None] + points @ (weight * jnp.exp(log_std)[None]).T
         expected = jnp.dot(shares, jax.nn.logsumexp(u, axis=1))
-        return 2.0 * (expected * jnp.sum(x) - jnp.dot(x, weight @ mean + bias))
+        return 2.0 * (expected * jnp.sum(x) - jnp.dot(x, center))
 
     def cumulant(self, u: Array) -> Array:
         """A(u) (...), summed over groups, of natural parameters u (..., d)."""
