@@ -135,8 +135,8 @@ def _optimum(energies: list[tuple[float, np.ndarray]], off: float) -> Optimum:
 
 def _energy(problem: NaturalVAE, params: VAEParams) -> tuple[float, np.ndarray]:
     """The energy as exactly as the problem has it, and nats per latent (k,)."""
-    nats = 0.5 * np.asarray(information(jnp.asarray(params.mean), jnp.asarray(params.log_std)))
-    return float(_loss(problem, params)), nats
+    energy, nats = _energy_and_nats(problem, params)
+    return float(energy), np.asarray(nats)
 
 
 def _start(problem: NaturalVAE) -> VAEParams:
@@ -165,7 +165,7 @@ def _start(problem: NaturalVAE) -> VAEParams:
     weight[:, :paying] = columns(directions[:paying] * column[:paying, None], root)
     longest = np.linalg.norm(weight, axis=1, keepdims=True)
     scores = rows @ directions[:k].T / np.sqrt(beta * ratio)
-    params = jax.tree.map(np.asarray, problem.collapsed())
+    params = jax.tree.map(np.asarray, _collapsed(problem))
     return params._replace(
         weight=weight * np.minimum(1.0, LARGEST_ROW / np.maximum(longest, LARGEST_ROW)),
         mean=scores * np.sqrt(1.0 - 1.0 / ratio),
@@ -174,8 +174,13 @@ def _start(problem: NaturalVAE) -> VAEParams:
 
 
 @jax.jit
-def _loss(problem: NaturalVAE, params: VAEParams) -> Array:
-    return problem.loss(params)
+def _collapsed(problem: NaturalVAE) -> VAEParams:
+    return problem.collapsed()
+
+
+@jax.jit
+def _energy_and_nats(problem: NaturalVAE, params: VAEParams) -> tuple[Array, Array]:
+    return problem.loss(params), 0.5 * information(params.mean, params.log_std)
 
 
 @jax.jit
