@@ -23,7 +23,7 @@ import optax
 from jax.typing import ArrayLike
 from optax.assignment import hungarian_algorithm
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from vaesurface.problem import Params, Problem, adopt
 
@@ -137,7 +137,7 @@ def missing_mass(outcome: ArrayLike, confidence: float = UPPER_CONFIDENCE) -> tu
     new = int(np.sum((second >= 0) & ~np.isin(second, first)))
     upper = 1.0
     if new < second.size:
-        upper = float(beta.ppf(confidence, new + 1, second.size - new))
+        upper = float(betaincinv(new + 1, second.size - new, confidence))
     return float(np.sum(counts == 1) / values.size), upper
 
 
