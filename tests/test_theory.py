@@ -2,6 +2,7 @@
 radius of collapse, and rays along which the energy has no lower bound.
 """
 
+import dataclasses
 import itertools
 
 import jax
@@ -125,6 +126,34 @@ def test_streaming_over_the_data_changes_nothing(monkeypatch):
         assert streamed == pytest.approx(float(loss), rel=1e-14)
         for x, y in zip(jax.tree.leaves(slope), jax.tree.leaves(gradient), strict=True):
             np.testing.assert_allclose(x, y, atol=1e-13)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.8])
+def test_all_derivatives_of_a_stream_are_those_of_the_whole(monkeypatch, scale):
+    X = data.gaussian(23, np.linspace(0.3, 3.0, D), seed=5)
+    start = vae.threshold_vae(X, 2, 0.2)
+    params, move = start.init(jax.random.key(0), scale), start.init(jax.random.key(1), 1.0)
+
+    def changes():
+        def loss(alpha, gamma, X, params):
+            problem = dataclasses.replace(start, alpha=alpha, gamma=gamma, X=X)
+            return vae.ThresholdVAE.loss.__wrapped__(problem, params)
+
+        at, rates = (start.alpha, jnp.array(0.7), start.X, params), (1.0, 0.3, start.X**2, move)
+        first = jax.jvp(loss, at, rates)
+        second = jax.jvp(jax.grad(loss, argnums=(0, 1, 2, 3)), at, rates)
+
+        def bend(params):
+            product = jax.linearize(jax.grad(lambda w: loss(*at[:3], w)), params)[1]
+            return product(move)
+
+        return first, second, jax.jvp(bend, (params,), (move,)), jax.grad(loss, argnums=3)(*at)
+
+    whole = changes()
+    monkeypatch.setattr("vaesurface.problem.HELD", 0)
+    monkeypatch.setattr("vaesurface.problem.BLOCK", 4 * D)
+    for x, y in zip(jax.tree.leaves(changes()), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11)
 
 
 def test_one_program_serves_every_alpha_and_data_set_of_a_shape():

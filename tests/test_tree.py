@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"moved": "", "quick": ""},
-    {"data": "", "energy": "", "files": "", "marks": "", "problem": "moved quick"},
+    {"blocks": "", "moved": "", "quick": ""},
+    {"data": "", "energy": "", "files": "", "marks": "", "problem": "blocks moved quick"},
     {
         "curvature": "problem",
         "optimize": "problem",

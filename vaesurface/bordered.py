@@ -28,7 +28,17 @@ from jax.flatten_util import ravel_pytree
 from vaesurface import curvature
 from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
 
-__all__ = ["Factors", "Scale", "downhill", "factor", "inertia", "lowest", "solve", "steps"]
+__all__ = [
+    "Factors",
+    "Scale",
+    "downhill",
+    "factor",
+    "inertia",
+    "lowest",
+    "solve",
+    "steps",
+    "unscaled",
+]
 
 # Smallest |eigenvalue| of a datum's block, relative to its largest, beside which the others of the
 # whole Hessian can be counted.
@@ -133,6 +143,12 @@ def factor(
         scale=Scale(shared=units, local=blocks.scale),
         faint=width.faint,
     )
+
+
+def unscaled(structure: PerDatum, params: Params) -> Scale:
+    """Units that are still to be found."""
+    shared, local = _layout(structure, params).split(params)
+    return Scale(shared=jnp.zeros_like(shared), local=jnp.zeros_like(local))
 
 
 class _Schur(NamedTuple):

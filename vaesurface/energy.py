@@ -185,6 +185,7 @@ def _density(a: Array) -> Array:
     return jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
 
 
+@jax.jit  # traced once for a shape; smooth wherever it is used
 def _tail(a: Array, density: Array) -> Tail:
     """`tail`, for the density phi(a)."""
     t = (a - 4.0) / (a + 4.0)
@@ -373,7 +374,8 @@ def _thresholded(order: int, m: Array, v: Array, alpha: Array) -> _Thresholded:
     # |m| >> v.
     square = up.excess + down.excess
     affine = alpha == 0
-    pairs = [(x, (-1) ** n * y) for n, (x, y) in enumerate(zip(up.masses, down.masses))]
+    both = enumerate(zip(up.masses, down.masses, strict=True))
+    pairs = [(x, (-1) ** n * y) for n, (x, y) in both]
     return _Thresholded(
         mean=mean,
         variance=square - (mean - center) * (mean + center),

@@ -34,11 +34,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_derivatives import SymbolicZero
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import moved, quick
+from vaesurface import blocks, moved, quick
 
 __all__ = [
     "Autoencoder",
@@ -64,7 +63,6 @@ __all__ = [
 __getattr__ = moved.names(__name__)
 
 Params = Any
-Places = tuple[tuple[int, ...], ...]  # of leaves, by tree
 # Terms of a per-datum loss up to which all are held at once, and that are held at a time beyond:
 # intermediate results then stay in the processor's cache, in derivatives as well.
 HELD = 2**14
@@ -375,7 +373,8 @@ class PerDatum:
         each = _Each(local=parts.local, data=self.data)
         if self.data.size <= HELD:
             return jnp.mean(_values(common, each))
-        return _mean_in_blocks(common, each)
+        block = max(1, BLOCK * len(self.data) // self.data.size)
+        return blocks.mean(_values, block, common, each)
 
 
 class _Common(NamedTuple):
@@ -413,108 +412,6 @@ def _values(common: _Common, each: _Each) -> Array:
         return jnp.sum(terms) + structure.penalty(common.shared, one.local)
 
     return jax.vmap(datum)(each)
-
-
-@jax.custom_jvp
-def _mean_in_blocks(common: _Common, each: _Each) -> Array:
-    """Mean of `_values`, `BLOCK` terms at a time."""
-    totals = jax.lax.map(lambda block: _total(common, *block), _blocks(each))
-    return jnp.sum(totals) / len(each.data)
-
-
-@partial(_mean_in_blocks.defjvp, symbolic_zeros=True)
-def _(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """By the gradient, which is computed with the value, while a block lies in the cache: reverse
-    passes keep nothing of the blocks and compute none anew.
-    """
-    moving = _moving(tangents)
-    value, gradient = _gradient(moving, *primals)
-    products = jax.tree.map(jnp.vdot, gradient, _leaves(tangents, moving))
-    return value, sum(jax.tree.leaves(products), jnp.zeros_like(value))
-
-
-def _gradient_by_blocks(moving: Places, common: _Common, each: _Each) -> tuple[Array, list]:
-    """`_mean_in_blocks`, and its gradient by the leaves that move."""
-    n = len(each.data)
-
-    @jax.checkpoint  # further derivatives keep nothing either
-    def add(sums: tuple, block: tuple[_Each, Array]) -> tuple[tuple, list[Array]]:
-        part, counts = block
-
-        def total(values: list[list[Array]]) -> Array:
-            return _total(*_with((common, part), moving, values), counts)
-
-        value, slopes = jax.value_and_grad(total)(_leaves((common, part), moving))
-        return jax.tree.map(jnp.add, sums, (value, slopes[0])), slopes[1]
-
-    nothing = jnp.zeros((), each.data.dtype), _leaves((common,), moving[:1])[0]
-    nothing = jax.tree.map(jnp.zeros_like, nothing)
-    (value, by_all), by_each = jax.lax.scan(add, nothing, _blocks(each))
-    by_each = [x.reshape(-1, *x.shape[2:])[:n] for x in by_each]
-    return value / n, jax.tree.map(lambda x: x / n, [by_all, by_each])
-
-
-# A rule of its own that says no more than JAX would, since a loop that is known where a reverse
-# pass is built loses the rules of what it is made of (`scan`'s partial evaluation).
-_gradient = jax.custom_jvp(_gradient_by_blocks, nondiff_argnums=(0,))
-
-
-@partial(_gradient.defjvp, symbolic_zeros=True)
-def _(moving: Places, primals: tuple, tangents: tuple) -> tuple:
-    places = _moving(tangents)
-
-    def changed(values: list[list[Array]]) -> tuple[Array, list]:
-        return _gradient_by_blocks(moving, *_with(primals, places, values))
-
-    return jax.jvp(changed, (_leaves(primals, places),), (_leaves(tangents, places),))
-
-
-def _blocks(each: _Each) -> tuple[_Each, Array]:
-    """Blocks along a leading axis, and which of their data (blocks, m) count: the last is filled up
-    with copies of the last datum.
-    """
-    n = len(each.data)
-    m = max(1, BLOCK * n // each.data.size)
-    blocks = -(-n // m)
-
-    def cut(x: Array) -> Array:
-        filled = jnp.pad(x, [(0, blocks * m - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")
-        return filled.reshape(blocks, m, *x.shape[1:])
-
-    return jax.tree.map(cut, each), (jnp.arange(blocks * m) < n).reshape(blocks, m)
-
-
-def _total(common: _Common, each: _Each, counts: Array) -> Array:
-    """Sum of the parts that count."""
-    return jnp.sum(jnp.where(counts, _values(common, each), 0.0))
-
-
-def _moving(tangents: tuple) -> Places:
-    """Leaves of each tree whose tangents are not known to be zero."""
-
-    def places(tree: Params) -> tuple[int, ...]:
-        leaves = enumerate(jax.tree.leaves(tree))
-        return tuple(i for i, leaf in leaves if not isinstance(leaf, SymbolicZero))
-
-    return tuple(map(places, tangents))
-
-
-def _leaves(trees: tuple, places: Places) -> list[list[Array]]:
-    """Those at these places."""
-    leaves = map(jax.tree.leaves, trees)
-    return [[own[i] for i in chosen] for own, chosen in zip(leaves, places, strict=True)]
-
-
-def _with(trees: tuple, places: Places, values: list[list[Array]]) -> list:
-    """The trees with other leaves at these places."""
-
-    def changed(tree: Params, chosen: tuple[int, ...], new: list[Array]) -> Params:
-        leaves, treedef = jax.tree.flatten(tree)
-        for i, leaf in zip(chosen, new, strict=True):
-            leaves[i] = leaf
-        return treedef.unflatten(leaves)
-
-    return list(map(changed, trees, places, values))
 
 
 @partial(

@@ -7,6 +7,7 @@ stderr. Verbs import what they need when they run, so help is instant. Verbs by 
 `sweeps`, `points`, `geometry`, `diagnosis`, `reproduce`.
 """
 
+import gc
 import sys
 
 import typer
@@ -20,10 +21,12 @@ from vaesurface.cli.options import app
 __all__ = ["app", "diagnosis", "geometry", "main", "points", "programs", "reproduce", "sweeps"]
 
 INTERRUPTED = 130  # typer's word for Ctrl-C
+YOUNG = 100_000  # objects between two looks for garbage: programs that are traced are no garbage
 
 
 def main() -> None:
     """Run a verb; every error is one line on stderr and exit code 2, Ctrl-C one line and 130."""
+    gc.set_threshold(YOUNG, 50, 50)
     if len(sys.argv) == 1:
         sys.argv.append("--help")
     try:

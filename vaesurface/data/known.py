@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from http.client import HTTPException
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -30,9 +32,13 @@ STRIDE = 8  # pixels between the squares that are cut from photographs
 
 
 def _digits():
-    from sklearn.datasets import load_digits
-
-    return load_digits().data / 16.0
+    """What `sklearn.datasets.load_digits` reads, less the labels; to import that takes longer than
+    all else that most uses of them do.
+    """
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None
+    table = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    return np.loadtxt(table, delimiter=",")[:, :-1] / 16.0
 
 
 def _digits_4x4():

@@ -23,9 +23,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # its modules load when used
 from numpy import ndarray as Array
-from scipy.linalg import null_space
-from scipy.optimize import linprog, nnls
 
 __all__ = [
     "Bending",
@@ -74,7 +73,7 @@ def multipliers(gradient: Array, rows: Array) -> Multipliers:
     norm = float(np.linalg.norm(gradient))
     if not len(rows) or not norm > 0:
         return Multipliers(weights=np.zeros(len(rows)), rest=gradient)
-    weights = norm * nnls(rows.T, gradient / norm, maxiter=100 * sum(rows.shape))[0]
+    weights = norm * scipy.optimize.nnls(rows.T, gradient / norm, maxiter=100 * sum(rows.shape))[0]
     return Multipliers(weights=weights, rest=gradient - rows.T @ weights)
 
 
@@ -88,7 +87,9 @@ def inside(rows: Array) -> Array | None:
         return np.zeros(p)
     depth = np.append(np.zeros(p), -1.0)  # maximize t with rows d >= t
     sides = np.column_stack([-rows, np.ones(m)])
-    found = linprog(depth, A_ub=sides, b_ub=np.zeros(m), bounds=[(-1, 1)] * p + [(None, 1)])
+    found = scipy.optimize.linprog(
+        depth, A_ub=sides, b_ub=np.zeros(m), bounds=[(-1, 1)] * p + [(None, 1)]
+    )
     return found.x[:p] if found.status == 0 and -found.fun > INSIDE else None
 
 
@@ -102,7 +103,7 @@ def is_empty(rows: Array) -> bool:
         return False
     target = np.append(np.zeros(rows.shape[1]), 1.0)
     stacked = np.vstack([rows.T, np.ones(len(rows))])
-    return bool(nnls(stacked, target, maxiter=100 * sum(rows.shape))[1] <= EMPTY)
+    return bool(scipy.optimize.nnls(stacked, target, maxiter=100 * sum(rows.shape))[1] <= EMPTY)
 
 
 def unit_rows(rows: Array) -> tuple[Array, Array]:
@@ -167,7 +168,7 @@ def bending(form: Array, rows: Array, band: float, tight: Array | None = None) -
 
 def vanishing(rows: Array | None, p: int) -> Array:
     """(p, q), an orthonormal basis of where rows (m, p) vanish."""
-    return np.eye(p) if rows is None or not len(rows) else null_space(rows, rcond=RANK)
+    return np.eye(p) if rows is None or not len(rows) else scipy.linalg.null_space(rows, rcond=RANK)
 
 
 def _lower(form: Array, rows: Array, basis: Array, band: float) -> tuple[Array | None, bool]:

@@ -80,6 +80,8 @@ def methods(problem: Problem) -> Methods:
 
 
 def _balanced(structure: Any, params: Params, scale: Any = None) -> Any:
+    if scale is None:  # an array all the same, so that it is traced once
+        scale = bordered.unscaled(structure, params)
     return bordered.factor(structure, params, scale=scale, balanced=True)
 
 

@@ -78,7 +78,7 @@ SMOOTH_COMPOUNDS = {
     },
 }
 # Where rules for derivatives are right.
-TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py", "/vaesurface/problem.py")
+TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py", "/vaesurface/blocks.py")
 # Smooth, or of no derivative at all, on integers and booleans.
 BY_VALUE = frozenset(
     """

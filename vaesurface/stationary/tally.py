@@ -20,10 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import scipy  # its modules load when used
 from jax.typing import ArrayLike
 from optax.assignment import hungarian_algorithm
-from scipy.optimize import linear_sum_assignment
-from scipy.special import betaincinv
 
 from vaesurface.problem import Params, Problem, adopt
 
@@ -137,7 +136,7 @@ def missing_mass(outcome: ArrayLike, confidence: float = UPPER_CONFIDENCE) -> tu
     new = int(np.sum((second >= 0) & ~np.isin(second, first)))
     upper = 1.0
     if new < second.size:
-        upper = float(betaincinv(new + 1, second.size - new, confidence))
+        upper = float(scipy.special.betaincinv(new + 1, second.size - new, confidence))
     return float(np.sum(counts == 1) / values.size), upper
 
 
@@ -190,7 +189,7 @@ def distance(problem: Problem, a: Params, b: Params) -> float:
     )
     same, mirrored = _squares(*parts_a, *parts_b)
     pairs = np.minimum(same, mirrored)
-    matched = pairs[linear_sum_assignment(pairs)].sum()
+    matched = pairs[scipy.optimize.linear_sum_assignment(pairs)].sum()
     return float(np.sqrt(matched + np.sum((rest_a - rest_b) ** 2)))
 
 

@@ -11,6 +11,7 @@ say; an inequality does. X is (n, d); energies in the paper's units, mean per da
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
@@ -77,12 +78,12 @@ def collapse_radius(
     lower = base * jnp.exp(-slack) if gamma is None else base
     bias = slack * jnp.sqrt(gammabar)
     bound = jnp.asarray(slack, X.dtype)
-    zero = jnp.zeros_like(bound)
-
-    ratio = (farthest + bias) ** 2 / (beta * lower)
+    ratios = jnp.stack([(farthest + bias) ** 2 / (beta * lower), farthest**2 / (beta * base)])
+    bounds = jnp.stack([bound, jnp.zeros_like(bound)])
+    within, at_the_limit = jax.lax.map(lambda each: _edge(*each), (ratios, bounds, bounds))
     return CollapseRadius(
-        radius=alpha * jnp.exp(-slack) / _edge(ratio, bound, bound),
-        limit=alpha / _edge(farthest**2 / (beta * base), zero, zero),
+        radius=alpha * jnp.exp(-slack) / within,
+        limit=alpha / at_the_limit,
         log_std=bound,
         mean=bound,
         bias=bias,

@@ -10,20 +10,25 @@ networks, by frozen noise; `train` trains them.
 3.000
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from vaesurface import moved
 from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.natural import CategoricalVAE, NaturalVAE, elementwise_vae
-from vaesurface.vae.network import (
-    NetworkParams,
-    NetworkVAE,
-    antithetic,
-    conv_vae,
-    gauss_hermite,
-    mlp_vae,
-    network_vae,
-    resnet_vae,
-)
 from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
+
+if TYPE_CHECKING:
+    from vaesurface.vae.network import (
+        NetworkParams,
+        NetworkVAE,
+        antithetic,
+        conv_vae,
+        gauss_hermite,
+        mlp_vae,
+        network_vae,
+        resnet_vae,
+    )
 
 __all__ = [
     "CategoricalVAE",
@@ -43,4 +48,27 @@ __all__ = [
     "threshold_vae",
 ]
 
-__getattr__ = moved.names(__name__)
+# Of `network`; read when asked for, since flax makes them, whose import takes a third of a second.
+LATE = {
+    "NetworkParams",
+    "NetworkVAE",
+    "antithetic",
+    "conv_vae",
+    "gauss_hermite",
+    "mlp_vae",
+    "network_vae",
+    "resnet_vae",
+}
+_moved = moved.names(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in LATE:
+        return getattr(importlib.import_module("vaesurface.vae.network"), name)
+    if name in ("architecture", "network"):
+        return importlib.import_module(f"vaesurface.vae.{name}")
+    return _moved(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
