@@ -249,7 +249,8 @@ def _sweep(
     swept = starts.compute(
         X, source, latent, out, make_optimizer=make_optimizer, progress=Bar, **settings
     )
-    return swept, ends.distinct(swept)
+    with awake("telling points apart"):
+        return swept, ends.distinct(swept)
 
 
 def _optimizer(name: str, options: dict[str, Any]) -> Any:
