@@ -28,7 +28,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "bordered": "curvature problem",
-        "sweep": "moved problem store",
+        "sweep": "moved problem quick store",
         "vae": "data energy moved problem theory",
     },
     {
