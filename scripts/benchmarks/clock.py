@@ -91,8 +91,8 @@ def measured(
 ) -> dict[str, Any]:
     """A row of a table: of each contender seconds and ratios to the contender named `unit`.
 
-    budget: seconds of measuring, within which rounds are repeated, at most `ROUNDS`; the first call
-        of each does not count. One round is measured in any case.
+    budget: seconds of measuring, of which each has a share, for `ROUNDS` rounds at most and for one
+        in any case; first calls do not count.
     tolerance: what an error may be. Raises ArithmeticError where one is larger.
     """
     begun = [_begun(contender, tolerance) for contender in contenders]
@@ -106,16 +106,19 @@ def measured(
 
 
 def row(title: str, samples: Mapping[str, Any], unit: str) -> dict[str, Any]:
-    """A row of a table, of seconds (rounds,) by name."""
+    """A row of a table, of seconds (rounds,) by name; not numbers where there was no round."""
+    base = np.asarray(samples[unit])
+    base = np.where(np.isnan(base), np.nanmedian(base), base)
     entries = [
         {
             "name": name,
+            "rounds": int(np.sum(~np.isnan(times))),
             "seconds": _quartiles(np.asarray(times)),
-            "ratio": _quartiles(np.asarray(times) / np.asarray(samples[unit])),
+            "ratio": _quartiles(np.asarray(times) / base),
         }
         for name, times in samples.items()
     ]
-    return {"title": title, "unit": unit, "rounds": len(samples[unit]), "entries": entries}
+    return {"title": title, "unit": unit, "entries": entries}
 
 
 class _Timer(NamedTuple):
@@ -163,18 +166,19 @@ def _begun(contender: Contender, tolerance: float) -> tuple[_Timer | None, dict[
 
 
 def _in_turns(timers: list[_Timer], budget: float) -> np.ndarray:
-    """Seconds (timers, rounds)."""
-    round_ = sum(max(timer.once, SAMPLE) for timer in timers)
-    rounds = min(ROUNDS, int(budget / round_))
-    if rounds < 2:  # what has been measured already is one
-        return np.array([[timer.scale * timer.once] for timer in timers])
-    samples = np.empty((len(timers), rounds))
-    for turn in range(rounds):
+    """Seconds (timers, rounds); no numbers where a slow one has had its share of the budget."""
+    share = budget / len(timers)
+    rounds = [min(ROUNDS, int(share / max(timer.once, SAMPLE))) for timer in timers]
+    samples = np.full((len(timers), max(1, *rounds)), np.nan)
+    for turn in range(samples.shape[1]):
         for i in np.roll(range(len(timers)), turn):
-            samples[i, turn] = timers[i].sample()
+            if turn < rounds[i]:
+                samples[i, turn] = timers[i].sample()
+    once = [timer.scale * timer.once for timer in timers]
+    samples[:, 0] = np.where(np.isnan(samples[:, 0]), once, samples[:, 0])  # measured already
     return samples
 
 
 def _quartiles(samples: np.ndarray) -> list[float]:
     """Lower quartile, median, upper quartile."""
-    return np.quantile(samples, [0.25, 0.5, 0.75]).tolist()
+    return np.nanquantile(samples, [0.25, 0.5, 0.75]).tolist()

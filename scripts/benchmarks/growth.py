@@ -67,9 +67,7 @@ def measured(axis: str, name: str, size: int) -> dict[str, Any] | None:
         )
     except subprocess.TimeoutExpired:
         return None
-    if made.returncode > 0:
-        sys.exit(f"scripts/bench: expected a figure from {' '.join(command)}, got an error")
-    return json.loads(made.stdout) if made.returncode == 0 else None
+    return None if made.returncode else json.loads(made.stdout)
 
 
 def expected_wall(points: Sequence[dict[str, Any]], size: int) -> str:

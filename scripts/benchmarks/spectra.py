@@ -68,7 +68,7 @@ def rows(peers: bool) -> Iterator[dict[str, Any]]:
 
 def ends(peers: bool) -> dict[str, Any]:
     """At a trained point of a network."""
-    net = network(SMALL, steps=1000)
+    net = network(SMALL, steps=300)
     matrix = np.asarray(curvature.hessian(net.loss, net.layers))
     known = Known(matrix, np.linalg.eigvalsh(matrix))
     space = partial(curvature.extremes, net.loss, net.layers, KEY, SPACE)
@@ -94,6 +94,7 @@ def ends(peers: bool) -> dict[str, Any]:
                 partial(on_curvlinops, net, known.loose),
                 known.error,
                 lambda _: "low end's tolerance known beforehand",
+                compiles=False,
             ),
             Contender("PyHessian", partial(pyhessian, net, known)),
         ]

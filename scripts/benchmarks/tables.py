@@ -44,27 +44,22 @@ def figures(x: float) -> str:
     return f"{float(digits):,.0f}" if "e" in digits else digits
 
 
-def cells(entry: dict[str, Any], single: bool) -> list[str]:
+def cells(entry: dict[str, Any]) -> list[str]:
     """Name, time, ratio, spread, error, note."""
     note = entry.get("note", "")
     if "seconds" not in entry:
         return [entry["name"], "–", "–", "", "", note]
     low, median, high = entry["ratio"]
-    spread = "one round" if single else f"{figures(low)} – {figures(high)}"
+    spread = f"{figures(low)} – {figures(high)}" if entry["rounds"] > 1 else "one round"
     error = f"{entry['error']:.0e}" if "error" in entry else ""
     return [entry["name"], duration(entry["seconds"][1]), figures(median), spread, error, note]
-
-
-def lines(row: dict[str, Any]) -> list[list[str]]:
-    """All entries."""
-    return [cells(entry, row["rounds"] == 1) for entry in row["entries"]]
 
 
 def plain(row: dict[str, Any]) -> str:
     """For a terminal."""
     table = [
         f"  {name:45s} {time:>8s} {ratio:>9s}  ({spread}) {error} {note}".rstrip()
-        for name, time, ratio, spread, error, note in lines(row)
+        for name, time, ratio, spread, error, note in map(cells, row["entries"])
     ]
     return "\n".join([f"{row['title']}; in units of: {row['unit']}", *table])
 
@@ -72,10 +67,10 @@ def plain(row: dict[str, Any]) -> str:
 def markdown(row: dict[str, Any]) -> str:
     """For the page."""
     head = ["", "time", "ratio", "quartiles", "off by", "remark"]
-    table = [head, ["---"] * len(head), *lines(row)]
-    text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
+    table = [head, ["---"] * len(head), *map(cells, row["entries"])]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in table)
     title = row["title"][0].upper() + row["title"][1:]
-    return f"**{title}.** Ratios to: {row['unit']}; {row['rounds']} rounds.\n\n{text}\n"
+    return f"**{title}.** Ratios to: {row['unit']}.\n\n{text}\n"
 
 
 def write() -> None:
@@ -112,7 +107,7 @@ def grown(record: dict[str, Any]) -> Iterator[str]:
         yield f"![Time and memory over {axis}](growth_{axis}.png)\n"
         head = ["", "sizes", "last time", "exponent", "last memory", "exponent", "wall"]
         table = [head, ["---"] * len(head), *map(summary, curves)]
-        yield "\n".join("| " + " | ".join(cells) + " |" for cells in table) + "\n"
+        yield "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"
 
 
 def summary(curve: dict[str, Any]) -> list[str]:
