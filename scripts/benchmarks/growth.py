@@ -33,6 +33,7 @@ NAMES = {
 SECONDS = 60.0  # that a point may take
 BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 FITTED = 3  # points, the last ones
+RESOLVED = {"seconds": 0.0, "bytes": 2.0**24}  # less is a matter of what the allocator had left
 PATIENCE = 4.0  # times the seconds, by the clock, of a point that takes longer than expected
 
 
@@ -90,9 +91,9 @@ def extrapolated(points: Sequence[dict[str, Any]], key: str, size: int) -> float
 
 
 def exponent(points: Sequence[dict[str, Any]], key: str) -> float | None:
-    """Of the power law that fits the last points best; None for fewer than two."""
-    chosen = [p for p in points[-FITTED:] if p[key] > 0]
-    if len(chosen) < 2:
+    """Of the power law that fits the last points best; None where they are too few or too small."""
+    chosen = points[-FITTED:]
+    if len(chosen) < 2 or min(p[key] for p in chosen) <= RESOLVED[key]:
         return None
     x, y = ([math.log(p[name]) for p in chosen] for name in ("size", key))
     middle = sum(x) / len(x)

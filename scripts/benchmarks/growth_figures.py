@@ -73,9 +73,9 @@ def drawn(
     label, color = curve["name"], f"C{number}"
     if slope is not None:
         label += rf" $\propto {SYMBOLS.get(axis, axis)}^{{{slope:.2f}}}$"
-        fitted = size[-3:]
-        center = np.exp(np.mean(np.log(value[-3:])) - slope * np.mean(np.log(fitted)))
-        ax.loglog(fitted, center * fitted**slope, "--", color=color, linewidth=0.8)
+        last, values = size[-3:], value[-3:]
+        factor = np.exp(np.mean(np.log(values) - slope * np.log(last)))
+        ax.loglog(last, factor * last**slope, "--", color=color, linewidth=0.8)
     if curve["wall"].startswith(name):
         label += f"\n× wall: {curve['wall'].removeprefix(name + ': ')}"
         ax.loglog(size[-1:], value[-1:], "x", color=color, markersize=9)

@@ -27,6 +27,7 @@ __all__ = ["CURVES"]
 
 ALPHA = 0.1
 SHORT = 0.5  # seconds
+ALIKE = 16 * 32  # cells, from which on chunks are as large as they get
 Call = Callable[[], Any]
 PEAK, RESIDENT = "VmHWM", "VmRSS"  # in /proc/self/status
 
@@ -108,14 +109,17 @@ def cell(seed: Any) -> Any:
     return optimize.adam(20)(problem.loss, problem.init(jax.random.key(seed), 1.0))
 
 
-def grid(cells: int) -> Call:
-    """A sweep, compiled when called."""
-    return lambda: sweep.grid(cell, seed=range(cells))
+def grid(cells: int, stored: bool = False) -> Call:
+    """A sweep, each time in a new folder where it is stored, of a program compiled before."""
+    jax.config.update("jax_compilation_cache_dir", "programs")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    sweep.grid(cell, seed=range(min(cells, ALIKE)))
 
+    def call() -> Any:
+        store = Path(tempfile.mkdtemp(dir="."), "store") if stored else None
+        return sweep.grid(cell, seed=range(cells), store=store)
 
-def stored_grid(cells: int) -> Call:
-    """The same, kept in a folder."""
-    return lambda: sweep.grid(cell, seed=range(cells), store="cells")
+    return call
 
 
 CURVES: dict[str, dict[str, Callable[[int], Any]]] = {
@@ -133,7 +137,7 @@ CURVES: dict[str, dict[str, Callable[[int], Any]]] = {
         "bordered Newton step": lambda k: step(500, 64, k),
     },
     "p": {"Hessian product": product, "dense Hessian": hessian, "all eigenvalues": spectrum},
-    "cells": {"sweep.grid": grid, "sweep.grid, stored": stored_grid},
+    "cells": {"sweep.grid": grid, "sweep.grid, stored": partial(grid, stored=True)},
 }
 
 

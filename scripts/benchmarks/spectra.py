@@ -25,6 +25,7 @@ COUNT, TOLERANCE = 5, 1e-6
 SPACE = 60  # dimension of a Krylov space that is restarted
 SPACES = (240, 480, 960)  # of those that are not, tried in this order
 RESTARTS = 300
+STEPS = 300  # of Adam
 KEY = jax.random.key(0)
 OURS = "vaesurface"
 
@@ -68,7 +69,7 @@ def rows(peers: bool) -> Iterator[dict[str, Any]]:
 
 def ends(peers: bool) -> dict[str, Any]:
     """At a trained point of a network."""
-    net = network(SMALL, steps=300)
+    net = network(SMALL, steps=STEPS)
     matrix = np.asarray(curvature.hessian(net.loss, net.layers))
     known = Known(matrix, np.linalg.eigvalsh(matrix))
     space = partial(curvature.extremes, net.loss, net.layers, KEY, SPACE)
@@ -98,7 +99,7 @@ def ends(peers: bool) -> dict[str, Any]:
             ),
             Contender("PyHessian", partial(pyhessian, net, known)),
         ]
-    title = f"five pairs at each end, trained network, p = {net.vector.size}"
+    title = f"five pairs at each end, network after {STEPS} steps of Adam, p = {net.vector.size}"
     return measured(title, contenders, unit=OURS, budget=12.0)
 
 

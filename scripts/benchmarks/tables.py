@@ -23,10 +23,10 @@ medians over rounds, with the quartiles of the ratios. All answer one question f
 numbers; *off by* is the largest deviation from the right answer, relative to its largest entry.
 """
 GROWS = """Each point is one call of a compiled program in a process of its own, where it is short
-after a first; a sweep compiles within the call. Memory is the most that the process held during the
+after a first; each call of a sweep traces anew. Memory is the most that the process held during the
 call, less what it held before: data, parameters, programs. Exponents are fitted to the last three
-points. A curve ends where the next point was expected to take more than {seconds:g} s or {gib:.0f}
-GiB: its wall.
+points; memory below 16 MiB has none. A curve ends where the next point was expected to take more
+than {seconds:g} s or {gib:.0f} GiB: its wall.
 """
 
 
@@ -69,8 +69,7 @@ def markdown(row: dict[str, Any]) -> str:
     head = ["", "time", "ratio", "quartiles", "off by", "remark"]
     table = [head, ["---"] * len(head), *map(cells, row["entries"])]
     text = "\n".join("| " + " | ".join(line) + " |" for line in table)
-    title = row["title"][0].upper() + row["title"][1:]
-    return f"**{title}.** Ratios to: {row['unit']}.\n\n{text}\n"
+    return f"**{row['title']}**; ratios to: {row['unit']}.\n\n{text}\n"
 
 
 def write() -> None:
@@ -122,7 +121,7 @@ def summary(curve: dict[str, Any]) -> list[str]:
         f"{sizes[0]:,} – {sizes[-1]:,}",
         duration(last["seconds"]),
         exponents[0],
-        f"{last['bytes'] / 2**20:,.0f} MiB",
+        f"{max(1, round(last['bytes'] / 2**20)):,} MiB",
         exponents[1],
         curve["wall"],
     ]
