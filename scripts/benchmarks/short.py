@@ -26,13 +26,13 @@ class Bound(NamedTuple):
 
 
 BOUNDS = (
-    Bound("energy with gradient, n = 200,", "vaesurface", 0, 80),
-    Bound("energy with gradient, n = 1797,", "vaesurface", 0, 140),
-    Bound("Hessian product, n = 200,", "vaesurface", 0, 3.5),
-    Bound("Hessian product, n = 900,", "vaesurface", 0, 3.5),
-    Bound("Hessian product, n = 1797,", "vaesurface", 0, 3.5),
+    Bound("energy with gradient, n = 200,", "vaesurface", 0, 35),
+    Bound("energy with gradient, n = 1797,", "vaesurface", 0, 45),
+    Bound("Hessian product, n = 200,", "vaesurface", 0, 2.5),
+    Bound("Hessian product, n = 900,", "vaesurface", 0, 2.5),
+    Bound("Hessian product, n = 1797,", "vaesurface", 0, 2.5),
     Bound("Hessian product of a network", "vaesurface, linearized once", 0, 2.5),
-    Bound("inertia, n = 1797", "bordered", 0, 200),
+    Bound("inertia, n = 1797", "bordered", 0, 350),
     Bound("Newton step", "dense", 50, float("inf")),
 )
 

@@ -137,8 +137,8 @@ def spectrum(loss: Loss, params: Params) -> Array:
 def inertia(loss: Loss, params: Params) -> Inertia:
     """Numbers of negative, flat and positive eigenvalues of the dense Hessian.
 
-    From all eigenvalues, which cost less here than the two factorizations H ± width I that
-    Sylvester's law asks for (`scripts/bench`), and count at any other width too.
+    From all eigenvalues, which take no longer here than the two factorizations H ± width I that
+    Sylvester's law asks for (`scripts/bench --peers`), and count at any other width too.
     """
     eigenvalues = spectrum(loss, params)
     return count(eigenvalues, band(jnp.max(jnp.abs(eigenvalues)), eigenvalues.size))
