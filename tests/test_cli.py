@@ -3,6 +3,7 @@ lost.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,29 @@ def test_help_lists_every_verb_in_order(vaesurface):
     assert (code, err) == (0, "")
     assert re.findall(r"^  ([a-z]+)  ", out, re.MULTILINE) == VERBS
     assert vaesurface("") == (0, out, "")
+
+
+def test_the_first_page_of_help_is_kept_as_typer_writes_it():
+    def printed(module):
+        probe = (
+            f"import sys, {module} as module\n"
+            "sys.argv = ['vaesurface', '--help']\n"
+            "try:\n"
+            "    module.main()\n"
+            "finally:\n"
+            "    print('typer' in sys.modules, file=sys.stderr)\n"
+        )
+        settings = {"capture_output": True, "text": True, "env": os.environ | {"COLUMNS": "80"}}
+        ended = subprocess.run([sys.executable, "-c", probe], **settings)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout, ended.stderr.strip()
+
+    text, typer = printed("vaesurface.cli")
+    assert typer == "True"
+    again = (
+        "COLUMNS=80 python -c 'from vaesurface.cli import main; main()' > vaesurface/cli/help.txt"
+    )
+    assert printed("vaesurface.__main__") == (text, "False"), f"write it anew: {again}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

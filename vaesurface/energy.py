@@ -182,7 +182,7 @@ def tail(a: Array) -> Tail:
 
 def _density(a: Array) -> Array:
     """phi(a), of a standard Gaussian."""
-    return jnp.exp(-0.5 * a * a) / math.sqrt(2 * math.pi)
+    return jnp.exp(-0.5 * a * a) * (1.0 / math.sqrt(2.0 * math.pi))
 
 
 @jax.jit  # traced once for a shape; smooth wherever it is used

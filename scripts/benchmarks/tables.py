@@ -23,10 +23,10 @@ medians over rounds, with the quartiles of the ratios. All answer one question f
 numbers, but where a remark says otherwise; *off by* is the largest deviation from the right answer,
 relative to its largest entry.
 
-The energy needs two exponentials, two polynomials of degree 26, nine divisions and a root per datum
-and coordinate, and is bound by them: `XLA_FLAGS=--xla_cpu_prefer_vector_width=512` takes 30 % off
-its gradient where the processor has AVX-512 (last bits change). `exp` is one vectorized exponential
-of an array of that size.
+Per datum and coordinate the energy needs two exponentials, two polynomials of degree 26, eight
+divisions and a root, and is bound by them: `XLA_FLAGS=--xla_cpu_prefer_vector_width=512` takes 30 %
+off its gradient where the processor has AVX-512 (last bits change). `exp` is one vectorized
+exponential of an array of that size.
 """
 GROWS = """Each point is one call of a compiled program in a process of its own, where it is short
 after a first; each call of a sweep traces anew. Memory is the most that the process held during the

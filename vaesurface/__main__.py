@@ -1,0 +1,25 @@
+"""The command line, whose first page of help is there before anything is imported: `--help`.
+
+The page is kept in a file, as typer writes it; a test says when it is out of date.
+"""
+
+import sys
+from pathlib import Path
+
+__all__ = ["HELP", "main"]
+
+HELP = Path(__file__).parent / "cli" / "help.txt"
+
+
+def main() -> None:
+    """Run a verb."""
+    if sys.argv[1:] in ([], ["--help"]):
+        sys.stdout.write(HELP.read_text())
+        return
+    from vaesurface.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()
