@@ -214,7 +214,8 @@ def _attempt(problem: Problem, rules: _Rules, noise: Array, state: _State) -> _S
     )
     there = state.norm <= GRADIENT
     arrived = fresh & there & (tried.reach <= POLISHED) & ~tried.leaves
-    ends = (state.trial == LAST_TRIAL) | (there & ~tried.leaves)
+    # A small gradient is no end where the step is long: of a row that hardly matters, say.
+    ends = (state.trial == LAST_TRIAL) | (there & (tried.reach <= NEAR) & ~tried.leaves)
     reason = jnp.where(there, Outcome.STATIONARY, Outcome.NO_STEP)
     refused = state._replace(trial=state.trial + 1, outcome=jnp.where(ends, reason, state.outcome))
     arrived_state = state._replace(outcome=jnp.asarray(Outcome.STATIONARY))
