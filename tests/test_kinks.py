@@ -125,18 +125,20 @@ FLAT = {
     ),
 }
 ALL = (*RISES.values(), *FALLS.values())
+SHARE = 11  # of them in a program: each look at one follows the operations of all
 TURNS = special_ortho_group(SIZE, seed=0).rvs(3)
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["index", "turn", "unit", "lift", "at"],
-    meta_fields=[],
+    meta_fields=["first"],
 )
 @dataclass(frozen=True, eq=False)
 class Turned(Problem):
-    """lift + unit f(turn (w - at)) of one of the losses: all are one program."""
+    """lift + unit f(turn (w - at)) of one of the losses: those from `first` on are one program."""
 
+    first: int
     index: Array
     turn: Array
     unit: Array
@@ -146,14 +148,15 @@ class Turned(Problem):
     def loss(self, w):
         """By index."""
         v = self.turn @ (w - self.at)
-        return self.lift + self.unit * jax.lax.switch(self.index, ALL, v)
+        share = ALL[self.first : self.first + SHARE]
+        return self.lift + self.unit * jax.lax.switch(self.index, share, v)
 
 
 def turned(name, among, turn=0, unit=1.0, lift=1.0):
     index = (0 if among is RISES else len(RISES)) + list(among).index(name)
     turns = [np.eye(SIZE), *TURNS]
     numbers = (jnp.asarray(x, float) for x in (turns[turn], unit, lift, np.zeros(SIZE)))
-    return Turned(jnp.asarray(index), *numbers)
+    return Turned(index - index % SHARE, jnp.asarray(index % SHARE), *numbers)
 
 
 def looked(problem):
