@@ -4,7 +4,7 @@ import inspect
 import multiprocessing
 import pickle
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
+from functools import partial, partialmethod
 from typing import Any, NamedTuple
 
 import jax
@@ -109,6 +109,15 @@ def test_axes_lead_in_the_order_given():
     same(turned.energy, np.ascontiguousarray(sweep.grid(cheap, **AXES).energy.T))
 
 
+@pytest.fixture
+def thoroughly(monkeypatch):
+    """Sweeps are compiled as users have them, whatever the flags of the tests."""
+    options = {"xla_cpu_use_fusion_emitters": True, "xla_backend_optimization_level": 3}
+    compiled = partialmethod(jax.stages.Lowered.compile, compiler_options=options)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", compiled)
+
+
+@pytest.mark.usefixtures("thoroughly")
 @pytest.mark.parametrize("fn", [cheap, descend, pytest.param(find, marks=pytest.mark.slow)])
 def test_bits_do_not_depend_on_chunks_or_threads(fn):
     second = {"number": NUMBERS} if fn is cheap else {"scale": [0.1, 1.0]}
