@@ -20,11 +20,11 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 matplotlib.use("Agg")
-
-MAPS = Path("/proc/self/maps")
 # Objects made until those that are new are searched for garbage. By default 700: tracing makes
 # millions that live on, and looking at them again and again takes as long as tracing.
-NEW_OBJECTS = 50_000
+gc.set_threshold(50_000, 20, 20)
+
+MAPS = Path("/proc/self/maps")
 # Of the 65,530 memory maps that Linux allows a process by default; a compiled program takes some
 # hundreds, and without maps left the compiler crashes.
 MOST_MAPS = 20_000
@@ -34,7 +34,6 @@ def pytest_collection_finish():
     """What has been imported stays, and is not searched again."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(NEW_OBJECTS, 20, 20)
 
 
 @pytest.fixture(autouse=True, scope="module")
