@@ -128,6 +128,7 @@ def test_bits_do_not_depend_on_chunks_or_threads(fn):
         same(grid(batch_size=5, executor=threads), whole)
 
 
+@pytest.mark.usefixtures("thoroughly")
 @pytest.mark.parametrize("size", [1, 7, 16, 24])
 def test_small_cells_side_by_side_keep_their_bits_in_any_place(size):
     alphas, scales, keys = [0.0, 0.3, 0.1, 0.7], [0.1, 1.0], jax.random.split(KEYS[0], 3)
