@@ -27,7 +27,7 @@ Places = tuple[tuple[int, ...], ...]  # of leaves, by tree
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def mean(values: Values, size: int, common: Any, each: Any) -> Array:
-    """Mean () of values(common, each) (n,) over data, `size` of them at a time.
+    """Mean () of values(common, each) (n,) over data, at most `size` of them at a time.
 
     values: the same function every time, or it is traced anew; each datum's is its own.
     common: a pytree that all depend on.
@@ -86,11 +86,12 @@ def _(values: Values, size: int, moving: Places, primals: tuple, tangents: tuple
 
 
 def _blocks(each: Any, size: int) -> tuple[Any, Array]:
-    """Blocks along a leading axis, and which of their data (blocks, size) count: the last is filled
-    up with copies of the last datum.
+    """Blocks along a leading axis, equally large and not larger than size, and which of their data
+    (blocks, m) count: the last is filled up with copies of the last datum.
     """
     n = _length(each)
     count = -(-n // size)
+    size = -(-n // count)
 
     def cut(x: Array) -> Array:
         filled = jnp.pad(x, [(0, count * size - n)] + [(0, 0)] * (x.ndim - 1), mode="edge")

@@ -13,6 +13,7 @@ a call returns does not depend on the calls before it.
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -90,12 +91,15 @@ _known: WeakKeyDictionary[Callable, dict] = WeakKeyDictionary()
 
 def work(function: Callable, *args: Any) -> float:
     """Operations on numbers in one evaluation, by shapes alone; of unbounded loops a guess."""
+    if isinstance(function, MethodType) and not jax.tree_util.all_leaves([function.__self__]):
+        # Methods of a problem are made anew, and what they are made of is not.
+        function, args = function.__func__, (function.__self__, *args)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), args)
     leaves, treedef = jax.tree.flatten(shapes)
     key = treedef, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
     try:
         known = _known.setdefault(function, {})
-    except TypeError:  # methods are made anew, and not all callables are kept weakly
+    except TypeError:  # not all callables are kept weakly
         known = {}
     if key not in known:
         known[key] = _operations(jax.make_jaxpr(function)(*shapes).jaxpr)
