@@ -368,10 +368,12 @@ def test_a_problem_of_which_a_part_was_replaced_is_another_problem():
 
 
 @pytest.mark.slow
-def test_gamma_equal_to_an_eigenvalue_is_degenerate_from_every_start():
+def test_at_gamma_equal_to_an_eigenvalue_theory_alone_tells_the_optimum():
     problem = vae.threshold_vae(np.array([[1.0], [-1.0]]), 1, 0.0, gamma=1.0)
     for seed in range(3):
-        assert stationary.find(problem, jax.random.key(seed), 0.7).kind != Kind.MINIMUM
+        point = stationary.find(problem, jax.random.key(seed), 0.7)
+        assert point.inertia.flat == 1 and point.symmetries == 0  # which no eigenvalue tells
+        assert point.label == "global optimum"  # of the affine model: nothing is lower
 
 
 @pytest.mark.slow

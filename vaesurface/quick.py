@@ -91,9 +91,10 @@ _known: WeakKeyDictionary[Callable, dict] = WeakKeyDictionary()
 
 def work(function: Callable, *args: Any) -> float:
     """Operations on numbers in one evaluation, by shapes alone; of unbounded loops a guess."""
-    if isinstance(function, MethodType) and not jax.tree_util.all_leaves([function.__self__]):
+    own = function.__self__ if isinstance(function, MethodType) else None
+    if isinstance(function, MethodType) and not jax.tree_util.all_leaves([own]):
         # Methods of a problem are made anew, and what they are made of is not.
-        function, args = function.__func__, (function.__self__, *args)
+        function, args = function.__func__, (own, *args)
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(jnp.shape(x), jnp.result_type(x)), args)
     leaves, treedef = jax.tree.flatten(shapes)
     key = treedef, tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)
