@@ -209,6 +209,41 @@ def test_moments_without_variance_are_the_threshold_itself():
     assert (slope(0.0, 0.0), slope(0.3, 0.4), slope(0.5, 0.4)) == (1.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("f", [lambda m, v: energy.soft_threshold(m, v, 0.1), energy.relu])
+@pytest.mark.parametrize("v", [0.0, 1e-20, 1.0])
+def test_derivatives_are_finite_up_to_the_largest_means(f, v):
+    def second(m, v):
+        return jax.hessian(lambda at: f(*at))((m, v))
+
+    third = jax.jit(jax.vmap(jax.jacfwd(second, argnums=(0, 1)), (0, None)))
+    for leaf in jax.tree.leaves(third(jnp.array([1e80, -1e155, 1e250]), v)):
+        assert np.isfinite(leaf).all()
+
+
+def test_opposite_sides_are_alike_and_what_cancels_between_them_is_exactly_zero():
+    def moments(m, v, alpha):
+        return energy.soft_threshold(m, v, alpha)
+
+    v, alpha = 10.0 ** np.linspace(-60, 2, 63), np.linspace(0.0, 1.0, 63)
+    bend = jax.jit(jax.vmap(jax.hessian(moments, argnums=(0, 1))))
+    right, left = (bend(sign * alpha / 3, v, alpha) for sign in (1.0, -1.0))
+    for n, name in enumerate(("mean", "variance")):
+        (mm, mv), (_, vv) = right[n]
+        (mm_left, mv_left), (_, vv_left) = left[n]
+        odd = 1.0 if name == "mean" else -1.0  # derivatives by m once change this sign
+        for ours, theirs in ((mm, -odd * mm_left), (vv, -odd * vv_left), (mv, odd * mv_left)):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-15)
+    slope = jax.vmap(jax.grad(lambda v, alpha: moments(jnp.zeros(()), v, alpha).mean))
+    assert (slope(v, alpha) == 0).all()
+
+
+def test_the_tail_is_accurate_as_long_as_it_is_a_normal_number():
+    a = np.linspace(36.0, 37.5, 16)
+    tails = energy.tail(jnp.asarray(a))
+    exact = np.array([float(upper(mp.mpf(float(x)))) for x in a])
+    np.testing.assert_allclose(tails.probability, exact, rtol=1e-12)
+
+
 def test_gammabar_and_information_are_means_over_data():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(7, 3)) + 5.0

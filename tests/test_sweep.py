@@ -128,40 +128,6 @@ def test_bits_do_not_depend_on_chunks_or_threads(fn):
         same(grid(batch_size=5, executor=threads), whole)
 
 
-@pytest.mark.usefixtures("thoroughly")
-@pytest.mark.parametrize("size", [1, 7, 16, 24])
-def test_small_cells_side_by_side_keep_their_bits_in_any_place(size):
-    alphas, scales, keys = [0.0, 0.3, 0.1, 0.7], [0.1, 1.0], jax.random.split(KEYS[0], 3)
-    whole = sweep.grid(descend, alpha=alphas, scale=scales, key=keys)
-    axes: Any = {"alpha": alphas[::-1], "scale": scales[::-1], "key": keys[::-1]}
-    with ThreadPoolExecutor(2) as threads:
-        turned = sweep.grid(descend, batch_size=size, executor=threads, **axes)
-    same(jax.tree.map(lambda x: np.ascontiguousarray(x[::-1, ::-1, ::-1]), turned), whole)
-
-
-def test_cells_are_side_by_side_where_that_pays():
-    key = jax.random.key_data(KEYS[0])[None]
-    column = {"alpha": np.array([0.1]), "scale": np.array([0.5])}
-
-    def fits(fn, **more):
-        def one(cell):
-            key = jax.random.wrap_key_data(cell["key"])
-            return fn(cell["alpha"], cell["scale"], key, **more)
-
-        return sweep._fits_lanes(jax.jit(one), column | {"key": key})
-
-    def loud(alpha, scale, key):
-        jax.debug.print("here")
-        return descend(alpha, scale, key)
-
-    def large(alpha, scale, key):
-        return descend(alpha, scale, key).loss + jnp.sum(alpha * jnp.ones(sweep.FEW + 1))
-
-    assert fits(descend) and not fits(loud) and not fits(large)
-    assert not fits(find)  # with a number of steps of its own
-    assert not fits(lambda alpha, scale, key: alpha * scale)  # no loop
-
-
 @pytest.mark.parametrize("mapper", [sweep.together, partial(jax.lax.map, batch_size=2)])
 def test_cells_may_run_side_by_side(mapper):
     vectorized, plain = sweep.grid(cheap, mapper=mapper, **AXES), sweep.grid(cheap, **AXES)
@@ -363,7 +329,7 @@ def test_a_pool_that_forks_is_refused():
 
 
 def test_a_function_that_workers_cannot_import_is_named():
-    lost = pickle.dumps((sweep._Task(uniform, None, {}, 1, 1), {})).replace(b"uniform", b"unicorn")
+    lost = pickle.dumps((sweep._Task(uniform, None, {}, 1), {})).replace(b"uniform", b"unicorn")
     with pytest.raises(
         ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"
     ):

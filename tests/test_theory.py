@@ -156,6 +156,30 @@ def test_all_derivatives_of_a_stream_are_those_of_the_whole(monkeypatch, scale):
         np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-11)
 
 
+def test_a_stream_of_functions_that_close_over_what_is_differentiated_by(monkeypatch):
+    X = data.gaussian(23, np.linspace(0.3, 3.0, D), seed=5)
+    params = jnp.ones(D), jnp.zeros((23, 0))  # and of data that have no parameters
+
+    def loss(strength, params):
+        return Structure(
+            data=X,
+            term=lambda row, shared, local, x: jnp.sin(strength * row) * x**2,
+            penalty=lambda shared, local: 0.0,
+            split=lambda w: Parts(w[0], (), w[1]),
+            join=lambda parts: (parts.rows, parts.local),
+        ).loss(params)
+
+    def changes():
+        second = jax.jacfwd(jax.grad(loss, argnums=(0, 1)))
+        return loss(0.7, params), jax.jit(jax.grad(loss))(0.7, params), second(0.7, params)
+
+    whole = changes()
+    monkeypatch.setattr("vaesurface.problem.HELD", 0)
+    monkeypatch.setattr("vaesurface.problem.BLOCK", 4 * D)
+    for x, y in zip(jax.tree.leaves(changes()), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-13)
+
+
 def test_one_program_serves_every_alpha_and_data_set_of_a_shape():
     program = analysis._judged.program
 

@@ -28,7 +28,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "bordered": "curvature problem",
-        "sweep": "moved problem quick store",
+        "sweep": "moved problem store",
         "vae": "data energy moved problem theory",
     },
     {

@@ -25,19 +25,32 @@ Values = Callable[[Any, Any], Array]
 Places = tuple[tuple[int, ...], ...]  # of leaves, by tree
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def mean(values: Values, size: int, common: Any, each: Any) -> Array:
     """Mean () of values(common, each) (n,) over data, at most `size` of them at a time.
 
-    values: the same function every time, or it is traced anew; each datum's is its own.
+    values: each datum's is its own, and has reverse derivatives.
     common: a pytree that all depend on.
     each: a pytree of arrays with a leading axis n.
     """
+    block = jax.tree.map(lambda x: x[0], _blocks(each, size)[0])
+    # What a function closes over may be what is differentiated by.
+    closed, hoisted = jax.closure_convert(values, common, block)
+    if not hoisted:
+        return _mean(values, size, common, each)
+
+    def opened(every: Any, each: Any) -> Array:
+        return closed(every[0], each, *every[1])
+
+    return _mean(opened, size, (common, hoisted), each)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _mean(values: Values, size: int, common: Any, each: Any) -> Array:
     totals = jax.lax.map(partial(_total, values, common), _blocks(each, size))
     return jnp.sum(totals) / _length(each)
 
 
-@partial(mean.defjvp, symbolic_zeros=True)
+@partial(_mean.defjvp, symbolic_zeros=True)
 def _(values: Values, size: int, primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     """By the gradient."""
     moving = _moving(tangents)
@@ -49,11 +62,11 @@ def _(values: Values, size: int, primals: tuple, tangents: tuple) -> tuple[Array
 def _by_blocks(
     values: Values, size: int, moving: Places, common: Any, each: Any
 ) -> tuple[Array, list]:
-    """`mean`, and its gradient by the leaves that move."""
+    """`_mean`, and its gradient by the leaves that move."""
     n = _length(each)
 
     @jax.checkpoint  # further derivatives keep nothing either
-    def add(sums: Any, block: tuple[Any, Array]) -> tuple[Any, list[Array]]:
+    def add(sums: Any, block: tuple[Any, Array]) -> tuple[Any, Any]:
         part, counts = block
 
         def total(leaves: list[list[Array]]) -> Array:
@@ -61,13 +74,12 @@ def _by_blocks(
             return _total(values, changed, (own, counts))
 
         value, slopes = jax.value_and_grad(total)(_leaves((common, part), moving))
-        return jax.tree.map(jnp.add, sums, (value, slopes[0])), slopes[1]
+        return jax.tree.map(jnp.add, sums, slopes[0]), (value, slopes[1])
 
-    dtype = jnp.result_type(jax.eval_shape(values, common, each))
-    start = jnp.zeros((), dtype), jax.tree.map(jnp.zeros_like, _leaves((common,), moving[:1])[0])
-    (value, by_all), by_each = jax.lax.scan(add, start, _blocks(each, size))
-    by_each = [x.reshape(-1, *x.shape[2:])[:n] for x in by_each]
-    return value / n, jax.tree.map(lambda x: x / n, [by_all, by_each])
+    start = jax.tree.map(jnp.zeros_like, _leaves((common,), moving[:1])[0])
+    by_all, (totals, by_each) = jax.lax.scan(add, start, _blocks(each, size))
+    by_each = [x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:n] for x in by_each]
+    return jnp.sum(totals) / n, jax.tree.map(lambda x: x / n, [by_all, by_each])
 
 
 # A rule of its own that says no more than JAX would: a loop without one loses the rules of what it

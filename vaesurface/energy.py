@@ -194,10 +194,10 @@ def _tail(a: Array, density: Array) -> Tail:
         fitted = fitted * t + coefficient
     # A division, for what ends in a product XLA computes anew for each that needs it.
     second = fitted / (a + 4.0) ** 3
-    scaled = density / (1.0 + a * a)
+    inverse = 1.0 / (1.0 + a * a)
     return Tail(
-        probability=scaled * (second + a),
-        first=scaled * (1.0 - a * second),
+        probability=density * (second + a) * inverse,
+        first=density * (1.0 - a * second) * inverse,
         second=density * second,
     )
 
@@ -225,15 +225,14 @@ def _positive_part(order: int, u: Array, v: Array) -> _PositivePart:
     """
     s = jnp.sqrt(v)
     near = jnp.abs(u) < TAIL_END * s
-    inverse = 1.0 / jnp.where(near, s, 1.0)
-    a = jnp.where(near, jnp.abs(u) * inverse, jnp.where(u == 0, 0.0, TAIL_END))
+    a = jnp.abs(u) / jnp.where(near, s, 1.0)
+    a = jnp.where(near, a, jnp.where(u == 0, 0.0, TAIL_END))
     density = _density(a)
     beyond = _tail(a, density)
     second = v * beyond.second
     positive = u > 0
     mass = jnp.where(positive, 1.0 - beyond.probability, beyond.probability)
-    seen = near & (v > POINT_MASS)
-    bells = _bells(order - 1, u, jnp.where(seen, inverse, 1.0), jnp.where(seen, density, 0.0))
+    bells = _bells(order - 1, u, s, density, near & (v > POINT_MASS))
     return _PositivePart(
         mean=jnp.maximum(u, 0.0) + s * beyond.first,
         excess=jnp.where(positive, v - second, second),
@@ -241,14 +240,19 @@ def _positive_part(order: int, u: Array, v: Array) -> _PositivePart:
     )
 
 
-def _bells(count: int, u: Array, inverse: Array, density: Array) -> list[Array]:
-    """q_1 to q_count, for 1 / sqrt(v) and phi(u / sqrt(v))."""
-    x, factor = u * inverse, density * inverse
+def _bells(count: int, u: Array, s: Array, density: Array, seen: Array) -> list[Array]:
+    """q_1 to q_count, for s = sqrt(v) and the density phi(u / s); 0 where they are not seen.
+
+    Each ends in a choice, for a product that is added to another's would be fused with the sum, and
+    the terms of opposite sides no longer cancel exactly.
+    """
+    s = jnp.where(seen, s, 1.0)
+    x, factor = jnp.where(seen, u, 0.0) / s, density / s
     before, hermite, bells = jnp.zeros_like(x), jnp.ones_like(x), []
     for n in range(count):
-        bells.append(factor * hermite)
+        bells.append(jnp.where(seen, factor * hermite, 0.0))
         before, hermite = hermite, x * hermite - n * before
-        factor = -factor * inverse
+        factor = -factor / s
     return bells
 
 

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import jax
 import jax.numpy as jnp
 
-__all__ = ["SMALL", "Program", "equations", "work"]
+__all__ = ["SMALL", "Program", "work"]
 
 # Operations of a small program: it runs some tenths of a second longer.
 SMALL = 1e9
@@ -125,14 +125,6 @@ def _of_one(eqn: Any) -> float:
     if parts:
         return max(parts)  # branches, of which one is taken; or a single part
     return float(max(x.aval.size for x in (*eqn.invars, *eqn.outvars)))
-
-
-def equations(jaxpr: Any) -> Iterator[Any]:
-    """All of a jaxpr's, those within others too."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for part in _parts(eqn.params):
-            yield from equations(part)
 
 
 def _parts(params: dict) -> Iterator[Any]:

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import moved, quick
+from vaesurface import moved
 from vaesurface.problem import require_float64
 from vaesurface.store import Columns, canonical, columns, create
 from vaesurface.store.names import complaint
@@ -33,9 +33,6 @@ __all__ = ["grid", "together"]
 __getattr__ = moved.names(__name__)
 
 LARGEST_CHUNK = 32  # cells in a chunk by default
-# Cells of one width for all chunks, since a program's last bits hang on it, not on a cell's place.
-LANES = 16
-FEW = 2**9  # numbers in the largest array of a cell up to which more of them fill a core better
 # At least, on a CPU and where cells allow: workers end together, and an interruption costs little.
 FEWEST_CHUNKS = 16
 Mapper = Callable[[Callable, Any], Any]
@@ -58,8 +55,7 @@ def grid(
     fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of
     them can be called like an option of this function.
     axes: 1-D, distinct numbers (int64, float64) or typed JAX keys.
-    batch_size: cells in a chunk; the last one is padded, so that one program serves all. On a CPU
-    cells with small arrays, all of whose loops have fixed lengths, run `LANES` at a time.
+    batch_size: cells in a chunk; the last one is padded, so that one program serves all.
     executor: any of `concurrent.futures`; None computes in this thread. Threads share one program;
     for any other executor fn is pickled and each worker compiles once; process pools have to spawn.
     store: a `store.Store`, or a path: cells that it holds are not computed again, others are added
@@ -78,11 +74,8 @@ def grid(
     cells = columns(parsed)
     total = len(next(iter(cells.values())))
     impls = {name: axis.impl for name, axis in parsed.items()}
-    task = _Task(fn=fn, mapper=mapper, impls=impls, size=_chunk_size(batch_size, total), lanes=1)
+    task = _Task(fn=fn, mapper=mapper, impls=impls, size=_chunk_size(batch_size, total))
     one = jax.jit(task.at)  # traced once: `jax.jit` keeps the trace
-    if mapper is None and total >= LANES and _fits_lanes(one, cells):
-        whole = task.size if batch_size else LANES * -(-task.size // LANES)
-        task = task._replace(size=whole, lanes=LANES)
     make_work = _worker(task, one, cells, executor)
     results, missing = _room(one, cells), np.arange(total)
     if isinstance(store, str | os.PathLike):
@@ -127,14 +120,12 @@ class _Task(NamedTuple):
     mapper: like `jax.lax.map`, or None for the device's default.
     impls: of each axis, in order: the implementation of its keys, None for numbers.
     size: cells in a chunk.
-    lanes: cells side by side.
     """
 
     fn: Callable[..., Any]
     mapper: Mapper | None
     impls: dict[str, str | None]
     size: int
-    lanes: int
 
     def at(self, cell: dict[str, Any]) -> Any:
         """fn at one cell, whose values are plain arrays."""
@@ -150,8 +141,6 @@ class _Task(NamedTuple):
         mapper = self.mapper or (jax.lax.map if jax.default_backend() == "cpu" else together)
 
         def program(chunk: Columns, wanted: np.ndarray) -> list[Any]:
-            if self.lanes > 1:
-                return jax.tree.leaves(_in_lanes(one, chunk, wanted))
             return jax.tree.leaves(mapper(partial(_where_wanted, one), (chunk, wanted)))
 
         chunk = {
@@ -171,36 +160,6 @@ def _where_wanted(one: Callable, item: tuple[Columns, Any]) -> Any:
     shapes = jax.eval_shape(one, cell)
     blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     return jax.lax.cond(wanted, one, lambda _: blank, cell)
-
-
-def _in_lanes(one: Callable, chunk: Columns, wanted: Any) -> Any:
-    """A chunk's results, `LANES` cells at a time; what is missing to that many are repetitions."""
-    size = wanted.size
-    groups = -(-size // LANES)
-
-    def grouped(x: Any) -> Any:
-        return x[np.arange(groups * LANES) % size].reshape(groups, LANES, *x.shape[1:])
-
-    cells = {name: grouped(column) for name, column in chunk.items()}
-    several = partial(_where_wanted, jax.vmap(one))
-    results = jax.lax.map(several, (cells, jnp.any(grouped(wanted), axis=1)))
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:size], results)
-
-
-def _fits_lanes(one: Callable, cells: Columns) -> bool:
-    """Whether cells side by side take less time: small ones in loops of as many steps for all."""
-    if jax.default_backend() != "cpu":
-        return False
-    jaxpr = jax.make_jaxpr(one)({name: column[0] for name, column in cells.items()}).jaxpr
-    equations = list(quick.equations(jaxpr))
-    loops = any(eqn.primitive.name == "scan" for eqn in equations)
-    return loops and not jaxpr.effects and all(map(_is_small_step, equations))
-
-
-def _is_small_step(eqn: Any) -> bool:
-    # Of a branch both sides would be computed.
-    sizes = (x.aval.size for x in eqn.outvars if hasattr(x.aval, "size"))
-    return eqn.primitive.name not in ("while", "cond") and max(sizes, default=0) <= FEW
 
 
 def _chunk_size(batch_size: int | None, total: int) -> int:

@@ -9,8 +9,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from http.client import HTTPException
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import distribution
 
 import numpy as np
 
@@ -35,10 +34,8 @@ def _digits():
     """What `sklearn.datasets.load_digits` reads, less the labels; to import that takes longer than
     all else that most uses of them do.
     """
-    package = find_spec("sklearn")
-    assert package is not None and package.origin is not None
-    table = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
-    return np.loadtxt(table, delimiter=",")[:, :-1] / 16.0
+    table = distribution("scikit-learn").locate_file("sklearn/datasets/data/digits.csv.gz")
+    return np.loadtxt(str(table), delimiter=",")[:, :-1] / 16.0
 
 
 def _digits_4x4():

@@ -61,6 +61,7 @@ def _nearest(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     Which ones are nearest is told by products, to a part in 10^8 of the rows' length.
     """
     n = len(x)
+    x = x.astype(float)  # of pixels that are on or off, too
     Z = x - x.mean(axis=0)
     squares = np.sum(Z**2, axis=1)
     distances, neighbors = np.empty((n, count)), np.empty((n, count), int)
