@@ -32,7 +32,7 @@ def mean(values: Values, size: int, common: Any, each: Any) -> Array:
     common: a pytree that all depend on.
     each: a pytree of arrays with a leading axis n.
     """
-    block = jax.tree.map(lambda x: x[0], _blocks(each, size)[0])
+    block = jax.eval_shape(lambda: jax.tree.map(lambda x: x[0], _blocks(each, size)[0]))
     # What a function closes over may be what is differentiated by.
     closed, hoisted = jax.closure_convert(values, common, block)
     if not hoisted:
