@@ -1,6 +1,6 @@
 """What does a user see while a verb works?
 
-Never more than a second without a sign of life on stderr: `Bar` is tqdm's, whose clock goes on
+Never more than a second or so without a sign of life on stderr: `Bar` is tqdm's, whose clock goes on
 while cells are compiled and computed; where nothing is counted it is all that there is
 (`options.awake`).
 """
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 __all__ = ["CLOCK", "EVERY", "Bar"]
 
-EVERY = 1.0  # seconds
+EVERY = 0.5  # seconds: what follows one line and goes before the next takes one itself
 CLOCK = "{desc}: {elapsed}"
 
 
