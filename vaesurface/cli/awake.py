@@ -1,6 +1,6 @@
 """What does a user see while a verb works?
 
-Never more than a second or so without a sign of life on stderr: `Bar` is tqdm's, whose clock goes on
+Never much more than a second without a sign of life on stderr: `Bar` is tqdm's, whose clock goes on
 while cells are compiled and computed; where nothing is counted it is all that there is
 (`options.awake`).
 """
