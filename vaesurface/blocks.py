@@ -46,6 +46,7 @@ def mean(values: Values, size: int, common: Any, each: Any) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _mean(values: Values, size: int, common: Any, each: Any) -> Array:
+    """`mean` of a function that closes over nothing that it is differentiated by."""
     totals = jax.lax.map(partial(_total, values, common), _blocks(each, size))
     return jnp.sum(totals) / _length(each)
 
