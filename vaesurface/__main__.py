@@ -14,7 +14,7 @@ HELP = Path(__file__).parent / "cli" / "help.txt"
 def main() -> None:
     """Run a verb."""
     if sys.argv[1:] in ([], ["--help"]):
-        sys.stdout.write(HELP.read_text())
+        sys.stdout.write(HELP.read_text(encoding="utf-8"))
         return
     from vaesurface.cli import main as run
 

@@ -350,9 +350,9 @@ class _Thresholded(NamedTuple):
     odd: tuple[Array, ...]
 
 
-# Traced once for a shape and order. It shares no function with the ReLU that JAX traces once, for
-# operations keep the function that they were first traced in, by which `stationary.smooth` knows
-# these.
+# Traced once for a shape and order. Of functions that JAX traces once it shares with the ReLU only
+# `_tail`, all of whose operations are smooth: operations keep the function that they were first
+# traced in, by which `stationary.smooth` knows these.
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 @partial(jax.jit, static_argnums=0)
 def _thresholded(order: int, m: Array, v: Array, alpha: Array) -> _Thresholded:
@@ -396,8 +396,12 @@ def _(order, primals, tangents):
     mean, A, B = part.mean, part.even, part.odd
 
     def change(own: tuple[Array, ...], other: tuple[Array, ...], n: int) -> Array:
-        by_m, by_v, by_alpha = (lambda: own[n]), (lambda: 0.5 * own[n + 1]), (lambda: -other[n])
-        return _sum(mean, (by_m, dm), (by_v, dv), (by_alpha, dalpha))
+        return _sum(
+            mean,
+            (lambda: own[n], dm),
+            (lambda: 0.5 * own[n + 1], dv),
+            (lambda: -other[n], dalpha),
+        )
 
     variance = _sum(
         mean,

@@ -381,7 +381,8 @@ class _Common(NamedTuple):
     """What the parts of all data depend on.
 
     structure: for its hyper-parameters.
-    rows, shared: parameters.
+    rows: parameters, by output coordinate.
+    shared: parameters.
     """
 
     structure: PerDatum

@@ -48,22 +48,13 @@ __all__ = [
     "threshold_vae",
 ]
 
-# Of `network`; read when asked for, since flax makes them, whose import takes a third of a second.
-LATE = {
-    "NetworkParams",
-    "NetworkVAE",
-    "antithetic",
-    "conv_vae",
-    "gauss_hermite",
-    "mlp_vae",
-    "network_vae",
-    "resnet_vae",
-}
 _moved = moved.names(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in LATE:
+    # Networks when they are asked for, since flax makes them, whose import takes a third of a
+    # second; all other names of `__all__` are here.
+    if name in __all__:
         return getattr(importlib.import_module("vaesurface.vae.network"), name)
     if name in ("architecture", "network"):
         return importlib.import_module(f"vaesurface.vae.{name}")
