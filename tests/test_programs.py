@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from vaesurface import provenance
 from vaesurface.cli import programs
 
 COMPILE = """
@@ -103,6 +104,6 @@ def test_another_instruction_set_has_another_folder(tmp_path, monkeypatch):
     for flags in ("flags\t: sse2 avx2", "flags\t: sse2 avx2 avx512f", "Features\t: neon"):
         file = tmp_path / "cpuinfo"
         file.write_text(f"processor\t: 0\n{flags}\n")
-        monkeypatch.setattr(programs, "CPU", file)
+        monkeypatch.setattr(provenance, "CPU", file)
         names.add(programs.settings(tmp_path)[programs.DIRECTORY])
     assert len(names) == 3

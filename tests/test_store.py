@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from vaesurface import data, stationary, store, sweep, vae
+from vaesurface.store import record
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 X = data.antipodal(d=2)
@@ -44,6 +45,13 @@ def collapsed(alpha, beta):
 def files(path):
     """Every file below, with its content: what must not change when something is refused."""
     return {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
+
+
+def forget(file, *names):
+    """A chunk as older versions wrote it: without what it says of itself, and without `names`."""
+    with np.load(file) as chunk:
+        arrays = {name: a for name, a in chunk.items() if name not in ("about", *names)}
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +149,9 @@ def test_verdicts_are_read_as_words(verdicts):
 
 def test_verdicts_kept_without_words_are_read_with_their_type(verdicts):
     path, _ = verdicts
-    whole = store.open(path)
+    whole = store.open(path).load()
     # As it was when stores kept no words: even one chunk without them leaves `open` without.
-    file = next((path / "chunks").iterdir())
-    with np.load(file) as chunk:
-        arrays = {name: array for name, array in chunk.items() if name != "label"}
-    np.savez(file, allow_pickle=False, **arrays)
+    forget(next((path / "chunks").iterdir()), "label")
     xr.testing.assert_equal(store.open(path), whole.drop_vars("label"))
     xr.testing.assert_equal(store.open(path, stationary.StationaryPoint), whole)
 
@@ -175,11 +180,18 @@ def test_provenance_travels_with_the_results(kept):
 
 
 def test_other_versions_are_noted(kept, monkeypatch):
-    monkeypatch.setattr("vaesurface.store.directory.version", lambda name: "99.9")
-    for _ in range(2):
-        store.create(kept[0].path, X, **CONFIG)
-    assert len(json.loads((kept[0].path / "store.json").read_text())["software"]) == 2
-    assert store.open(kept[0].path).attrs["numpy"] == f"{np.__version__}, 99.9"
+    monkeypatch.setattr("vaesurface.provenance.version", lambda name: "99.9")
+    sweep.grid(cheap, alpha=[1.0], key=KEYS, store=store.create(kept[0].path, X, **CONFIG))
+    assert set(store.open(kept[0].path).attrs["numpy"].split(", ")) == {np.__version__, "99.9"}
+
+
+def test_more_than_one_instruction_set_is_said(kept, monkeypatch):
+    before = store.open(kept[0].path).attrs["instructions"]
+    monkeypatch.setattr("vaesurface.provenance.instructions", lambda: "z80 undocumented")
+    sweep.grid(cheap, alpha=[1.0], key=KEYS, store=kept[0])
+    with pytest.warns(UserWarning, match="more than one instruction set .*z80 undocumented"):
+        ds = store.open(kept[0].path)
+    assert set(ds.attrs["instructions"].split(", ")) == {before, "z80 undocumented"}
 
 
 def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
@@ -349,23 +361,35 @@ def test_a_damaged_chunk_is_named_and_computed_again_once_deleted(kept, damage):
     assert store.open(kept[0].path).computed.values.all()
 
 
-@pytest.mark.parametrize(
-    ("content", "complaint"),
-    [
-        (
-            '{"format": 1, "conf',
-            "expected a whole store.json, got .* damaged; restore it, or delete",
-        ),
-        ("[]", "expected a whole store.json, got .* damaged; restore it"),
-        (
-            '{"format": 99}',
-            "expected format 3, got 99 in .*; read it with the vaesurface that wrote it",
-        ),
-    ],
-)
-def test_a_damaged_or_newer_description_is_named(kept, content, complaint):
-    (kept[0].path / "store.json").write_text(content)
+@pytest.mark.parametrize("content", ['{"format": 1, "conf', "[]", '{"format": 3}', None])
+def test_a_store_is_repaired_from_its_chunks(kept, content):
+    file = kept[0].path / "store.json"
+    whole, sweep_there = store.open(kept[0].path), record.sweep(record.read(kept[0].path))
+    file.unlink() if content is None else file.write_text(content)
     before = files(kept[0].path)
+    xr.testing.assert_identical(store.open(kept[0].path), whole)
+    assert files(kept[0].path) == before
+    with pytest.raises(ValueError, match="got config latent 2 there and 3 here"):
+        store.create(kept[0].path, X, **CONFIG | {"latent": 3})
+    store.create(kept[0].path, X, **CONFIG)
+    assert record.sweep(json.loads(file.read_text())) == sweep_there
+
+
+def test_a_store_of_old_chunks_only_cannot_be_repaired(kept):
+    for file in (kept[0].path / "chunks").iterdir():
+        forget(file)
+    (kept[0].path / "store.json").write_text("{")
+    before = files(kept[0].path)
+    for use in (store.open, lambda path: store.create(path, X, **CONFIG)):
+        with pytest.raises(ValueError, match=r"expected a whole store.json, got .*; restore it"):
+            use(kept[0].path)
+    assert files(kept[0].path) == before
+
+
+def test_a_store_of_a_newer_format_is_named(kept):
+    (kept[0].path / "store.json").write_text('{"format": 99}')
+    before = files(kept[0].path)
+    complaint = "expected format 3, got 99 in .*; read it with the vaesurface that wrote it"
     for use in (store.open, lambda path: store.create(path, X, **CONFIG)):
         with pytest.raises(ValueError, match=complaint):
             use(kept[0].path)

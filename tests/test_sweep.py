@@ -3,6 +3,7 @@
 import inspect
 import multiprocessing
 import pickle
+import threading
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial, partialmethod
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from vaesurface import data, optimize, stationary, sweep, vae
+from vaesurface.sweep import travel, workers
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 ALPHAS, NUMBERS = [0.0, 0.5, 0.25, 1e-3], [3, 1]
@@ -309,7 +311,7 @@ def test_an_error_in_one_chunk_keeps_those_under_way(tmp_path, threads):
         ),
         ({"alpha": [1], "batch_size": 0}, "expected batch_size >= 1, got 0; give the number"),
         (
-            {"alpha": [1], "executor": Elsewhere()},
+            {"alpha": [1], "executor": Elsewhere(), "mapper": threading.Lock()},
             "expected a function that other processes can unpickle, .*; define",
         ),
     ],
@@ -329,11 +331,12 @@ def test_a_pool_that_forks_is_refused():
 
 
 def test_a_function_that_workers_cannot_import_is_named():
-    lost = pickle.dumps((sweep._Task(uniform, None, {}, 1), {})).replace(b"uniform", b"unicorn")
+    parcel = travel.pack(uniform)
+    content = parcel.contents[parcel.digest].replace(b"uniform", b"unicorn")
     with pytest.raises(
         ValueError, match=r"expected a function that workers can import, .*unicorn.*; define it"
     ):
-        sweep._work(lost, {}, np.array([True]))
+        workers.work(parcel.digest, {parcel.digest: content}, range(1))
 
 
 def test_a_function_must_return_numbers():

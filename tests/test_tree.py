@@ -16,19 +16,19 @@ ROOT = Path(__file__).parent.parent
 # Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"blocks": "", "moved": "", "quick": ""},
+    {"blocks": "", "moved": "", "provenance": "", "quick": ""},
     {"data": "", "energy": "", "files": "", "marks": "", "problem": "blocks moved quick"},
     {
         "curvature": "problem",
         "optimize": "problem",
         "plot": "marks moved",
         "report": "files marks moved",
-        "store": "data files",
+        "store": "data files provenance",
         "theory": "energy moved problem",
     },
     {
         "bordered": "curvature problem",
-        "sweep": "moved problem store",
+        "sweep": "files moved problem provenance store",
         "vae": "data energy moved problem theory",
     },
     {
@@ -45,15 +45,15 @@ FLOORS: tuple[dict[str, str], ...] = (
         "stationary store sweep theory vae"
     },
     {
-        "cli": "data diagnose experiments files optimize plot proof report stationary store "
-        "theory vae"
+        "cli": "data diagnose experiments files optimize plot proof provenance report stationary "
+        "store theory vae"
     },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}
 # Imports inside functions, of what is heavy and not always needed: third parties, or in the command
-# line, whose --help answers at once. One of the package's own: verifying needs no JAX, proving
-# does.
-LIGHT = {("proof", "vae")}
+# line, whose --help answers at once. Two of the package's own: verifying needs no JAX, proving
+# does; keeping results needs no xarray, reading them does.
+LIGHT = {("proof", "vae"), ("store", "store")}
 
 
 def sources(room):

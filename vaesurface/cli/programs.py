@@ -17,13 +17,14 @@ import sys
 import time
 from pathlib import Path
 
+from vaesurface import provenance
+
 __all__ = ["keep", "settings"]
 
 MOST_BYTES = 2**29  # of a folder; JAX drops what was not used for longest. A verb leaves some 5 MB
 FORGOTTEN = 30 * 86_400  # seconds after which the folder of another version is removed
 TORN = 60  # seconds: JAX writes an entry and its time within one
 DIRECTORY = "JAX_COMPILATION_CACHE_DIR"
-CPU = Path("/proc/cpuinfo")
 
 
 def keep() -> None:
@@ -69,11 +70,7 @@ def settings(home: Path) -> dict[str, str]:
 
 def _instruction_set() -> str:
     """A name for what the processor can: a program may hold any of its instructions."""
-    features = platform.processor()
-    if CPU.exists():
-        lines = CPU.read_text().splitlines()
-        features = next((x for x in lines if x.lower().startswith(("flags", "features"))), features)
-    return hashlib.sha256(features.encode()).hexdigest()[:8]
+    return hashlib.sha256(provenance.flags().encode()).hexdigest()[:8]
 
 
 def _private(folder: Path) -> bool:

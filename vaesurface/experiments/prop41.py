@@ -5,8 +5,6 @@ At each alpha: a ray on which the error goes to zero and the energy to minus inf
 collapse is a strict local minimum all the same, and how many random starts end in it.
 """
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -123,8 +121,7 @@ def _ended(setting: Setting, alphas: np.ndarray) -> tuple[np.ndarray, np.ndarray
         starts.run, setting.X, setting.latent, setting.gamma, setting.beta, optimize.adam
     )
     axes: dict[str, Any] = {"alpha": alphas, "scale": SCALES, "seed": np.arange(setting.starts)}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        points = sweep.grid(cell, executor=pool, store=results, **axes)
+    points = sweep.grid(cell, executor=setting.executor, store=results, **axes)
     reached = points.kind != Kind.NOT_STATIONARY
     return np.sum(points.theory.collapsed & reached, axis=-1), np.sum(~reached, axis=-1)
 

@@ -10,9 +10,7 @@ CLI's `demo`, `sweep`, `slice` and `plot` are these modules.
 """
 
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,9 +76,12 @@ def compute(
     gamma: float | None = None,
     beta: float = 1.0,
     make_optimizer: Callable[[], optimize.Optimizer] = optimize.adam,
+    executor: Any = None,
     progress: Any = None,
 ) -> Sweep:
-    """The sweep, of which a store at `out` keeps what has run; on all cores.
+    """The sweep, of which a store at `out` keeps what has run.
+
+    executor: as for `sweep.fill`; None: threads on all cores that this process may use.
 
     source: where X comes from, a name or a path. Raises ValueError for settings that make no
     problem and for a store of another sweep.
@@ -103,8 +104,7 @@ def compute(
     axes: dict[str, Any] = {"alpha": alpha, "scale": scale, "seed": np.arange(seeds)}
     results = store.create(out, X, **settings)
     cell = partial(run, X, latent, gamma, beta, make_optimizer)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sweep.grid(cell, executor=pool, store=results, progress=progress, **axes)
+    sweep.fill(cell, executor=executor or sweep.threads, store=results, progress=progress, **axes)
     ds = store.open(out, StationaryPoint)
     ds = ds.sel(alpha=sorted(alpha), scale=sorted(scale), seed=np.arange(seeds))
     return Sweep(_described(ds, settings), X, settings)

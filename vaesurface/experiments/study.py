@@ -16,7 +16,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from matplotlib import pyplot as plt
 
-from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, vae
+from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, sweep, vae
 from vaesurface.plot import Mark
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -46,6 +46,7 @@ class Setting(NamedTuple):
     starts, scale, seed: number, scale and first seed of random starts.
     out: directory for the results.
     command: that makes them again.
+    executor: who computes what can be done side by side, as for `sweep.grid`.
     """
 
     X: np.ndarray
@@ -58,6 +59,7 @@ class Setting(NamedTuple):
     seed: int
     out: Path
     command: str
+    executor: Any = sweep.threads
 
     def problem(self, alpha: Any, gamma: Any = None, beta: Any = None) -> Problem:
         """The loss surface, at another gamma or beta where one is given."""

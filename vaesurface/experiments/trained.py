@@ -10,9 +10,7 @@ True
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,6 +61,7 @@ class Plan(NamedTuple):
     steps, batch, learning_rate: of Adam.
     scale: of the last layers at the start: from He's full one the first reconstructions are so far
         off that a learned gamma grows, and collapse follows at any depth.
+    executor: who trains, as for `sweep.grid`.
     """
 
     networks: Callable[[np.ndarray, int, Any], Architecture]
@@ -74,6 +73,7 @@ class Plan(NamedTuple):
     batch: int
     learning_rate: float = 1e-3
     scale: float = 0.1
+    executor: Any = sweep.threads
 
     def settings(self, seeds: int) -> dict[str, Any]:
         """As a study lists them."""
@@ -149,7 +149,7 @@ def runs(
     **axes: Any,
 ) -> Trained:
     """kind(X, networks, plan, **cell) over a grid, NumPy arrays, the axes leading; what `out/runs`
-    holds is not run again.
+    holds is not run again. On the plan's workers.
     """
     networks = plan.networks(X, plan.latent, depth)
     config = {
@@ -167,8 +167,7 @@ def runs(
     results = store.create(out / "runs" / f"{kind.__name__}-{digest}", X, **config)
     cell = partial(kind, jnp.asarray(X, jnp.float32), networks, plan)
     bar = partial(tqdm, desc=f"{Path(source).name}, {networks.name}: {kind.__name__}", leave=False)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return sweep.grid(cell, executor=pool, store=results, progress=bar, **axes)
+    return sweep.grid(cell, executor=plan.executor, store=results, progress=bar, **axes)
 
 
 def over_depth(

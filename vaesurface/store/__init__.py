@@ -10,19 +10,39 @@ store (`open`) or from memory (`dataset`), and into a file (`save`).
 (array([1., 2.]), ('alpha', 'seed'))
 """
 
-from vaesurface.store.directory import Store, create
+from vaesurface.store.chunks import Contents
+from vaesurface.store.directory import Store, create, kept, words
+from vaesurface.store.driver import Driver
 from vaesurface.store.labels import dataset, open, save
-from vaesurface.store.names import Axis, Columns, canonical, columns, identities
+from vaesurface.store.names import (
+    Axis,
+    Columns,
+    at,
+    canonical,
+    columns,
+    complaint,
+    identities,
+    named,
+)
+from vaesurface.store.plans import Plan
 
 __all__ = [
     "Axis",
     "Columns",
+    "Contents",
+    "Driver",
+    "Plan",
     "Store",
+    "at",
     "canonical",
     "columns",
+    "complaint",
     "create",
     "dataset",
     "identities",
+    "kept",
+    "named",
     "open",
     "save",
+    "words",
 ]

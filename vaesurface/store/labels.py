@@ -10,7 +10,9 @@ are called.
 
 import json
 import os
+import warnings
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,10 @@ import jax
 import numpy as np
 
 from vaesurface import files
-from vaesurface.store import directory
-from vaesurface.store.names import Columns, canonical, columns, complaint, named
+from vaesurface.store import directory, plans, record
+from vaesurface.store.chunks import Chunk
+from vaesurface.store.names import Axis, canonical, complaint, named, plain
+from vaesurface.store.plans import Plan
 
 __all__ = ["DIMENSIONS", "dataset", "open", "save"]
 
@@ -31,9 +35,6 @@ DIMENSIONS = {
     "params_log_std": ("datum", "latent"),
     "active": ("latent",),
 }
-# What stands where nothing was computed, by kind of dtype; 0 or False for all others.
-NOT_COMPUTED = "not computed"
-FILL = {"f": np.nan, "c": np.nan, "U": NOT_COMPUTED}
 
 
 def open(path: str | os.PathLike, result: type | None = None) -> Any:
@@ -48,22 +49,36 @@ def open(path: str | os.PathLike, result: type | None = None) -> Any:
     the labels anew. Stores made before labels were kept have no other. Raises ValueError where
     there is no store, or one without results, or a damaged one.
     """
+    import xarray as xr  # inside, because it is slow to load and most sweeps do without
+
+    from vaesurface.store import lazy
+
     path = Path(path).expanduser()
-    if not (path / "store.json").exists():
+    if not directory.is_store(path):
         remedy = "name the directory of a sweep"
         raise complaint("a store", f"{path} without store.json", remedy)
-    record, contents = directory.read_record(path), directory.read(path)
-    if not contents.cells:
+    told = record.read(path)
+    found, planned = lazy.present(path, told), plans.read(path)
+    if not (found or planned) or told["axes"] is None:
         remedy = "let the sweep finish its first chunk"
         raise complaint("a store with results", f"{path} without", remedy)
-    runs = record["software"]
-    attrs = {name: ", ".join(dict.fromkeys(run[name] for run in runs)) for name in runs[0]}
-    attrs["config"] = json.dumps(record["config"])
-    attrs["data"] = record["data"] or ""
-    attrs["dtype"] = record["dtype"]
-    label = directory.words(result, contents.leaves)
-    return _labelled(
-        contents.cells, contents.leaves, contents.label if label is None else label, attrs
+    axes = _grid(told["axes"], found, planned)
+    cells = lazy.Cells(path, told, axes, found)
+    coords = _coordinates(axes)
+    sizes = {name: len(values) for name, values in coords.items()}
+    dimensions = {
+        name: _dimensions(name, tuple(shape), sizes, coords)
+        for name, (shape, _) in told["leaves"].items()
+    }
+    return xr.open_dataset(
+        path,
+        engine=lazy.Reader,
+        cells=cells,
+        coords=coords,
+        dimensions=dimensions,
+        leaves=told["leaves"],
+        words=_words(result, told["leaves"], cells, found),
+        attrs={"format": record.FORMAT, **_provenance(path, told, found)},
     )
 
 
@@ -79,8 +94,27 @@ def dataset(points: Any, **axes: Any) -> Any:
         if leaf.shape[: len(sizes)] != sizes:
             got, remedy = f"shape {leaf.shape} of {name}", "give the grid's own axes"
             raise complaint(f"leading axes {sizes}", got, remedy)
+    import xarray as xr
+
     flat = {name: leaf.reshape(-1, *leaf.shape[len(sizes) :]) for name, leaf in leaves.items()}
-    return _labelled(columns(parsed), flat, directory.words(type(points), flat), {})
+    if (label := directory.words(type(points), flat)) is not None:
+        leaves["label"] = label.reshape(sizes)
+    order = [np.argsort(plain(axis.values)) for axis in parsed.values()]
+    coords = _coordinates(
+        {
+            name: axis._replace(values=axis.values[places])
+            for (name, axis), places in zip(parsed.items(), order, strict=True)
+        }
+    )
+    known = dict(zip(coords, sizes, strict=True))
+    variables = {
+        name: (
+            (*coords, *_dimensions(name, leaf.shape[len(sizes) :], known, coords)),
+            leaf[np.ix_(*order)],
+        )
+        for name, leaf in (leaves | {"computed": np.ones(sizes, bool)}).items()
+    }
+    return xr.Dataset(variables, coords, {"format": record.FORMAT})
 
 
 def save(ds: Any, path: str | os.PathLike) -> None:
@@ -104,34 +138,65 @@ def save(ds: Any, path: str | os.PathLike) -> None:
             ds.to_zarr(new, zarr_format=2)  # version 3 has no specification of strings yet
 
 
-def _labelled(
-    cells: Columns, leaves: Columns, label: np.ndarray | None, attrs: Mapping[str, Any]
-) -> Any:
-    """The cells' results on the smallest grid that holds them all."""
-    import xarray as xr  # inside, because it is slow to load and most sweeps do without
+def _provenance(path: Path, told: Mapping[str, Any], found: list[Chunk]) -> dict[str, str]:
+    """What the results were computed with, each version once, and what they are of.
 
-    coords, place = _grid(cells)
-    shape = tuple(len(values) for values in coords.values())
-    results = leaves | {"computed": np.ones(len(place[0]), bool)}
-    if label is not None:
-        results["label"] = label
-    sizes = dict(zip(coords, shape, strict=True))
-    variables = {}
-    for name, leaf in results.items():
-        trailing = _dimensions(name, leaf.shape[1:], sizes, coords)
-        sizes |= zip(trailing, leaf.shape[1:], strict=True)
-        variables[name] = (*coords, *trailing), _scattered(leaf, place, shape)
-    return xr.Dataset(variables, coords, {"format": directory.FORMAT, **attrs})
+    Warns where more than one instruction set had a part in them.
+    """
+    made = [(chunk.about or {}).get("made") or {} for chunk in found]
+    runs = [*told["software"], *(one["software"] for one in made if one.get("software"))]
+    names = dict.fromkeys(name for run in runs for name in run)
+    attrs = {
+        name: ", ".join(dict.fromkeys(run[name] for run in runs if name in run)) for name in names
+    }
+    if "," in attrs.get("instructions", ""):
+        warnings.warn(
+            f"{path} was computed with more than one instruction set ({attrs['instructions']}): "
+            f"results may differ in their last digits between cells",
+            stacklevel=3,
+        )
+    return attrs | {
+        "config": json.dumps(told["config"]),
+        "data": told["data"] or "",
+        "dtype": told["dtype"],
+    }
 
 
-def _grid(cells: Columns) -> tuple[dict[str, Any], tuple[np.ndarray, ...]]:
-    """The axes' values, ascending, keys as hexadecimal strings; each cell's place on each axis."""
-    coords, place = {}, []
-    for name, column in cells.items():
-        values, index = np.unique(column, axis=0, return_inverse=True)
-        coords[name] = values if values.ndim == 1 else [_hexadecimal(key) for key in values]
-        place.append(index.reshape(-1))
-    return coords, tuple(place)
+def _words(result: type | None, leaves: Mapping[str, list], cells: Any, found: list[Chunk]) -> Any:
+    """The results in words, read when they are asked for; None where there are none."""
+    from vaesurface.store import lazy
+
+    empty = {name: np.empty((0, *shape), dtype) for name, (shape, dtype) in leaves.items()}
+    if directory.words(result, empty) is not None:
+        return lazy.Words(cells, leaves, partial(directory.words, result))
+    dtypes = [chunk.label_dtype for chunk in found]
+    if None in dtypes or not dtypes:
+        return None
+    return lazy.KeptWords(cells, np.result_type(*dtypes))
+
+
+def _grid(kinds: Mapping[str, str], found: list[Chunk], planned: list[Plan]) -> dict[str, Axis]:
+    """The smallest grid that holds all cells, planned or computed, its axes ascending."""
+    axes = {}
+    for name, kind in kinds.items():
+        parts = [_distinct(chunk.cells[name]) for chunk in found]
+        parts += [plan.axes[name].values for plan in planned]
+        impl = kind.removeprefix("keys of ") if kind.startswith("keys of ") else None
+        axes[name] = Axis(values=_distinct(np.concatenate(parts)), impl=impl)
+    return axes
+
+
+def _distinct(column: np.ndarray) -> np.ndarray:
+    """The different values of a column, ascending."""
+    return column[np.unique(plain(column), return_index=True)[1]]
+
+
+def _coordinates(axes: Mapping[str, Axis]) -> dict[str, Any]:
+    """The axes' values, keys as hexadecimal strings."""
+    return {
+        name: axis.values if axis.impl is None else [_hexadecimal(key) for key in axis.values]
+        for name, axis in axes.items()
+    }
 
 
 def _hexadecimal(key: np.ndarray) -> str:
@@ -147,12 +212,3 @@ def _dimensions(
     if fits and all(sizes.get(d, n) == n for d, n in zip(usual, shape, strict=True)):
         return usual
     return tuple(f"{name}_{i}" for i in range(len(shape)))
-
-
-def _scattered(leaf: np.ndarray, place: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> Any:
-    """A leaf (cells, ...) on a grid of that shape, and `FILL` where there is no cell."""
-    kind = leaf.dtype.kind
-    dtype = np.result_type(leaf, f"U{len(NOT_COMPUTED)}") if kind == "U" else leaf.dtype
-    full = np.full((*shape, *leaf.shape[1:]), FILL.get(kind, 0), dtype)
-    full[place] = leaf
-    return full

@@ -19,7 +19,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["Axis", "Columns", "canonical", "columns", "complaint", "identities", "named"]
+__all__ = [
+    "Axis",
+    "Columns",
+    "at",
+    "canonical",
+    "columns",
+    "complaint",
+    "differences",
+    "identities",
+    "named",
+    "places",
+    "plain",
+]
 
 Columns = dict[str, np.ndarray]  # one array per name, leading axis: cells
 # Names that `open` and `dataset` give themselves: which cells are there, and verdicts in words.
@@ -61,10 +73,40 @@ def columns(axes: Mapping[str, Axis]) -> Columns:
     }
 
 
+def at(axes: Mapping[str, Axis], rows: np.ndarray) -> Columns:
+    """Some cells of a grid, by their places in it."""
+    places = np.unravel_index(rows, [len(axis.values) for axis in axes.values()])
+    return {
+        name: axis.values[place] for (name, axis), place in zip(axes.items(), places, strict=True)
+    }
+
+
+def places(axes: Mapping[str, Axis], cells: Columns) -> np.ndarray:
+    """Where in a grid cells of the same axes are (cells,): as `columns` counts, -1 outside."""
+    place = np.zeros(len(next(iter(cells.values()))), np.int64)
+    inside = np.ones(len(place), bool)
+    for name, axis in axes.items():
+        values, column = plain(axis.values), plain(cells[name])
+        order = np.argsort(values)
+        nearest = np.searchsorted(values, column, sorter=order).clip(max=len(values) - 1)
+        inside &= values[order[nearest]] == column
+        place = place * len(values) + order[nearest]
+    return np.where(inside, place, -1)
+
+
 def identities(cells: Columns) -> list[bytes]:
     """What each cell is known by among cells of the same axes: its values' bytes, axes by name."""
     parts = [[value.tobytes() for value in cells[name]] for name in sorted(cells)]
     return [b"".join(cell) for cell in zip(*parts, strict=True)]
+
+
+def plain(column: np.ndarray) -> np.ndarray:
+    """Values that can be sorted and compared (m,), in the order of their words: keys as bytes."""
+    if column.ndim == 1:
+        return column
+    words = np.ascontiguousarray(column).astype(column.dtype.newbyteorder(">"))
+    # Trailing zero bytes count for nothing in comparisons, which is no harm at one length.
+    return words.view(f"S{words.itemsize * words.shape[1]}").reshape(-1)
 
 
 def named(results: Any, axes: Iterable[str]) -> dict[str, Any]:
@@ -81,6 +123,16 @@ def named(results: Any, axes: Iterable[str]) -> dict[str, Any]:
         remedy = "rename that axis or field"
         raise complaint("axes and results with distinct names", f"{twice[0]} twice", remedy)
     return dict(zip(names, (leaf for _, leaf in leaves), strict=True))
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """In which of the entries of `here` two records differ, in words; "" where in none."""
+    old, new = (_entries(one, here) for one in (there, here))
+    return ", ".join(
+        f"{name} {old.get(name, 'absent')} there and {new.get(name, 'absent')} here"
+        for name in sorted(old.keys() | new.keys())
+        if (name in old, old.get(name)) != (name in new, new.get(name))
+    )
 
 
 def complaint(expected: str, got: str, remedy: str) -> ValueError:
@@ -124,3 +176,15 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         remedy = "leave it out"
         raise complaint(f"int64 or float64 along {name}", "NaN or too large a number", remedy)
     return array
+
+
+def _entries(record: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """Some of a record's entries, those of a dict one by one: {"config latent": 2, ...}."""
+    entries: dict[str, Any] = {}
+    for key in keys:
+        value = record.get(key)
+        if isinstance(value, dict):
+            entries |= {f"{key} {name}": item for name, item in value.items()}
+        else:
+            entries[key] = value
+    return entries
