@@ -15,6 +15,7 @@ import xarray as xr
 
 from vaesurface import data, stationary, store, sweep, vae
 from vaesurface.store import record
+from vaesurface.sweep import filling
 
 KEYS = jax.random.split(jax.random.key(3), 3)
 X = data.antipodal(d=2)
@@ -52,6 +53,14 @@ def forget(file, *names):
     with np.load(file) as chunk:
         arrays = {name: a for name, a in chunk.items() if name not in ("about", *names)}
     np.savez(file, allow_pickle=False, **arrays)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_chunk_a_block():
+    """Blocks that are finished within a second make one chunk otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filling, "EVERY", 0.0)
+        yield
 
 
 @pytest.fixture(scope="module")
