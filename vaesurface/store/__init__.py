@@ -23,6 +23,7 @@ from vaesurface.store.names import (
     complaint,
     identities,
     named,
+    places,
 )
 from vaesurface.store.plans import Plan
 
@@ -43,6 +44,7 @@ __all__ = [
     "kept",
     "named",
     "open",
+    "places",
     "save",
     "words",
 ]

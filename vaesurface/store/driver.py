@@ -47,6 +47,7 @@ class Driver:
         self._sweep = record.sweep(sweep)
         self._seen: set[str] = set()
         self._looked = -1  # when the folder of chunks last changed before it was read
+        self._old = False  # whether there are chunks that do not know their sweep
         self._claims = Claims(path / "claims")
 
     def __enter__(self) -> "Driver":
@@ -107,10 +108,17 @@ class Driver:
         """How many blocks others are at."""
         return sum(claim.name != COMPACTING for claim in self._claims.others())
 
+    def end(self) -> None:
+        """Leave the store in order."""
+        self._require_own()
+        self.compact()
+
     def compact(self) -> None:
-        """Put many small files together, unless somebody else is at it."""
+        """Put many small files together, and let old ones know their sweep, unless somebody else is
+        at it.
+        """
         folder = self._path / "chunks"
-        many = folder.is_dir() and len(os.listdir(folder)) > compaction.MANY
+        many = self._old or len(os.listdir(folder)) > compaction.MANY
         if many and self._claims.take(COMPACTING):
             try:
                 compaction.compact(self._path, self._sweep)
@@ -124,6 +132,7 @@ class Driver:
             chunk = chunks.read(file, self._sweep)
         except FileNotFoundError:  # put into a larger one, which the next look finds
             return
+        self._old |= chunk.about is None
         place = places(self._plan.axes, chunk.cells)
         inside = np.flatnonzero(place >= 0)
         if len(inside):

@@ -137,4 +137,4 @@ class Shared(Keeper):
         return self._driver.waiting()
 
     def end(self) -> None:
-        self._driver.compact()
+        self._driver.end()
