@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"blocks": "", "moved": "", "provenance": "", "quick": ""},
-    {"data": "", "energy": "", "files": "", "marks": "", "problem": "blocks moved quick"},
+    {"blocks": "", "files": "", "moved": "", "provenance": "", "quick": ""},
+    {"data": "", "energy": "", "marks": "", "problem": "blocks moved quick"},
     {
         "curvature": "problem",
         "optimize": "problem",
@@ -41,8 +41,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "paths": "curvature energy optimize problem stationary theory vae",
     },
     {
-        "experiments": "curvature data energy landscape optimize paths plot problem proof report "
-        "stationary store sweep theory vae"
+        "experiments": "curvature data energy landscape optimize paths plot problem proof "
+        "report stationary store sweep theory vae"
     },
     {
         "cli": "data diagnose experiments files optimize plot proof provenance report stationary "
