@@ -41,7 +41,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "paths": "curvature energy optimize problem stationary theory vae",
     },
     {
-        "experiments": "curvature data energy landscape optimize paths plot problem proof "
+        "experiments": "curvature data energy files landscape optimize paths plot problem proof "
         "report stationary store sweep theory vae"
     },
     {

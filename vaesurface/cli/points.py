@@ -304,12 +304,15 @@ def _write_point(point: Any, out: Path) -> None:
     """A point's parameters and, where it has one, its direction of descent, as .npz."""
     import numpy as np
 
+    from vaesurface import files
+
     arrays = _fields(point.params)
     descent = _fields(point.descent)
     if any(np.any(array) for array in descent.values()):
         arrays |= {f"descent_{name}": array for name, array in descent.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(out, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+    with files.replacing(out) as new:
+        np.savez(new, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
 
 
 def _read_point(path: Path, like: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from vaesurface import paths, plot, stationary, theory
-from vaesurface.experiments.study import Setting, verdict
+from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.branch import Branch
 from vaesurface.problem import Problem
@@ -183,7 +183,7 @@ def _keep(setting: Setting, followed: Branches) -> None:
         }
         for part, column in own.items():
             columns[f"{name}_{part}".replace(" ", "_")] = np.asarray(column)
-    np.savez(setting.out / "follow.npz", allow_pickle=False, **columns)
+    keep(setting.out, "follow", **columns)
 
 
 def _course(name: str, branch: Branch) -> str:

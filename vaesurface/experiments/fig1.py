@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface import data, plot, report
-from vaesurface.experiments.study import draw
+from vaesurface.experiments.study import draw, keep
 from vaesurface.experiments.trained import (
     Plan,
     autoencoder,
@@ -168,7 +168,7 @@ def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     )
     caption = "Error of residual autoencoders over that of the shallowest, averaged over data sets."
     figure = draw(out, "fig1-right", caption, axes)
-    np.savez(out / "fig1-right.npz", allow_pickle=False, blocks=blocks, convs=convs, ratio=ratio)
+    keep(out, "fig1-right", blocks=blocks, convs=convs, ratio=ratio)
     study = Study(
         name="fig1-right",
         title="Figure 1, right: residual networks over depth",
@@ -233,7 +233,7 @@ def _pairs_of(
     caption = f"Error of trained autoencoders and VAEs over depth, {short}."
     figure = draw(out, file, caption, axes)
     arrays = _arrays("autoencoder", plain) | _arrays("vae", variational)
-    np.savez(out / f"{file}.npz", allow_pickle=False, depth=plan.depths, **arrays)
+    keep(out, file, depth=plan.depths, **arrays)
     sentences = [
         sentence,
         checks(plain, variational),

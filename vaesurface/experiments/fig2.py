@@ -14,7 +14,7 @@ import numpy as np
 
 from vaesurface import data, plot, report
 from vaesurface.experiments.fig1 import MIDDLE, MIDDLE_FULL
-from vaesurface.experiments.study import draw
+from vaesurface.experiments.study import draw, keep
 from vaesurface.experiments.trained import Plan, lower, names, near_prior, over_depth, vae
 from vaesurface.report import Figure, Study
 from vaesurface.vae import train
@@ -55,7 +55,7 @@ def _drawn(plan: Plan, counts: np.ndarray, file: str, short: str, out: Path) -> 
     caption = f"Posterior standard deviations of trained convolutional VAEs, {short}."
     columns: dict[str, Any] = {"depth": plan.depths, "edges": train.SIGMA, "counts": counts}
     figure = draw(out, file, caption, partial(plot.sigma_histogram, sets, title=title))
-    np.savez(out / f"{file}.npz", allow_pickle=False, **columns)
+    keep(out, file, **columns)
     return figure
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import paths, plot, stationary
+from vaesurface import files, paths, plot, stationary
 from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.exploring import Explored, explore
@@ -39,7 +39,7 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     if len(net.islands) > 1:
         sentences.append(f"{len(net.islands)} groups of them are without a known connection.")
     figures = _figures(setting, alpha, net, collapsed)
-    (setting.out / "network.txt").write_text(net.table + "\n", encoding="utf-8")
+    files.write(setting.out / "network.txt", net.table + "\n")
     return setting.study(
         "network",
         "How do the stationary points hang together?",

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib import pyplot as plt
 
-from vaesurface import curvature, landscape, plot, stationary, theory
+from vaesurface import curvature, files, landscape, plot, stationary, theory
 from vaesurface.energy import VAEParams
 from vaesurface.experiments import starts
 from vaesurface.experiments.ends import End, telling
@@ -76,7 +76,8 @@ def draw(
     with plot.style():
         for name, picture in pictures.items():
             axes = picture()
-            axes.figure.savefig(out / f"{name}.png", dpi=200)
+            with files.replacing(out / f"{name}.png") as new:
+                axes.figure.savefig(new, dpi=200)
             plt.close(axes.figure)
     return [out / f"{name}.png" for name in pictures]
 

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from vaesurface import data, optimize, plot, proof, stationary, store, sweep, theory
 from vaesurface.experiments import starts
-from vaesurface.experiments.study import ADAM, Setting, verdict
+from vaesurface.experiments.study import ADAM, Setting, keep, verdict
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
 
@@ -184,7 +184,7 @@ def _keep(setting: Setting, rows: list[Row], ended: np.ndarray, lost: np.ndarray
     }
     for name in ("radius", "energy", "error", "slope"):
         columns[name] = np.stack([getattr(row, name) for row in rows])
-    np.savez(setting.out / "prop41.npz", allow_pickle=False, **columns)
+    keep(setting.out, "prop41", **columns)
 
 
 def _sentences(rows: list[Row], ended: np.ndarray, count: int) -> list[str]:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from vaesurface import data, plot, stationary, theory
-from vaesurface.experiments.study import Setting, verdict
+from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind, StationaryPoint
@@ -290,7 +290,7 @@ def _keep(
         "latents": decoders.latents,
         "eigenvalues": eigenvalues,
     }
-    np.savez(setting.out / "prop51.npz", allow_pickle=False, **columns)
+    keep(setting.out, "prop51", **columns)
 
 
 def _said(name: str, m: Minima, gammas: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from vaesurface import curvature, landscape, plot, stationary
 from vaesurface.experiments.study import (
     DENSE,
     Setting,
+    keep,
     longest_row,
     spectra,
     surface,
@@ -109,7 +110,7 @@ def _savez(setting: Setting, name: str, params: Any, **more: Any) -> None:
     """Parameters by name, those that the problem has, and more arrays."""
     arrays = {k: v for k, v in params._asdict().items() if v is not None} | more
     arrays = {k: np.asarray(v) for k, v in arrays.items()}
-    np.savez(setting.out / f"{name}.npz", allow_pickle=False, **arrays)
+    keep(setting.out, name, **arrays)
 
 
 def _plane(problem: Problem, collapsed: StationaryPoint, way: WayOut) -> landscape.Plane:

@@ -16,7 +16,18 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from matplotlib import pyplot as plt
 
-from vaesurface import curvature, landscape, optimize, paths, plot, report, stationary, sweep, vae
+from vaesurface import (
+    curvature,
+    files,
+    landscape,
+    optimize,
+    paths,
+    plot,
+    report,
+    stationary,
+    sweep,
+    vae,
+)
 from vaesurface.plot import Mark
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -27,6 +38,7 @@ __all__ = [
     "DENSE",
     "Setting",
     "draw",
+    "keep",
     "longest_row",
     "spectra",
     "surface",
@@ -111,9 +123,16 @@ def draw(out: Path, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
     out.mkdir(parents=True, exist_ok=True)
     with plot.style():
         figure = axes().figure
-        figure.savefig(out / f"{name}.png", dpi=200, bbox_inches="tight")
+        with files.replacing(out / f"{name}.png") as new:
+            figure.savefig(new, dpi=200, bbox_inches="tight")
         plt.close(figure)
     return Figure(f"{name}.png", caption)
+
+
+def keep(out: Path, name: str, /, **arrays: Any) -> None:
+    """Write arrays into the directory out, as .npz."""
+    with files.replacing(out / f"{name}.npz") as new:
+        np.savez(new, allow_pickle=False, **arrays)
 
 
 def verdict(name: str, point: StationaryPoint) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from vaesurface import data, plot, report
-from vaesurface.experiments.study import draw
+from vaesurface.experiments.study import draw, keep
 from vaesurface.experiments.trained import (
     Plan,
     autoencoder,
@@ -150,7 +150,7 @@ def warm_start(plan: Plan, seeds: int, out: Path, command: str) -> Study:
         | {"collapsed": f"every latent's KL divergence below {IDLE} nats"},
         command=command,
     )
-    np.savez(out / "warm-start.npz", allow_pickle=False, **columns)
+    keep(out, "warm-start", **columns)
     report.save(study, out)
     return study
 

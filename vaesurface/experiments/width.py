@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from vaesurface import optimize, plot, theory, vae
-from vaesurface.experiments.study import Setting
+from vaesurface.experiments.study import Setting, keep
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths import basin, flows
 from vaesurface.report import Figure, Study
@@ -67,7 +67,7 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
     rises, errors = ([getattr(row, name) for row in rows] for name in ("rise", "error"))
     columns: dict[str, Any] = {"alpha": alphas, "rise": rises, "error": errors, **curves}
     figures = _figures(setting, rows, curves, runs, shares)
-    np.savez(setting.out / "basin.npz", allow_pickle=False, **columns)
+    keep(setting.out, "basin", **columns)
     return setting.study(
         "basin",
         "How wide is the basin of collapse?",
