@@ -156,7 +156,7 @@ def test_report_shows_all_of_it_on_one_page(vaesurface, tmp_path):
         "studies": [f"About {name}?" for name in order],
     }
     page = (tmp_path / "report.html").read_text()
-    places = [page.index(f'id="{name}"') for name in order]
+    places = [page.index(f'id="study-{name}"') for name in order]
     assert places == sorted(places)
     assert all(f"Answer to {name}." in page for name in order)
     assert page.count("counted by hand") >= 3

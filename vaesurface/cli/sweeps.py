@@ -201,6 +201,7 @@ def report(
         )
     out = results / "report.html" if out is None else out
     single_file(out)
+    files.inside(results, "report")  # a link there would be written through, too
     _overview(results, data)
     studies = [
         (study, place) for place in (results / "report", results) for study in pages.studies(place)
@@ -224,12 +225,35 @@ def _overview(results: Path, data: str | None) -> None:
     store = next((place for place in places if (place / "store.json").exists()), None)
     if store is None:
         return
+    from vaesurface import files
+
+    files.inside(results, store.relative_to(results))
+    files.confined(store)
+    data = data or _own_source(store)
     float64()
     from vaesurface.experiments import ends, starts
     from vaesurface.experiments.overview import overview
 
     swept = starts.reopen(store, data)
     overview(swept, ends.distinct(swept), results / "report", f"vaesurface report {results}")
+
+
+def _own_source(store: Path) -> str:
+    """Where the data of a store are, unless that is outside of it: who made it may have named
+    anything.
+    """
+    from vaesurface import data, files
+
+    try:
+        source = files.read_json("store.json", within=store)["config"]["source"]
+    except files.Refusal:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"expected a store of `vaesurface sweep`, got {store} ({type(error).__name__}: "
+            f"{error}); name another one"
+        ) from error
+    return data.within(source, store)
 
 
 def _sweep(

@@ -21,7 +21,7 @@ input is answered.
 from vaesurface.data.arrays import named
 from vaesurface.data.made import antipodal, clusters, gaussian
 from vaesurface.data.matrix import check, digest, reals, shape
-from vaesurface.data.source import load
+from vaesurface.data.source import load, within
 
 __all__ = [
     "antipodal",
@@ -33,4 +33,5 @@ __all__ = [
     "named",
     "reals",
     "shape",
+    "within",
 ]

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from vaesurface import files
 from vaesurface.data import arrays, images, known, tables
 from vaesurface.data.matrix import check
 from vaesurface.data.refusal import complaint, count, located, opened, reading, suffix
 from vaesurface.data.text import text
 
-__all__ = ["load"]
+__all__ = ["load", "within"]
 
 FORMATS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     ".npy": arrays.one,
@@ -30,6 +31,7 @@ FORMATS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     ".feather": tables.columns,
     ".arrow": tables.columns,
 }
+SHOWN = 200  # characters of a source that a message quotes
 PACKED = (".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz")
 PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".joblib", ".ckpt")
 KNOWN = (
@@ -64,7 +66,9 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     - a folder of images by file name: one size, all 8-bit grayscale or all RGB, the first frame of
       animations
 
-    Nothing is ever unpickled. Raises FileNotFoundError where the path does not exist,
+    Nothing is ever unpickled, only regular files are read (no pipes, no devices), and none that
+    holds more than `files.most()` bytes, unpacked, as text or in float64 (`files.given` says how
+    much). Raises FileNotFoundError where the path does not exist,
     ConnectionError where a data set cannot be fetched, and ValueError for all that gives no such
     matrix: an unknown name, a truncated file, a limit below 2, data that `check` refuses.
     """
@@ -77,6 +81,28 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     path = _existing(source)
     with located(path):
         return check(_reader(path)(path, limit))
+
+
+def within(source: Any, folder: str | os.PathLike) -> str:
+    """A source that was read in a file that somebody else may have made, if to load it touches
+    nothing but that folder: a data set that ships, or a path into it, which is returned free of
+    links.
+
+    Raises ValueError for any other.
+    """
+    if isinstance(source, str) and source in known.SHIPPED:
+        return source
+    expected = f"data that ship or lie in {os.fspath(folder)}"
+    trouble = complaint(expected, repr(source)[:SHOWN], "if you trust it, name it with --data")
+    if not isinstance(source, str) or source in known.FETCHED:
+        raise trouble
+    root, path = (os.path.abspath(os.path.expanduser(place)) for place in (folder, source))
+    if not Path(path).is_relative_to(root):
+        raise trouble
+    place = files.inside(root, os.path.relpath(path, root))
+    for entry in place.iterdir() if place.is_dir() else ():
+        files.inside(place, entry.name)
+    return str(place)
 
 
 def _existing(source: Any) -> Path:

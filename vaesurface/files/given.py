@@ -25,6 +25,7 @@ __all__ = [
     "TEXT",
     "Refusal",
     "affordable",
+    "confined",
     "content",
     "inside",
     "most",
@@ -135,6 +136,15 @@ def inside(folder: str | os.PathLike, name: str | os.PathLike) -> Path:
             f"expected {wanted}, got {os.fspath(name)!r}, a link out of it; copy what it leads to"
         )
     return path
+
+
+def confined(folder: str | os.PathLike) -> None:
+    """Refuse a folder in which a link leads out of it, or that holds pipes or devices."""
+    for place, folders, names in os.walk(os.fspath(folder)):
+        for name in (*folders, *names):
+            path = inside(folder, os.path.relpath(os.path.join(place, name), folder))
+            if path.exists() and not path.is_dir():
+                _require_regular(path.stat(), os.path.join(place, name))
 
 
 def _resolved(path: Path, name: Any) -> Path:

@@ -52,7 +52,7 @@ def write(path: str | os.PathLike, text: str) -> None:
     path = Path(path)
     with _answered(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as new, new.open("x", encoding="utf-8") as file:
+    with replacing(path) as new, new.open("x", encoding="utf-8", newline="") as file:
         file.write(text)
 
 

@@ -7,6 +7,7 @@ Each is made of a dict of plain numbers that a study keeps, and is a plotly figu
 ['1 negative', '1 flat', '1 positive']
 """
 
+import html
 import json
 import math
 from collections.abc import Sequence
@@ -30,17 +31,25 @@ def drawn(numbers: dict[str, Any]) -> dict[str, Any]:
     """What the page's script needs to draw a figure: data, layout, and cells, None where it has
     none that open.
 
-    Raises ValueError for another kind than "surface", "spectrum" or "phase".
+    Raises ValueError for another kind than "surface", "spectrum" or "phase", and where it lacks its
+    numbers.
     """
     makers = {"surface": surface, "spectrum": spectrum, "phase": phase}
     kind = numbers.get("kind")
-    if kind not in makers:
+    if not isinstance(kind, str) or kind not in makers:
         raise ValueError(
             f"expected a kind out of {', '.join(makers)}, got {kind!r}; make the study again"
         )
-    figure = makers[kind](numbers).update_layout(LOOK)
-    cells = {key: numbers[key] for key in ("alpha", "scale", "runs")} if kind == "phase" else None
-    return json.loads(figure.to_json()) | {"cells": cells}
+    try:
+        figure = makers[kind](numbers).update_layout(LOOK)
+        names = ("alpha", "scale", "runs")
+        cells = {name: numbers[name] for name in names} if kind == "phase" else None
+        return json.loads(figure.to_json()) | {"cells": cells}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        got = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"expected the numbers of a {kind}, got {got}; make the study again"
+        ) from error
 
 
 def surface(numbers: dict[str, Any]) -> Any:
@@ -51,12 +60,13 @@ def surface(numbers: dict[str, Any]) -> Any:
     """
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
-    cap, quantity = numbers["cap"], numbers["quantity"]
+    cap, quantity = numbers["cap"], _text(numbers["quantity"])
+    grid = [_reals(numbers["x"]), _reals(numbers["y"]), *map(_reals, numbers["values"])]
     figure = go.Figure()
     figure.add_surface(
-        x=numbers["x"],
-        y=numbers["y"],
-        z=numbers["values"],
+        x=grid[0],
+        y=grid[1],
+        z=grid[2:],
         cmin=0,
         cmax=cap,
         colorscale="Viridis",
@@ -73,7 +83,7 @@ def surface(numbers: dict[str, Any]) -> Any:
             z=[mark["value"] + LIFT * cap],
             mode="markers",
             marker={"symbol": look.symbol, "color": look.color, "size": 7},
-            name=mark["label"],
+            name=_text(mark["label"]),
         )
     axes = {
         "xaxis_title": "distance",
@@ -81,7 +91,7 @@ def surface(numbers: dict[str, Any]) -> Any:
         "zaxis": {"title": "energy", "range": [0, cap]},
     }
     return figure.update_layout(
-        title=numbers["title"], scene=axes, height=560, legend={"orientation": "h"}
+        title=_text(numbers["title"]), scene=axes, height=560, legend={"orientation": "h"}
     )
 
 
@@ -94,6 +104,8 @@ def spectrum(numbers: dict[str, Any]) -> Any:
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
     values, negative, flat = (numbers[key] for key in ("eigenvalues", "negative", "flat"))
+    if not 0 <= negative <= negative + flat <= len(values):
+        raise ValueError(f"{negative} negative and {flat} flat of {len(values)} eigenvalues")
     curved = [abs(v) for v in [*values[:negative], *values[negative + flat :]]]
     unit = 10 ** math.floor(math.log10(min(curved))) if curved else 1.0
     parts = (
@@ -122,8 +134,18 @@ def spectrum(numbers: dict[str, Any]) -> Any:
         ticktext=[f"{v:.0e}" if v else "0" for v in ticks],
     )
     return figure.update_layout(
-        title=numbers["title"], xaxis_title="number, from the lowest", height=420
+        title=_text(numbers["title"]), xaxis_title="number, from the lowest", height=420
     )
+
+
+def _text(value: Any) -> str:
+    """A value as text to plotly, which takes some of HTML for markup, and links for links."""
+    return html.escape(str(value), quote=False)
+
+
+def _reals(values: Sequence[Any]) -> list[float | None]:
+    """Numbers, None where there is none; what is no number would be drawn as text."""
+    return [None if value is None else float(value) for value in values]
 
 
 def _place(value: float, unit: float) -> float:
@@ -158,7 +180,7 @@ def phase(numbers: dict[str, Any]) -> Any:
     )
     figure.update_xaxes(title="decoder perturbation strength α (data units)", type="category")
     figure.update_yaxes(title="initialization scale", type="category")
-    return figure.update_layout(title=numbers["title"], height=420)
+    return figure.update_layout(title=_text(numbers["title"]), height=420)
 
 
 def _collapsed(runs: Sequence[dict[str, Any]]) -> tuple[float | None, str]:

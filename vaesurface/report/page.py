@@ -10,18 +10,20 @@ import base64
 import html
 import json
 import os
-from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files as resources
 from itertools import chain, count
 from pathlib import Path
 from string import Template
 from typing import Any
 
+from vaesurface import files
 from vaesurface.report.interactive import drawn
 from vaesurface.report.study import Figure, Study
 
 __all__ = ["page"]
 
+FIGURES = 16  # a page is a text that a browser holds several times
 TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -29,28 +31,41 @@ def page(
     studies: Sequence[tuple[Study, str | os.PathLike]], title: str = "vaesurface report"
 ) -> str:
     """One HTML page of several studies, each with the directory that its figures are read from, to
-    be put into the page.
+    be put into the page. Whatever studies say is text to it, no markup.
 
-    Raises ValueError for a figure that is not there, and for an interactive one of no known kind.
+    Raises ValueError for a figure that is not there or outside its directory, for interactive ones
+    of no known kind or without their numbers, and where figures have more than
+    `files.most() // 16` bytes together.
     """
+    drawings = [drawn(one) for study, _ in studies for one in study.interactive]
+    files.affordable(sum(_sizes(studies)), "of figures on a page", FIGURES)
     numbers = count()  # of interactive figures, through the page
     sections = [_section(study, Path(directory), numbers) for study, directory in studies]
     return Template(_asset("page.html")).substitute(
         title=_text(title),
         style=_asset("style.css"),
         contents="".join(
-            f'<li><a href="#{_text(study.name)}">{_text(study.title)}</a></li>'
+            f'<li><a href="#study-{_text(study.name)}">{_text(study.title)}</a></li>'
             for study, _ in studies
         ),
         sections="\n".join(sections),
-        script=_scripts([drawn(one) for study, _ in studies for one in study.interactive]),
+        script=_scripts(drawings),
     )
+
+
+def _sizes(studies: Sequence[tuple[Study, str | os.PathLike]]) -> Iterator[int]:
+    """Bytes of the studies' figures that are there, one by one."""
+    for study, directory in studies:
+        for figure in study.figures:
+            path = files.inside(directory, figure.file)
+            if path.exists():
+                yield path.stat().st_size
 
 
 def _section(study: Study, directory: Path, numbers: count) -> str:
     """A study: its answer, its figures, its verdicts, and how to make it again."""
     blocks = chain(
-        [f'<section id="{_text(study.name)}"><h2>{_text(study.title)}</h2>'],
+        [f'<section id="study-{_text(study.name)}"><h2>{_text(study.title)}</h2>'],
         (f"<p>{_text(sentence)}</p>" for sentence in study.said),
         (_interactive(one, next(numbers)) for one in study.interactive),
         (_picture(figure, directory) for figure in study.figures),
@@ -81,12 +96,13 @@ def _interactive(numbers: dict[str, Any], number: int) -> str:
 
 def _picture(figure: Figure, directory: Path) -> str:
     """A figure's file, in the page."""
-    path = directory / figure.file
-    if path.suffix not in TYPES or not path.is_file():
+    path = files.inside(directory, figure.file)
+    if path.suffix not in TYPES or not path.exists():
         raise ValueError(
             f"expected the figure {path} (.png or .svg), got none; make its study again"
         )
-    data = base64.b64encode(path.read_bytes()).decode()
+    picture = files.content(figure.file, FIGURES, within=directory)
+    data = base64.b64encode(picture).decode()
     caption = _text(figure.caption)
     image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{caption}">'
     return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
@@ -124,9 +140,10 @@ def _scripts(figures: Sequence[dict[str, Any]]) -> str:
 
 def _asset(name: str) -> str:
     """The text of a file beside this one."""
-    return files("vaesurface.report").joinpath(name).read_text(encoding="utf-8")
+    return resources("vaesurface.report").joinpath(name).read_text(encoding="utf-8")
 
 
 def _text(value: Any) -> str:
-    """A value as text that is no markup."""
-    return html.escape(f"{value:.10g}" if isinstance(value, float) else str(value))
+    """A value as text that is no markup, and that UTF-8 can hold."""
+    text = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return html.escape(text.encode("utf-8", "replace").decode())

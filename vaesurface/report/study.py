@@ -23,6 +23,12 @@ __all__ = ["Figure", "Study", "load", "save", "studies", "write"]
 FORMAT = 1  # of the file; raised by changes that older code would misread
 SOFTWARE = ("jax", "numpy", "scipy")  # whose versions a study names
 
+KINDS: dict[str, type] = {  # of a study's fields
+    **dict.fromkeys(("name", "title", "command"), str),
+    **dict.fromkeys(("said", "verdicts", "figures", "interactive"), list),
+    **dict.fromkeys(("settings", "software"), dict),
+}
+
 
 class Figure(NamedTuple):
     """A picture.
@@ -75,22 +81,43 @@ def save(study: Study, out: str | os.PathLike) -> Path:
 
 
 def load(path: str | os.PathLike) -> Study:
-    """The study of a file. Raises ValueError for other files."""
+    """The study of a file, which is no link out of its directory. Raises ValueError for others."""
+    path = Path(path)
     try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+        fields = files.read_json(path.name, within=path.parent)
         if fields.pop("format") != FORMAT:
             raise ValueError("it is of another format")
+        _require_form(fields)
         return Study(**fields | {"figures": [Figure(**figure) for figure in fields["figures"]]})
+    except files.Refusal:
+        raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"expected a study of vaesurface, got {path}: {error}; make it again"
         ) from error
 
 
+def _require_form(fields: dict[str, Any]) -> None:
+    """Refuse fields that a page could not show."""
+    for name, kind in KINDS.items():
+        if not isinstance(fields[name], kind):
+            raise ValueError(f"its {name} is no {kind.__name__}")
+    for name in ("verdicts", "figures", "interactive"):
+        if not all(isinstance(item, dict) for item in fields[name]):
+            raise ValueError(f"its {name} are no objects")
+    for verdict in fields["verdicts"]:
+        energy = verdict.get("energy")
+        if not isinstance(verdict["evidence"], dict) or "name" not in verdict:
+            raise ValueError("a verdict lacks its name or evidence")
+        if "label" not in verdict or not isinstance(energy, int | float | None):
+            raise ValueError("a verdict lacks its label, or its energy is no number")
+
+
 def studies(directory: str | os.PathLike) -> list[Study]:
     """All studies of a directory, by name; other JSON files are passed over.
 
-    Raises ValueError for a study that cannot be read.
+    Raises ValueError for a study that cannot be read, and for a file that is a link out of the
+    directory, no regular file, or larger than `files.most() // files.JSON` bytes.
     """
     return [load(path) for path in sorted(Path(directory).glob("*.json")) if _has_verdicts(path)]
 
@@ -98,7 +125,9 @@ def studies(directory: str | os.PathLike) -> list[Study]:
 def _has_verdicts(path: Path) -> bool:
     """Whether a file is JSON that has verdicts, as studies have."""
     try:
-        return "verdicts" in json.loads(path.read_text(encoding="utf-8"))
+        return "verdicts" in files.read_json(path.name, within=path.parent)
+    except files.Refusal:
+        raise
     except (ValueError, TypeError):
         return False
 
