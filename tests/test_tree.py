@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
     {"blocks": "", "files": "", "moved": "", "provenance": "", "quick": ""},
-    {"data": "", "energy": "", "marks": "", "problem": "blocks moved quick"},
+    {"data": "files", "energy": "", "marks": "", "problem": "blocks moved quick"},
     {
         "curvature": "problem",
         "optimize": "problem",

@@ -317,15 +317,18 @@ def _write_point(point: Any, out: Path) -> None:
 
 def _read_point(path: Path, like: Any) -> Any:
     """Parameters from an .npz, checked against the problem's shapes."""
-    import zipfile
-
     import numpy as np
+
+    from vaesurface import data
 
     expected = _fields(like)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name], np.float64) for name in expected}
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, TypeError) as error:
+        held = data.named(path)
+        unread = [held[name] for name in expected if isinstance(held[name], ValueError)]
+        if unread:
+            raise unread[0]
+        arrays = {name: data.reals(held[name], name) for name in expected}
+    except (KeyError, ValueError) as error:
         raise ValueError(
             f"expected an .npz with {', '.join(expected)}, got {path}: {error}; see --out"
         ) from error

@@ -3,22 +3,50 @@
 Nothing is ever unpickled, and every complaint names the array.
 """
 
+import math
+import struct
 import warnings
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
-from zipfile import BadZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 
+from vaesurface import files
 from vaesurface.data import images, tables
 from vaesurface.data.matrix import check
-from vaesurface.data.refusal import complaint, listed, located, opened, reading, suffix
+from vaesurface.data.refusal import (
+    Refusal,
+    complaint,
+    in_float64,
+    listed,
+    located,
+    opened,
+    reading,
+    suffix,
+)
 
 __all__ = ["named", "one"]
 
-MAGIC = (b"\x93NUMPY", b"PK")  # what NumPy's files begin with
+ZIP = b"PK"
+MAGIC = (b"\x93NUMPY", ZIP)  # what NumPy's files begin with
 UNNAMED = ""  # an array that is alone in its file
 FORM = "a NumPy file of numbers, whole and not pickled"
+AGAIN = "save plain arrays again with np.save or np.savez"
+END = b"PK\5\6"  # of an archive: the record that tells how long its list of members is
+END_BYTES = 22
+COMMENT = 2**16  # bytes after it at most
+LARGE, LARGE_BYTES = b"PK\6\7", 20  # what stands before it in archives of 4 GiB and more
+MATLAB_ORDER = {b"IM": "<", b"MI": ">"}
+MATLAB_PACKED = 15
+MATLAB_NUMBERS = {
+    *("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"),
+    *("uint64", "logical", "char", "sparse"),
+}
+PIECE = 2**20  # bytes that are unpacked at once
+LISTED = 2**20  # bytes of that list: NumPy takes some 60 for a member
 
 
 def one(path: Path, limit: int | None) -> np.ndarray:
@@ -61,13 +89,13 @@ def named(path: Path) -> dict[str, Any]:
 
 def _rows(array: np.ndarray, limit: int | None) -> np.ndarray:
     """The first rows of a matrix; all of what is none, so that its refusal names its shape."""
-    return array[:limit] if array.ndim == 2 else array
+    return in_float64(array[:limit] if array.ndim == 2 else array)
 
 
 def _numpy(path: Path) -> dict[str, Any]:
     """Arrays by name, that of an `.npy` as UNNAMED."""
     with opened(path) as file:
-        with reading(FORM, "save plain arrays again with np.save or np.savez"):
+        with reading(FORM, AGAIN):
             _require_numpy(file)
         loaded = _loaded(file)
         if isinstance(loaded, np.ndarray):
@@ -86,14 +114,66 @@ def _require_numpy(file: IO[bytes]) -> None:
 
 def _loaded(file: IO[bytes]) -> Any:
     try:
-        return np.load(file, allow_pickle=False)
+        if file.read(len(ZIP)) == ZIP:
+            _require_few(file)
+        else:
+            _require_honest(file, file.seek(0, 2))
+        file.seek(0)
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.ndarray):
+            _require_small(loaded.zip)
+        return loaded
     except Exception as error:
         raise _unreadable(error) from error
+
+
+def _require_few(file: IO[bytes]) -> None:
+    """Refuse an archive whose list of members is long: it takes many times its bytes."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - LARGE_BYTES - END_BYTES - COMMENT))
+    ends = file.read()
+    at = ends.rfind(END)
+    if at < 0 or len(ends) < at + END_BYTES:
+        raise BadZipFile("its end is missing")
+    length = struct.unpack_from("<L", ends, at + 12)[0]
+    large = ends[: max(0, at)][-LARGE_BYTES:].startswith(LARGE)
+    if length > LISTED or (large and size < 2**32):
+        raise complaint("an archive of some arrays", "one of very many members", "save fewer")
+
+
+def _require_small(archive: ZipFile) -> None:
+    """Refuse an archive of more than memory is meant for; members are read no further than their
+    size is told.
+    """
+    for member in archive.infolist():
+        if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            raise complaint("an archive as NumPy packs it", "another packing", AGAIN)
+    files.affordable(sum(member.file_size for member in archive.infolist()), "unpacked")
+
+
+def _require_honest(file: IO[bytes], size: int) -> None:
+    """Refuse an array of more bytes than follow its header: NumPy takes memory for what that says.
+
+    size: of the file.
+    """
+    file.seek(0)
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0
+    if version != (1, 0):  # 3.0 differs in how fields are named
+        header = np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    told, held = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if told > held and not dtype.hasobject:
+        raise ValueError(f"{held} bytes where its header tells of {told}")
 
 
 def _member(archive: Any, name: str) -> Any:
     """One array of an archive, or why it cannot be read."""
     try:
+        inner = name if name in archive.zip.NameToInfo else f"{name}.npy"
+        with archive.zip.open(inner) as file:
+            if file.read(len(MAGIC[0])) == MAGIC[0]:
+                _require_honest(file, archive.zip.getinfo(inner).file_size)
         array = archive[name]
         # A member that is no array comes as bytes.
         if isinstance(array, np.ndarray):
@@ -104,6 +184,8 @@ def _member(archive: Any, name: str) -> Any:
 
 
 def _unreadable(error: Exception) -> ValueError:
+    if isinstance(error, Refusal):
+        return error
     if "Object arrays" in str(error):
         got = "an object array (a dict, rows of unequal length, None, tensors in a list), pickled"
         remedy = "save np.stack(rows).astype(float), or a dict with np.savez(path, **it)"
@@ -111,33 +193,77 @@ def _unreadable(error: Exception) -> ValueError:
     got = f"{type(error).__name__}: {error}"
     if isinstance(error, BadZipFile):
         got = f"an archive that is cut off or damaged ({error})"
-    return complaint(FORM, got, "save plain arrays again with np.save or np.savez")
+    return complaint(FORM, got, AGAIN)
 
 
 def _matlab(path: Path) -> dict[str, Any]:
-    """Arrays by name."""
-    from scipy.io import loadmat
+    """Arrays by name; those that are none of numbers are not read."""
+    from scipy.io import loadmat, whosmat
 
     form = "MATLAB's arrays, whole"
     with opened(path) as file, warnings.catch_warnings():
         # An unreadable variable is only a warning to scipy.
         warnings.simplefilter("error", UserWarning)
         try:
-            content = loadmat(file)
+            _require_unpacked_small(file)
+            told = whosmat(file)
+            content = {name: _matlab_fault(kind) for name, _, kind in told}
+            sizes = [math.prod(shape) for name, shape, _ in told if content[name] is None]
+            files.affordable(8 * sum(sizes), "in float64")
+            numbers = [name for name, fault in content.items() if fault is None]
+            read = loadmat(file, variable_names=numbers)
+        except Refusal:
+            raise
         except NotImplementedError as error:
             remedy = "save it with -v7 in MATLAB, or as .npz"
             raise complaint(form, "version 7.3 (HDF5)", remedy) from error
         except Exception as error:
             got = f"{type(error).__name__}: {error}"
             raise complaint(form, got, "fetch or save it again") from error
-    return {name: _matlab_numbers(a) for name, a in content.items() if not name.startswith("__")}
+    dense = {name: _dense(read[name]) for name in numbers}
+    return {name: dense.get(name, fault) for name, fault in content.items()}
 
 
-def _matlab_numbers(array: Any) -> Any:
-    """An array, or why it is none of numbers."""
-    if hasattr(array, "toarray"):
-        return array.toarray()
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biufcUS":
-        got = f"MATLAB's cell, structure or function ({getattr(array, 'dtype', type(array))})"
-        return complaint("numbers", got, "save a plain array: cell2mat(it), or one of its fields")
-    return array
+def _dense(array: Any) -> np.ndarray:
+    return array.toarray() if hasattr(array, "toarray") else array
+
+
+def _matlab_fault(kind: str) -> ValueError | None:
+    """Why a variable of that class is none of numbers; None where it is one."""
+    if kind in MATLAB_NUMBERS:
+        return None
+    got = f"MATLAB's cell, structure or function ({kind})"
+    return complaint("numbers", got, "save a plain array: cell2mat(it), or one of its fields")
+
+
+def _require_unpacked_small(file: IO[bytes]) -> None:
+    """Refuse a file of version 5 whose variables, which are packed one by one, are larger than
+    memory is meant for.
+
+    It holds 128 bytes that end in the order of bytes; of each variable type and length, 32 bits
+    both, and its bytes.
+    """
+    order = MATLAB_ORDER.get(file.read(128)[126:])
+    size = 0
+    while order is not None and len(tag := file.read(8)) == 8:
+        kind, length = struct.unpack(f"{order}LL", tag)
+        if length == 0:
+            break
+        if kind != MATLAB_PACKED:
+            size += length
+            file.seek(length, 1)
+            continue
+        for piece in _unpacked(file, length):
+            size += len(piece)
+            files.affordable(size, "unpacked")
+    file.seek(0)
+
+
+def _unpacked(file: IO[bytes], length: int) -> Iterator[bytes]:
+    """What is packed in the next bytes of a file, in pieces."""
+    unpacking = zlib.decompressobj()
+    while length > 0 and (packed := file.read(min(length, PIECE))):
+        length -= len(packed)
+        while packed:
+            yield unpacking.decompress(packed, PIECE)
+            packed = unpacking.unconsumed_tail

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaesurface.data.refusal import complaint, listed, located, opened, reading
+from vaesurface import files
+from vaesurface.data.refusal import complaint, in_float64, listed, located, opened, reading
 
 __all__ = ["cifar", "folder", "idx", "is_idx", "is_svhn", "svhn"]
 
@@ -33,6 +34,8 @@ SUFFIXES = (
     ".tiff",
     ".webp",
 )
+# What is read, whatever a name says: Pillow would hand other files to other programs.
+IMAGES = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def idx(path: Path, limit: int | None) -> np.ndarray:
@@ -52,7 +55,8 @@ def idx(path: Path, limit: int | None) -> np.ndarray:
     if len(raw) != size:
         expected = f"{size} bytes for shape {tuple(shape)}"
         raise complaint(expected, f"{len(raw)}", "fetch it again")
-    rows = np.frombuffer(raw, dtype, offset=start).reshape(shape[0], math.prod(shape[1:]))[:limit]
+    rows = np.frombuffer(raw, dtype, offset=start).reshape(shape[0], math.prod(shape[1:]))
+    rows = in_float64(rows[:limit])
     return rows / 255.0 if dtype == np.uint8 else rows
 
 
@@ -74,7 +78,7 @@ def cifar(path: Path, limit: int | None) -> np.ndarray:
         remedy = "drop the last record" if lengths else "fetch the file again"
         raise complaint(expected, got, remedy)
     records = np.frombuffer(raw, np.uint8).reshape(-1, lengths[0])
-    return records[:limit, -PIXELS:] / 255.0
+    return in_float64(records[:limit, -PIXELS:]) / 255.0
 
 
 def is_svhn(X: np.ndarray) -> bool:
@@ -84,21 +88,26 @@ def is_svhn(X: np.ndarray) -> bool:
 
 def svhn(X: np.ndarray, limit: int | None) -> np.ndarray:
     """Rows (n, 3072) of SVHN's array."""
-    return X[..., :limit].transpose(3, 2, 0, 1).reshape(-1, PIXELS) / 255.0
+    return in_float64(X[..., :limit]).transpose(3, 2, 0, 1).reshape(-1, PIXELS) / 255.0
 
 
 def folder(path: Path, limit: int | None) -> np.ndarray:
     """Rows of a folder of images by file name: one size, all grayscale or all RGB."""
-    files = sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in SUFFIXES)[:limit]
-    if not files:
+    paths = sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in SUFFIXES)[:limit]
+    if not paths:
         entries = sorted(entry.name for entry in path.glob("[!.]*"))
         expected = f"images ({' '.join(SUFFIXES)})"
         got = f"a folder without any{f' that holds {listed(entries)}' if entries else ''}"
         raise complaint(expected, got, "name the folder that holds them, or one file")
-    images = [_pixels(file) for file in files]
+    images: list[np.ndarray] = []
+    size = 0
+    for file in paths:
+        images.append(_pixels(file))
+        size += images[-1].size
+        files.affordable(8 * size, "in float64")
     kinds = [f"{'RGB' if image.ndim == 3 else 'grayscale'} {image.shape[-2:]}" for image in images]
     usual, _ = Counter(kinds).most_common(1)[0]
-    for file, kind in zip(files, kinds, strict=True):
+    for file, kind in zip(paths, kinds, strict=True):
         if kind != usual:
             with located(file.name):
                 raise complaint(f"{usual} like most of its folder", kind, "convert or remove it")
@@ -119,7 +128,12 @@ def _decoded(path: Path) -> tuple[str, np.ndarray]:
     """The mode of one image, of a palette that of its colors, and its pixels."""
     from PIL import Image
 
-    with reading("an image, whole", "replace or remove it"), Image.open(path) as image:
+    with (
+        reading("an image, whole", "replace or remove it"),
+        files.opened(path) as file,
+        Image.open(file, formats=IMAGES) as image,
+    ):
+        files.affordable(8 * image.width * image.height * len(image.getbands()), "in float64")
         mode = image.mode
         if mode == "P":
             mode = "RGBA" if "transparency" in image.info else "RGB"

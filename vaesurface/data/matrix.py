@@ -88,7 +88,7 @@ def _is_extension(dtype: np.dtype) -> bool:
 
 def _foreign(array: np.ndarray) -> tuple[str, str]:
     """What an array is whose type is not that of real numbers, and what to do."""
-    first = repr(array.ravel().tolist()[0])[:SHOWN] if array.size else "nothing"
+    first = repr(array.ravel()[:1].tolist()[0])[:SHOWN] if array.size else "nothing"
     match array.dtype.kind:
         case "b":
             return "", "convert them, for example with X.astype(float)"

@@ -3,7 +3,7 @@
 >>> with located("rows.csv"):
 ...     raise complaint("numbers", "words", "drop the column")
 Traceback (most recent call last):
-vaesurface.data.refusal.Refusal: rows.csv: expected numbers, got words; drop the column
+vaesurface.files.given.Refusal: rows.csv: expected numbers, got words; drop the column
 """
 
 import gzip
@@ -14,14 +14,26 @@ from contextlib import contextmanager
 from numbers import Integral
 from typing import IO, Any
 
-__all__ = ["complaint", "count", "listed", "located", "opened", "reading", "suffix"]
+import numpy as np
+
+from vaesurface import files
+from vaesurface.files import Refusal
+
+__all__ = [
+    "Refusal",
+    "complaint",
+    "count",
+    "in_float64",
+    "listed",
+    "located",
+    "opened",
+    "reading",
+    "suffix",
+]
 
 GZIP = b"\x1f\x8b"  # what a gzipped file begins with
 SHOWN = 8  # names that a message lists
-
-
-class Refusal(ValueError):
-    """A ValueError that says all it has to say."""
+KEPT = 2**26  # bytes that are unpacked before it is known how many there are
 
 
 def complaint(expected: str, got: str, remedy: str) -> Refusal:
@@ -50,17 +62,41 @@ def reading(form: str, remedy: str) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where it is gzipped, whatever its name."""
-    with open(path, "rb") as file:
+def opened(path: str | os.PathLike, share: int = 1) -> Iterator[IO[bytes]]:
+    """The bytes of a regular file, unpacked where it is gzipped, whatever its name; before and
+    after no more than `files.most() // share`.
+    """
+    with files.opened(path, share) as file:
         packed = file.read(len(GZIP)) == GZIP
         file.seek(0)
         if not packed:
             yield file
             return
         with reading("a gzipped file, whole", "fetch or pack it again"):
-            content = gzip.decompress(file.read())
+            content = _unpacked(file, share)
         yield io.BytesIO(content)
+
+
+def _unpacked(file: IO[bytes], share: int) -> bytes:
+    """What is gzipped in a file. What is large is unpacked twice, the first time to be counted."""
+    with gzip.GzipFile(fileobj=file) as packed:
+        most = min(KEPT, files.most() // share + 1)
+        begins = packed.read(most)
+        size = len(begins)
+        files.affordable(size, "unpacked", share)
+        if size < most:
+            return begins
+        while piece := packed.read(2**20):
+            size += len(piece)
+            files.affordable(size, "unpacked", share)
+        packed.seek(0)
+        return packed.read(size)
+
+
+def in_float64(array: np.ndarray) -> np.ndarray:
+    """An array that is small enough to become one of float64. Raises ValueError for others."""
+    files.affordable(8 * array.size, "in float64")
+    return array
 
 
 def suffix(path: str | os.PathLike) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vaesurface.data.refusal import complaint, opened, reading
+from vaesurface.files import TEXT
 
 __all__ = ["is_index", "refuse_labels", "text"]
 
@@ -53,7 +54,7 @@ def text(path: Path, limit: int | None) -> np.ndarray:
 
     Empty lines and those that begin with # are passed over.
     """
-    with reading("text in UTF-8, whole", "save it again as such"), opened(path) as file:
+    with reading("text in UTF-8, whole", "save it again as such"), opened(path, TEXT) as file:
         lines = file.read().decode("utf-8-sig").splitlines()
     lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     lines, declared = _without_declaration(lines)

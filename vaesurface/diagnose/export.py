@@ -200,7 +200,7 @@ def _read(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(
             f"expected {wanted}, got the folder {os.fspath(path)!r}; name a file in it"
         )
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise FileNotFoundError(
             f"expected {wanted}, got {os.fspath(path)!r} where no file is; correct the path"
         )

@@ -121,7 +121,7 @@ def one_hot(
             f"to {number - 1} of shape {shape[:-1]}, got shape {values.shape}; put the axis of "
             "classes last in both"
         )
-    return np.eye(number)[values.astype(int)], number
+    return (values[..., None] == np.arange(number)).astype(float), number
 
 
 def require_ranges(arrays: dict[str, np.ndarray | None], likelihood: str, classes: int) -> None:

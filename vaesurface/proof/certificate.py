@@ -101,9 +101,11 @@ def load(path: str | os.PathLike) -> Certificate:
     if Path(path).is_dir():
         raise ValueError(f"expected a certificate's file, got the folder {path}; name a file in it")
     try:
-        text = Path(path).read_text()
+        text = files.content(path, files.JSON).decode("utf-8")
         certificate = Certificate(**json.loads(text))
         unchanged = _text(certificate) == text
+    except files.Refusal:
+        raise
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"expected a certificate, got {path}: {error}; certify again") from error
     if not unchanged:
