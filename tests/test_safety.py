@@ -227,6 +227,61 @@ def test_a_folder_with_a_pipe_for_an_image_is_refused(tmp_path):
         data.load(tmp_path)
 
 
+def tables():
+    """Tables of few bytes that hold many numbers, by name of their file."""
+    import pyarrow as pa
+
+    zeros = pa.array(np.zeros(BOMB // 8))
+    rows = pa.ListArray.from_arrays([0, len(zeros) // 2, len(zeros)], zeros)
+    named = pa.DictionaryArray.from_arrays(pa.array(np.zeros(LIMIT, np.int8)), pa.array([1.0]))
+    return {
+        "zeros.parquet": zeros,
+        "zeros.feather": zeros,
+        "zeros.arrow": zeros,
+        "rows.parquet": rows,
+        "rows.arrow": rows,
+        "dictionary.arrow": named,
+        "nothing.arrow": pa.nulls(BOMB),
+        "lists.arrow": pa.FixedSizeListArray.from_arrays(pa.nulls(BOMB), BOMB),
+    }
+
+
+def test_tables_of_arrow_and_parquet_are_counted_before_they_are_unpacked(tmp_path, limited):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import feather, ipc, parquet
+
+    packed = ipc.IpcWriteOptions(compression="zstd")
+    for name, column in tables().items():
+        path, table = tmp_path / name, pa.table({"X": column})
+        if path.suffix == ".parquet":
+            parquet.write_table(table, path)
+        elif path.suffix == ".feather":
+            feather.write_feather(table, path, compression="lz4", chunksize=len(column))
+        else:
+            with ipc.new_stream(path, table.schema, options=packed) as stream:
+                stream.write_table(table)
+        assert path.stat().st_size < LIMIT
+        before = pa.total_allocated_bytes()
+        with pytest.raises(ValueError, match=ONE_LINE):
+            data.load(path)
+        assert pa.total_allocated_bytes() - before < 2 * LIMIT
+
+
+@pytest.mark.parametrize("packing", [None, "lz4", "zstd"])
+@pytest.mark.parametrize("suffix", [".feather", ".arrow", ".stream.arrow"])
+def test_packed_tables_are_read(tmp_path, limited, packing, suffix):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import ipc
+
+    rows = np.random.default_rng(0).standard_normal((6, 3))
+    path, table = tmp_path / f"rows{suffix}", pa.table(dict(zip("abc", rows.T, strict=True)))
+    new = ipc.new_stream if "stream" in suffix else ipc.new_file
+    options = ipc.IpcWriteOptions(compression=packing)
+    with new(path, table.schema, options=options) as file:
+        file.write_table(table)
+    np.testing.assert_array_equal(data.load(path), rows)
+
+
 def test_many_classes_take_no_square_of_them():
     classes = 50_000
     answer = np.full((2, classes), 1 / classes)

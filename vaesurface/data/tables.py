@@ -4,17 +4,24 @@ what pandas reads parquet with.
 A column of numbers is a feature; a column of lists is an array (n, ...).
 """
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from vaesurface import files
+from vaesurface.data import packed
 from vaesurface.data.matrix import reals
 from vaesurface.data.refusal import complaint, listed, opened, reading, suffix
 from vaesurface.data.text import is_index, refuse_labels
 
 __all__ = ["columns", "named_columns"]
+
+FEATHER = b"FEA1"  # what files of Feather's first version begin with, which packed nothing
+ARROW = b"ARROW1\0\0"
+BOXED = 32  # bytes of a number as an object of Python, in a list
 
 
 def columns(path: Path, limit: int | None) -> np.ndarray:
@@ -51,34 +58,81 @@ def _columns(path: Path) -> dict[str, np.ndarray]:
         return _by_pandas(path)
     with reading("a table of Arrow or parquet, whole", "save it again"), opened(path) as file:
         table = _arrow(file, suffix(path))
-    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
-    names = [name for name in table.column_names if name not in index]
-    return {name: _array(table.column(name)) for name in names}
+        index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+        names = [name for name in table.column_names if name not in index]
+        return {name: _array(table.column(name)) for name in names}
 
 
 def _arrow(file: IO[bytes], form: str) -> Any:
     """A table of pyarrow."""
-    from pyarrow import ArrowInvalid, feather, ipc, parquet
+    from pyarrow import feather, ipc
 
     if form == ".parquet":
-        return parquet.read_table(file)
-    if form == ".feather":
-        return feather.read_table(file)
-    try:
-        return ipc.open_file(file).read_all()
-    except ArrowInvalid:
+        return _parquet(file)
+    if file.read(len(FEATHER)) == FEATHER:
         file.seek(0)
-        return ipc.open_stream(file).read_all()  # as `datasets` keeps them
+        return feather.read_table(file)
+    file.seek(0)
+    # A file is a stream between marks; `datasets` keeps them without. Read as one, it is what was
+    # counted: what a file's end tells of may lie elsewhere.
+    start = len(ARROW) if file.read(len(ARROW)) == ARROW else 0
+    file.seek(start)
+    sizes = (packed.length(m.metadata.to_pybytes(), memoryview(m.body)) for m in _messages(file))
+    size = 0
+    for one in sizes:
+        size += one
+        files.affordable(size, "unpacked")
+    file.seek(start)
+    return ipc.open_stream(file).read_all()
+
+
+def _messages(file: IO[bytes]) -> Iterator[Any]:
+    """Messages of a stream that have a body."""
+    from pyarrow import ipc
+
+    for message in ipc.MessageReader.open_stream(file):
+        if message.body is not None:
+            yield message
+
+
+def _parquet(file: IO[bytes]) -> Any:
+    """A table of pyarrow, counted before by what is told of it, and while it is read."""
+    import pyarrow
+    from pyarrow import parquet
+
+    source = parquet.ParquetFile(file)
+    about = source.metadata
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    columns = [group.column(j) for group in groups for j in range(group.num_columns)]
+    files.affordable(8 * sum(column.num_values for column in columns), "in float64")
+    files.affordable(sum(column.total_uncompressed_size for column in columns), "unpacked")
+    batches, size = [], 0
+    for batch in source.iter_batches():
+        size += batch.nbytes
+        files.affordable(size, "unpacked")
+        batches.append(batch)
+    return pyarrow.Table.from_batches(batches, source.schema_arrow)
 
 
 def _array(column: Any) -> np.ndarray:
     """A column: numbers (n,), or lists (n, ...) of one length; of objects where it is neither."""
+    nested = _is_list(column.type)
+    count = sum(map(_numbers, column.chunks))
+    files.affordable((BOXED if nested else 8) * count, "as numbers")
+    return _stacked(column.to_pylist()) if nested else column.to_numpy()
+
+
+def _numbers(items: Any) -> int:
+    """How many there are, in lists of lists of them."""
+    while _is_list(items.type):
+        items = items.flatten()
+    return len(items)
+
+
+def _is_list(kind: Any) -> bool:
     from pyarrow import types
 
-    nested = types.is_list, types.is_large_list, types.is_fixed_size_list
-    if not any(is_nested(column.type) for is_nested in nested):
-        return column.to_numpy()
-    return _stacked(column.to_pylist())
+    return types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
 
 
 def _stacked(rows: list[Any]) -> np.ndarray:
