@@ -68,20 +68,28 @@ def test_what_a_killed_process_left_is_swept_and_what_a_live_one_writes_is_not(t
     assert rooms(tmp_path) == [] and (tmp_path / "a").read_text() == "whole"
 
 
-@pytest.mark.parametrize(
-    ("content", "days", "stays"),
-    [(b"another machine", 0.9, True), (b"another machine", 1.1, False), (b"", 0.9, True)],
-)
-def test_what_another_machine_writes_is_dead_after_a_day(tmp_path, content, days, stays):
-    room = tmp_path / f".a-{16 * '0'}.tmp"
-    (room / "new").mkdir(parents=True)
-    room.chmod(0o700)
-    (room / "lock").write_bytes(content)
+def room_of(folder, machine, *parts):
+    """What a killed process of a machine left."""
+    room = folder / f".a-{machine}{16 * '0'}.tmp"
+    room.mkdir(mode=0o700)
+    for part in parts:
+        (room / part).mkdir() if part != "lock" else (room / part).touch()
+    return room
+
+
+# As processes leave them that are killed while they make them, write, or tidy up.
+STAGES = ((), ("lock",), ("lock", "new"), ("new",), ("lock", "new", "old"))
+
+
+@pytest.mark.parametrize("parts", STAGES)
+@pytest.mark.parametrize("days", [0, 0.9, 1.1])
+def test_what_another_machine_writes_is_dead_after_a_day(tmp_path, parts, days):
+    rooms = [room_of(tmp_path, machine, *parts) for machine in (written._machine(), 8 * "f")]
     then = time.time() - days * DAY
-    for place in (*room.rglob("*"), room):
+    for place in tmp_path.rglob("*"):
         os.utime(place, (then, then))
     files.sweep(tmp_path)
-    assert room.exists() == stays
+    assert [room.exists() for room in rooms] == [False, days < 1]
 
 
 def test_where_there_are_no_locks_age_decides(tmp_path, writer, monkeypatch):
@@ -110,7 +118,7 @@ def test_what_only_looks_like_a_room_is_left_alone(tmp_path):
     (victim / "old" / "letter").write_text("dear")
     folder = tmp_path / "folder"
     folder.mkdir()
-    names = [f".a-{16 * digit}.tmp" for digit in "0123"]
+    names = [f".a-{written._machine()}{16 * digit}.tmp" for digit in "0123"]
     (folder / names[0]).symlink_to(victim)
     (folder / names[1]).mkdir()
     (folder / names[1] / "thesis.tex").touch()
@@ -126,10 +134,8 @@ def test_what_only_looks_like_a_room_is_left_alone(tmp_path):
 
 def test_a_directory_that_was_moved_aside_comes_back(tmp_path):
     """As a process leaves it that is killed between two renamings."""
-    room = tmp_path / f".a.zarr-{16 * '0'}.tmp"
-    (room / "old" / "a.zarr").mkdir(parents=True)
-    room.chmod(0o700)
-    (room / "lock").write_bytes(written._machine())
+    room = room_of(tmp_path, written._machine(), "lock", "new", "old")
+    (room / "old" / "a.zarr").mkdir()
     files.sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [tmp_path / "a.zarr"]
 

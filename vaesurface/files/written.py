@@ -1,16 +1,17 @@
 """How is a file written so that nobody ever reads half of it, and what has JSON instead of NaN?
 
 What is written to `NAME` is written in a room of its own beside it first, a directory
-`.NAME-<16 hexadecimal digits>.tmp` that nobody else may enter: its name cannot be foreseen and no
-link can stand in it. The room holds a `lock`, which is locked as long as its process writes and
-names the machine. A process that is killed leaves its room behind; `sweep`, which every write to
-the folder begins with, removes rooms whose lock is free: those of this machine at once, others, and
-those on file systems without locks, where nothing in them has changed for a day.
+`.NAME-<24 hexadecimal digits>.tmp` that nobody else may enter: 16 of the digits cannot be foreseen,
+and no link can stand in it. The other 8 name the machine. The room holds a `lock`, which is locked
+as long as its process writes. A process that is killed leaves its room behind; `sweep`, which every
+write to the folder begins with, removes rooms whose lock is free: those of this machine at once,
+others, and those on file systems without locks, where nothing in them has changed for a day.
 
 >>> plain({"energy": float("nan"), "gamma": (0.5, 1.0)})
 {'energy': None, 'gamma': [0.5, 1.0]}
 """
 
+import hashlib
 import math
 import os
 import platform
@@ -21,12 +22,14 @@ import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 __all__ = ["plain", "replacing", "sweep", "write"]
 
-ROOM = re.compile(r"\..*-[0-9a-f]{16}\.tmp", re.DOTALL)
+ROOM = re.compile(r"\..*-(?P<machine>[0-9a-f]{8})[0-9a-f]{16}\.tmp", re.DOTALL)
+OLD = re.compile(r"\..*-[0-9a-f]{16}\.tmp", re.DOTALL)  # a file of earlier versions
 SHOWN = 40  # characters of a name that its room's name shows: there are longest names
 PARTS = {"lock", "new", "old"}  # of a room; old: what is moved aside for a moment
 FORGOTTEN = 86_400  # seconds without a change, after which no process writes any more
@@ -83,10 +86,12 @@ def sweep(folder: str | os.PathLike) -> None:
     removed stays.
     """
     with suppress(OSError):
-        rooms = [room for room in Path(folder).iterdir() if ROOM.fullmatch(room.name)]
-        for room in rooms:
+        for place in list(Path(folder).iterdir()):
             with suppress(OSError):
-                _sweep(room)
+                if found := ROOM.fullmatch(place.name):
+                    _sweep(place, found["machine"] == _machine())
+                elif OLD.fullmatch(place.name):
+                    _sweep_old(place)
 
 
 # Rooms
@@ -108,15 +113,15 @@ def _room(path: Path) -> Iterator[Path]:
 def _made(path: Path) -> tuple[Path, IO[bytes]]:
     """A new room and its lock, held."""
     while True:
-        room = path.with_name(f".{path.name[:SHOWN]}-{secrets.token_hex(8)}.tmp")
+        number = f"{_machine()}{secrets.token_hex(8)}"
+        room = path.with_name(f".{path.name[:SHOWN]}-{number}.tmp")
         room.mkdir(mode=0o700)
         lock = None
         try:
-            lock = (room / "lock").open("xb", buffering=0)
+            lock = (room / "lock").open("xb")
             _hold(lock)
             # A sweep may have come between; what it holds or has removed is no longer ours.
             if os.path.samestat(os.fstat(lock.fileno()), os.stat(room / "lock")):
-                lock.write(_machine())
                 return room, lock
         except (FileNotFoundError, BlockingIOError):
             pass
@@ -129,8 +134,10 @@ def _made(path: Path) -> tuple[Path, IO[bytes]]:
             lock.close()
 
 
-def _machine() -> bytes:
-    return platform.node().encode()
+@cache
+def _machine() -> str:
+    """Eight digits of this machine."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _hold(lock: IO[bytes]) -> bool:
@@ -148,29 +155,34 @@ def _hold(lock: IO[bytes]) -> bool:
     return True
 
 
-def _sweep(room: Path) -> None:
-    """Remove a room, or a temporary file of earlier versions, if its process is dead."""
-    status = os.lstat(room)
-    if stat.S_ISREG(status.st_mode):  # earlier versions had no rooms, and so no locks
-        if time.time() - status.st_mtime > FORGOTTEN:
-            room.unlink()
+def _sweep(room: Path, here: bool) -> None:
+    """Remove a room if its process is dead; here: whether that was one of this machine."""
+    if not _is_own(os.lstat(room)):
         return
-    if not _is_own(status) or not PARTS.issuperset(os.listdir(room)):
+    parts = os.listdir(room)
+    if not parts and here:
+        room.rmdir()  # one whose process is about to lock it makes another
         return
-    try:
-        lock = os.fdopen(os.open(room / "lock", os.O_RDWR | LINKS), "rb")
-    except FileNotFoundError:  # killed before it had one, or about to make one
-        if _is_forgotten(room):
+    if not PARTS.issuperset(parts):
+        return
+    if "lock" not in parts:  # killed before it had one, or when it had done all but tidy up
+        if here or _is_forgotten(room):
             shutil.rmtree(room)
         return
-    with lock:
-        here = _hold(lock) and lock.read() == _machine()
-        if not here and not _is_forgotten(room):
+    with os.fdopen(os.open(room / "lock", os.O_RDWR | LINKS), "rb") as lock:
+        if not (_hold(lock) and here) and not _is_forgotten(room):
             return
         _put_back(room)
         if os.name != "nt":
             shutil.rmtree(room)
     shutil.rmtree(room, ignore_errors=True)
+
+
+def _sweep_old(path: Path) -> None:
+    """The same of a temporary file of earlier versions, which had no locks."""
+    status = os.lstat(path)
+    if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > FORGOTTEN:
+        path.unlink()
 
 
 def _is_own(status: os.stat_result) -> bool:
