@@ -307,6 +307,15 @@ def test_a_point_from_a_stranger_is_bounded(vaesurface, tmp_path, limited):
         assert (code, out, err.count("\n")) == (2, "", 1) and "expected" in err
 
 
+@pytest.mark.parametrize("content", ["alpha = " + 10**5 * "[", "a" + 100 * ".a" + " = 1", None])
+def test_settings_from_a_stranger_are_bounded(vaesurface, tmp_path, content):
+    path = tmp_path / "settings.toml"
+    os.mkfifo(path) if content is None else path.write_text(content)
+    code, out, err = vaesurface(f"sweep --out {tmp_path / 'new'} --config {path}")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "settings.toml" in err and not (tmp_path / "new").exists()
+
+
 def deep(depth):
     return depth * '{"a":' + "1" + depth * "}"
 

@@ -1,6 +1,5 @@
 """Verbs about many starts: sweep them, draw what came of it, make a page of all results."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -347,9 +346,13 @@ def _figures(
 
 def _toml(path: Path) -> dict[str, Any]:
     """Settings of a sweep from a TOML file."""
+    from vaesurface import files
+
     try:
-        settings = tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        settings = files.read_toml(path)
+    except files.Refusal:
+        raise
+    except ValueError as error:
         raise ValueError(f"expected a TOML file, got {path}: {error}; mend it") from error
     for name, value in settings.items():
         if name not in TYPES:
