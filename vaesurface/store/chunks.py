@@ -146,7 +146,7 @@ def told(file: Path) -> dict[str, Any] | None:
 def readable(file: Path, use: Callable[[Any], Value], remedy: str = REMEDY) -> Value:
     """What `use` makes of a file's arrays, with whatever fails there named after the file."""
     try:
-        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as arrays:
+        with files.opened(file) as raw, np.load(raw, allow_pickle=False) as arrays:
             _require_stored(arrays.zip, file)
             return use(arrays)
     except FileNotFoundError:

@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vaesurface import provenance
+from vaesurface import files, provenance
 
 __all__ = ["LEASE", "Claim", "Claims", "living"]
 
@@ -161,7 +161,7 @@ def _now(folder: Path) -> float:
 def _told(file: Path) -> dict[str, Any]:
     """What a claim says; nothing while it is being written."""
     try:
-        identity = json.loads(file.read_text(encoding="utf-8"))
+        identity = files.read_json(file)
     except ValueError:
         return {}
     return identity if isinstance(identity, dict) else {}

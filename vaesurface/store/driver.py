@@ -141,7 +141,7 @@ class Driver:
     def _require_own(self) -> None:
         """Write the record again where it is gone or damaged; refuse to add to another sweep."""
         try:
-            there = json.loads((self._path / "store.json").read_text(encoding="utf-8"))
+            there = files.read_json(self._path / "store.json")
             differing = differences(there, self._sweep)
         except (AttributeError, OSError, RecursionError, TypeError, ValueError):
             record.write(self._path, {**self._sweep, "software": []})

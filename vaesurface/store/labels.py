@@ -8,6 +8,7 @@ are called.
 (array([1., 2.]), ('alpha', 'seed'))
 """
 
+import io
 import json
 import os
 import warnings
@@ -133,7 +134,9 @@ def save(ds: Any, path: str | os.PathLike) -> None:
         raise complaint(f"a {path.suffix} to replace", got, remedy)
     with files.replacing(path) as new:
         if path.suffix == ".nc":
-            ds.to_netcdf(new, engine="h5netcdf")
+            content = io.BytesIO()  # HDF5 itself takes a full disk ill
+            ds.to_netcdf(content, engine="h5netcdf")
+            new.write_bytes(content.getbuffer())
         else:
             ds.to_zarr(new, zarr_format=2)  # version 3 has no specification of strings yet
 

@@ -53,7 +53,7 @@ def whole(path: Path) -> bool:
 def _told(file: Path) -> dict[str, Any] | None:
     """What store.json says, of any format; None where it is gone or damaged."""
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = files.read_json(file)
         if record["format"] == FORMAT and not _settings(record):
             return None
     except (KeyError, OSError, RecursionError, TypeError, ValueError):
