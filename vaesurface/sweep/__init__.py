@@ -29,7 +29,7 @@ from vaesurface.store import Plan, Store, canonical, complaint, create, kept, na
 from vaesurface.sweep import filling
 from vaesurface.sweep.cluster import cluster
 from vaesurface.sweep.keeping import Keeper, Nowhere, Plainly, Shared
-from vaesurface.sweep.task import Mapper, Task, together
+from vaesurface.sweep.task import Mapper, Task, Traced, together
 from vaesurface.sweep.workers import Executors, cores, crew, processes, threads
 
 __all__ = ["cluster", "cores", "fill", "grid", "processes", "threads", "together"]
@@ -74,8 +74,8 @@ def grid(
     RuntimeError without float64 and where workers are lost again and again. The first error in a
     block is raised when the blocks under way are finished and kept.
     """
-    task, one, shapes, plan = _planned(fn, mapper, axes, batch_size)
-    workers = crew(task, one, executor)
+    task, traced, plan = _planned(fn, mapper, axes, batch_size)
+    workers, shapes = crew(task, traced, executor), traced.shapes
     room = jax.tree.map(lambda leaf: np.empty((plan.total, *leaf.shape), leaf.dtype), shapes)
     handed = range(len(jax.tree.leaves(shapes)))
     store = create(store) if isinstance(store, str | os.PathLike) else store
@@ -116,15 +116,15 @@ def fill(
     number, parts = shard
     if not 1 <= number <= parts:
         raise complaint("a shard from (1, m) to (m, m)", f"{shard}", "count from 1")
-    task, one, shapes, plan = _planned(fn, mapper, axes, batch_size)
-    names = list(named(shapes, plan.axes))
-    big = task.large(shapes, LARGEST_LEAF)
+    task, traced, plan = _planned(fn, mapper, axes, batch_size)
+    names = list(named(traced.shapes, plan.axes))
+    big = traced.heavy(LARGEST_LEAF)
     path = store.path if isinstance(store, Store) else store
     keep = _chosen(keep if keep is not None else kept(path), names, big)
     handed = [i for i, name in enumerate(names) if name in keep or i not in big]
-    workers = crew(task._replace(handed=tuple(handed)), one, executor)
+    workers = crew(task._replace(handed=tuple(handed)), traced, executor)
     store = store if isinstance(store, Store) else create(store)
-    with Shared(store, keep, plan, shapes, None, handed) as keeper:
+    with Shared(store, keep, plan, traced.shapes, None, handed) as keeper:
         filling.fill(keeper, workers, lambda block: block % parts == number - 1, progress)
     return store
 
@@ -141,18 +141,15 @@ def _chosen(keep: Collection[str] | None, names: list[str], big: Collection[int]
 
 def _planned(
     fn: Callable, mapper: Mapper | None, axes: dict[str, Any], batch_size: int | None
-) -> tuple[Task, Callable, Any, Plan]:
-    """What is to be done, the function of one cell, jitted, what it returns, and in which blocks
-    the grid is done.
-    """
+) -> tuple[Task, Traced, Plan]:
+    """What is to be done, as operations too, and in which blocks of the grid."""
     require_float64("a sweep")
     parsed = canonical(axes)
     total = math.prod(len(axis.values) for axis in parsed.values())
     size = _program_size(batch_size, total)
     block = size if batch_size else -(-max(size, total // MOST_BLOCKS) // size) * size
     task = Task(fn=fn, mapper=mapper, axes=parsed, size=size)
-    one = jax.jit(task.at)  # traced once: `jax.jit` keeps the trace
-    return task, one, task.shapes(one), Plan(axes=parsed, size=block)
+    return task, task.traced(), Plan(axes=parsed, size=block)
 
 
 def _program_size(batch_size: int | None, total: int) -> int:

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from vaesurface.store.names import Axis, Columns, at, complaint, named
 
-__all__ = ["Mapper", "Task", "Work", "together"]
+__all__ = ["Mapper", "Task", "Traced", "Work", "together"]
 
+LARGE = 2**16  # bytes of a constant of a program, from which on it is handed over
 Mapper = Callable[[Callable, Any], Any]
 # Of cells, by their places in the grid: the leaves of their results that are kept.
 Work = Callable[[np.ndarray], list[np.ndarray]]
@@ -45,40 +47,69 @@ class Task(NamedTuple):
         }
         return self.fn(**(cell | keys))
 
-    def shapes(self, one: Callable) -> Any:
-        """Of the results at one cell; one: the jitted `at`. Raises ValueError unless they are
-        numbers.
-        """
-        shapes = jax.eval_shape(one, at(self.axes, np.array(0)))
+    def traced(self) -> "Traced":
+        """fn at a cell, traced once. Raises ValueError unless it returns numbers."""
+        with jax.enable_x64(True):  # may be set for the caller's thread or process only
+            trace = jax.make_jaxpr(self.at, return_shape=True)
+            closed, shapes = trace(at(self.axes, np.array(0)))
         for leaf in jax.tree.leaves(shapes):
             if getattr(leaf.dtype, "kind", "key") not in "biufc":
                 remedy = "return a key's data for a key"
                 raise complaint("a function that returns numbers", f"dtype {leaf.dtype}", remedy)
         named(shapes, self.axes)  # refuses names that clash
-        return shapes
+        return Traced(closed.jaxpr, closed.consts, shapes)
 
-    def large(self, shapes: Any, most: int) -> set[int]:
-        """Which leaves take more than so many bytes at a cell, by their number."""
-        leaves = jax.tree.leaves(shapes)
-        return {i for i, leaf in enumerate(leaves) if leaf.size * leaf.dtype.itemsize > most}
-
-    def compiled(self, one: Callable) -> Work:
-        """What computes cells; one: the jitted `at`, traced once since `jax.jit` keeps the
-        trace.
-        """
+    def compiled(self, traced: "Traced") -> Work:
+        """What computes cells."""
         mapper = self.mapper or (jax.lax.map if jax.default_backend() == "cpu" else together)
+        one = jax.jit(traced.at)
 
-        def program(chunk: Columns, wanted: np.ndarray) -> list[Any]:
-            leaves = jax.tree.leaves(mapper(partial(_where_wanted, one), (chunk, wanted)))
+        def program(data: list[Array], chunk: Columns, wanted: np.ndarray) -> list[Any]:
+            results = mapper(partial(_where_wanted, partial(one, data)), (chunk, wanted))
+            leaves = jax.tree.leaves(results)
             return leaves if self.handed is None else [leaves[i] for i in self.handed]
 
         chunk = {
             name: jax.ShapeDtypeStruct((self.size, *axis.values.shape[1:]), axis.values.dtype)
             for name, axis in self.axes.items()
         }
-        with jax.enable_x64(True):  # may be set for the caller's thread or process only
-            shapes = chunk, jax.ShapeDtypeStruct((self.size,), bool)
-            return partial(_run, jax.jit(program).lower(*shapes).compile(), self.axes, self.size)
+        with jax.enable_x64(True):
+            data = traced.data()
+            lowered = jax.jit(program).lower(data, chunk, jax.ShapeDtypeStruct((self.size,), bool))
+            return partial(_run, partial(lowered.compile(), data), self.axes, self.size)
+
+
+class Traced(NamedTuple):
+    """A function of a cell as operations, and what they need beside it.
+
+    constants: arrays; large ones are handed to the program, which copies those that are part of it
+    several times while it is compiled.
+    shapes: of the results.
+    """
+
+    jaxpr: Any
+    constants: list[Any]
+    shapes: Any
+
+    def data(self) -> list[Array]:
+        """The large constants, on the device."""
+        return [jnp.asarray(x) for x in self.constants if _is_large(x)]
+
+    def at(self, data: list[Any], cell: dict[str, Any]) -> Any:
+        """The results at a cell. data: as `data` gives them."""
+        large = iter(data)
+        constants = [next(large) if _is_large(x) else x for x in self.constants]
+        leaves = jax.core.eval_jaxpr(self.jaxpr, constants, *jax.tree.leaves(cell))
+        return jax.tree.unflatten(jax.tree.structure(self.shapes), leaves)
+
+    def heavy(self, most: int) -> set[int]:
+        """Which results take more than so many bytes at a cell, by their number."""
+        leaves = jax.tree.leaves(self.shapes)
+        return {i for i, leaf in enumerate(leaves) if leaf.size * leaf.dtype.itemsize > most}
+
+
+def _is_large(constant: Any) -> bool:
+    return getattr(constant, "nbytes", 0) > LARGE
 
 
 def together(fn: Callable, cells: Any) -> Any:

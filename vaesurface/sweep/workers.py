@@ -24,13 +24,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from vaesurface import provenance
 from vaesurface.store.names import complaint
 from vaesurface.sweep import travel
-from vaesurface.sweep.task import Task, Work
+from vaesurface.sweep.task import Task, Traced, Work
 
 __all__ = ["Block", "Crew", "Executors", "cores", "crew", "is_lost", "processes", "threads", "work"]
 
@@ -60,8 +59,8 @@ class Crew:
     width = 1
     generation = 0
 
-    def __init__(self, task: Task, one: Callable) -> None:
-        self._task, self._one = task, one
+    def __init__(self, task: Task, traced: Traced) -> None:
+        self._task, self._traced = task, traced
         self._work: Work | None = None
 
     def start(self, place: Path | None) -> None:
@@ -85,15 +84,15 @@ class Crew:
 
     def _program(self) -> Work:
         if self._work is None:  # so that no more is compiled than needed
-            self._work = self._task.compiled(self._one)
+            self._work = self._task.compiled(self._traced)
         return self._work
 
 
 class _Threads(Crew):
     """Threads of this process, which share a program."""
 
-    def __init__(self, task: Task, one: Callable, executors: Executors) -> None:
-        super().__init__(task, one)
+    def __init__(self, task: Task, traced: Traced, executors: Executors) -> None:
+        super().__init__(task, traced)
         self._executors = executors
 
     def start(self, place: Path | None) -> None:
@@ -180,17 +179,17 @@ class _Elsewhere(Crew):
                 process.terminate()
 
 
-def crew(task: Task, one: Callable, executor: Any) -> Crew:
+def crew(task: Task, traced: Traced, executor: Any) -> Crew:
     """Those who compute a task's blocks.
 
-    one: the jitted `task.at`, for threads of this process. executor: None for this thread; or a
+    traced: for threads of this process. executor: None for this thread; or a
     function that makes one, which is ours then, and made again if its workers are lost. Raises
     ValueError for an executor that cannot.
     """
     if executor is None:
-        return Crew(task, one)
+        return Crew(task, traced)
     if isinstance(executor, ThreadPoolExecutor) or getattr(executor, "func", executor) is threads:
-        return _Threads(task, one, executor)
+        return _Threads(task, traced, executor)
     if not isinstance(executor, Executor) and not callable(executor):
         remedy = "give one of concurrent.futures, or a function that makes one"
         raise complaint("an executor", f"{type(executor).__name__}", remedy)
@@ -236,9 +235,8 @@ def work(digest: str, place: Path | Mapping[str, Any], rows: np.ndarray | range)
     """What a worker elsewhere does with a block."""
     with _compiling:  # a worker may have several threads
         if digest not in _programs:
-            with jax.enable_x64(True):
-                task = travel.unpack(digest, place)
-                _programs[digest] = task.compiled(jax.jit(task.at))
+            task = travel.unpack(digest, place)
+            _programs[digest] = task.compiled(task.traced())
             while len(_programs) > PROGRAMS:
                 _programs.popitem(last=False)
         program = _programs[digest]
