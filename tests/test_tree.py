@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 # Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"blocks": "", "files": "", "moved": "", "provenance": "", "quick": ""},
-    {"data": "files", "energy": "", "marks": "", "problem": "blocks moved quick"},
+    {"blocks": "", "files": "", "moved": "", "provenance": "", "quick": "", "shards": ""},
+    {"data": "files", "energy": "", "marks": "", "problem": "blocks moved quick shards"},
     {
         "curvature": "problem",
         "optimize": "problem",
@@ -27,9 +27,9 @@ FLOORS: tuple[dict[str, str], ...] = (
         "theory": "energy moved problem",
     },
     {
-        "bordered": "curvature problem",
+        "bordered": "curvature problem shards",
         "sweep": "files moved problem provenance store",
-        "vae": "data energy moved problem theory",
+        "vae": "data energy moved problem shards theory",
     },
     {
         "landscape": "bordered curvature problem",

@@ -26,8 +26,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from vaesurface import curvature
-from vaesurface.problem import Params, Parts, PerDatum, Problem, entry
+from vaesurface import curvature, shards
+from vaesurface.problem import Params, Parts, PerDatum, Problem, entry, without_data
 
 __all__ = [
     "Factors",
@@ -119,11 +119,12 @@ def factor(
     rows, shared, local = layout.arrays(params)
     n, q = local.shape
     given = _given(rows.size + shared.size, n, q, scale, balanced)
-    batches = _batches(structure, rows, local, given.local, batch_size)
-    sums, blocks = _summed(layout, rows, shared, batches)
+    common = _Common(without_data(structure), rows, shared)
+    each = _Each(local=local, data=structure.data, scale=given.local)
+    passed = partial(_passed, layout, batch_size)
+    sums, blocks = shards.summed(passed, common, each)
     sums = jax.tree.map(lambda x: x / n, sums)
     sums = sums._replace(subtracted=_mirrored(sums.subtracted))
-    blocks = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], blocks)
     whole = _whole(sums)
     size = jnp.abs(whole) + jnp.sqrt(sums.summed[:, None] * sums.summed[None])
     units = given.shared
@@ -378,27 +379,62 @@ def _unravel_slice(tree: Params) -> Callable[[Array], Params]:
     return ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))[1]
 
 
-class _Batch(NamedTuple):
-    """Data taken at a time.
+class _Common(NamedTuple):
+    """What all data depend on.
 
-    local: (m, q), their parameters.
-    data: (m, d).
-    weight: (m,), 1, or 0 for what fills up the last batch.
-    scale: (m, q), units of the parameters, zero where they are to be found.
+    structure: for its hyper-parameters.
+    rows: (d, r).
+    shared: (t,).
+    """
+
+    structure: PerDatum
+    rows: Array
+    shared: Array
+
+
+class _Each(NamedTuple):
+    """Of each datum.
+
+    local: (n, q), its parameters.
+    data: (n, d).
+    scale: (n, q), units of the parameters, zero where they are to be found.
     """
 
     local: Array
     data: Array
-    weight: Array
     scale: Array
 
 
-def _batches(
-    structure: PerDatum, rows: Array, local: Array, scale: Array, batch_size: int | None
-) -> _Batch:
-    """All data, in batches along a leading axis, none larger than batch_size and equally large."""
-    n, q = local.shape
-    m = min(n, batch_size or max(1, BORDER // (rows.size * q)))
+class _Batch(NamedTuple):
+    """Data taken at a time.
+
+    local, data, scale: of m data, as in `_Each`.
+    weight: (m,), 1, or 0 for what fills up the last batch.
+    """
+
+    local: Array
+    data: Array
+    scale: Array
+    weight: Array
+
+
+def _passed(
+    layout: _Layout, batch_size: int | None, common: _Common, each: _Each
+) -> tuple["_Sums", "_Blocks"]:
+    """Sums over data, and their blocks."""
+    n = len(each.data)
+    layout = layout._replace(structure=common.structure)
+    batches = _batches(common.rows.size, each, batch_size)
+    sums, blocks = _summed(layout, common.rows, common.shared, batches)
+    return sums, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], blocks)
+
+
+def _batches(size: int, each: _Each, batch_size: int | None) -> _Batch:
+    """Data in batches along a leading axis, none larger than batch_size and equally large; size:
+    number of parameters of all rows.
+    """
+    n, q = each.local.shape
+    m = min(n, batch_size or max(1, BORDER // (size * q)))
     count = -(-n // m)
     m = -(-n // count)
     missing = count * m - n
@@ -406,8 +442,9 @@ def _batches(
     def split(x: Array) -> Array:
         return jnp.concatenate([x, x[:missing]]).reshape(count, m, *x.shape[1:])
 
-    weight = (jnp.arange(count * m) < n).astype(rows.dtype).reshape(count, m)
-    return _Batch(local=split(local), data=split(structure.data), weight=weight, scale=split(scale))
+    weight = (jnp.arange(count * m) < n).astype(each.local.dtype).reshape(count, m)
+    local, data, scale = map(split, each)
+    return _Batch(local=local, data=data, scale=scale, weight=weight)
 
 
 class _Sums(NamedTuple):
@@ -473,7 +510,7 @@ def _summed(layout: _Layout, rows: Array, shared: Array, batches: _Batch) -> tup
         missing=zeros(()),
         missing_blocks=zeros(()),
     )
-    return jax.lax.scan(add, nothing, batches)
+    return jax.lax.scan(add, shards.own(nothing), batches)
 
 
 class _Derivatives(NamedTuple):
@@ -508,7 +545,7 @@ def _derivatives(layout: _Layout, rows: Array, shared: Array, batch: _Batch) -> 
         return push(jnp.tile(e[:r], (d, 1)), e[r : r + t], jnp.tile(e[r + t :], (m, 1)))
 
     row_gradient, shared_gradient, local_gradient = gradients
-    by_rows, by_shared, by_local = jax.lax.map(along, jnp.eye(r + t + q))
+    by_rows, by_shared, by_local = jax.lax.map(along, shards.own(jnp.eye(r + t + q)))
     return _Derivatives(
         row_gradient=row_gradient,
         shared_gradient=shared_gradient,

@@ -37,7 +37,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
-from vaesurface import blocks, moved, quick
+from vaesurface import blocks, moved, quick, shards
 
 __all__ = [
     "Autoencoder",
@@ -58,6 +58,7 @@ __all__ = [
     "require_float64",
     "require_key",
     "require_scalar",
+    "without_data",
 ]
 
 __getattr__ = moved.names(__name__)
@@ -371,10 +372,18 @@ class PerDatum:
         parts = self.split(params)
         common = _Common(structure=self, rows=parts.rows, shared=parts.shared)
         each = _Each(local=parts.local, data=self.data)
-        if self.data.size <= HELD:
-            return jnp.mean(_values(common, each))
-        block = max(1, BLOCK * len(self.data) // self.data.size)
-        return blocks.mean(_values, block, common, each)
+        n = len(self.data)
+        if shards.count(n) == 1:
+            return _mean(common, each)
+        common = common._replace(structure=without_data(self))
+        total, _ = shards.summed(_sum, common, each)
+        return total / n
+
+
+def without_data(structure: PerDatum) -> PerDatum:
+    """For terms and penalties, which are given the data one by one."""
+    own = structure.data
+    return jax.tree.map(lambda leaf: leaf[:0] if leaf is own else leaf, structure)
 
 
 class _Common(NamedTuple):
@@ -399,6 +408,19 @@ class _Each(NamedTuple):
 
     local: Params
     data: Array
+
+
+def _mean(common: _Common, each: _Each) -> Array:
+    """Mean () of the data's parts, in blocks where they are many."""
+    n, size = len(each.data), each.data.size
+    if size <= HELD:
+        return jnp.mean(_values(common, each))
+    return blocks.mean(_values, max(1, BLOCK * n // size), common, each)
+
+
+def _sum(common: _Common, each: _Each) -> tuple[Array, tuple]:
+    """Of one device's data; nothing is theirs alone."""
+    return _mean(common, each) * len(each.data), ()
 
 
 def _values(common: _Common, each: _Each) -> Array:

@@ -163,7 +163,7 @@ def balance(size: Array) -> Array:
         largest = scale * jnp.max(size * scale[..., None, :], axis=-1)
         return scale / jnp.sqrt(jnp.where(largest == 0, 1.0, largest))
 
-    return jax.lax.fori_loop(0, BALANCING, sharpened, jnp.ones(size.shape[:-1], size.dtype))
+    return jax.lax.fori_loop(0, BALANCING, sharpened, jnp.ones_like(size[..., 0]))
 
 
 def count(eigenvalues: Array, width: Array) -> Inertia:

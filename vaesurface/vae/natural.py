@@ -28,7 +28,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy
+from vaesurface import data, energy, shards
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, require_float64
 from vaesurface.theory.natural import LIKELIHOODS, require_range
@@ -293,7 +293,7 @@ def elementwise_vae(
         X = data.check(np.asarray(X))
         require_range("X", X, likelihood, classes)
     made: dict[str, Any] = {
-        "X": jnp.asarray(X, jnp.float64),
+        "X": shards.spread(X),
         "latent": _latents(latent, np.shape(X)[1], likelihood),
         "gamma": jnp.asarray(1.0),
         "beta": _positive("beta", beta),

@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy, problem, theory
+from vaesurface import data, energy, problem, shards, theory
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Problem, Theory, require_float64
 from vaesurface.theory import affine, rows
@@ -79,7 +79,7 @@ def threshold_vae(
         _require("gamma", gamma, expected, lambda g: np.isfinite(g) & (g > 0))
         gamma = jnp.asarray(gamma, jnp.float64)
     return ThresholdVAE(
-        X=jnp.asarray(X, jnp.float64),
+        X=shards.spread(X),
         latent=latent,
         alpha=jnp.asarray(alpha, jnp.float64),
         gamma=gamma,
