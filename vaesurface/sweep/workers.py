@@ -29,13 +29,13 @@ import numpy as np
 from vaesurface import provenance
 from vaesurface.store.names import complaint
 from vaesurface.sweep import travel
+from vaesurface.sweep.cluster import Remote, remote
 from vaesurface.sweep.task import Task, Traced, Work
 
 __all__ = ["Block", "Crew", "Executors", "cores", "crew", "is_lost", "processes", "threads", "work"]
 
 Executors = Executor | Callable[[], Executor]
 PROGRAMS = 4  # that a worker keeps
-LEAVE = 5  # seconds for a scheduler to let its client go
 WIDTH = 64  # blocks under way at a time, of an executor that does not say how many workers it has
 
 
@@ -53,15 +53,19 @@ class Block(NamedTuple):
 class Crew:
     """Those who compute blocks, in this thread: when one is handed over it is computed at once.
 
-    width: blocks under way at a time. generation: how often workers were replaced.
+    generation: how often workers were replaced.
     """
 
-    width = 1
     generation = 0
 
     def __init__(self, task: Task, traced: Traced) -> None:
         self._task, self._traced = task, traced
         self._work: Work | None = None
+
+    @property
+    def width(self) -> int:
+        """Blocks under way at a time."""
+        return 1
 
     def start(self, place: Path | None) -> None:
         """Before blocks are handed over. place: a folder that workers see."""
@@ -95,10 +99,13 @@ class _Threads(Crew):
         super().__init__(task, traced)
         self._executors = executors
 
+    @property
+    def width(self) -> int:
+        return 2 * _workers(self._executor)
+
     def start(self, place: Path | None) -> None:
         given = self._executors
         self._executor = given if isinstance(given, Executor) else given()
-        self.width = 2 * _workers(self._executor)
 
     def submit(self, rows: np.ndarray) -> Future:
         return self._executor.submit(_timed, self._program(), rows)
@@ -120,22 +127,29 @@ class _Elsewhere(Crew):
         self._place: Path | None = None
         self._started = False
 
+    @property
+    def width(self) -> int:
+        remote = self._remote
+        return 2 * (_workers(self._executor) if remote is None else remote.threads)
+
     def start(self, place: Path | None) -> None:
         self._place = place
         self._begin()
         self._started = True
 
     def submit(self, rows: np.ndarray) -> Future:
-        return self._executor.submit(work, self._parcel.digest, self._source, _short(rows))
+        submit = self._executor.submit if self._remote is None else self._remote.submit
+        return submit(work, self._parcel.digest, self._source, _short(rows))
 
     def restarted(self) -> bool:
-        if isinstance(self._executors, Executor):
-            client = _client(self._executor)
-            if client is None or client.status != "running":
-                return False
-        else:
+        if not isinstance(self._executors, Executor):
             self._release(wait=False)
-        self._begin()
+        elif self._remote is None or not self._remote.running:
+            return False
+        try:
+            self._begin()
+        except (OSError, RuntimeError):  # there are none to be had
+            return False
         self.generation += 1
         return True
 
@@ -148,15 +162,14 @@ class _Elsewhere(Crew):
     def _begin(self) -> None:
         given = self._executors
         self._executor = given if isinstance(given, Executor) else given()
+        self._remote: Remote | None = remote(self._executor)
         self._source: Path | Mapping[str, Any] = self._laid_out()
-        self.width = 2 * _workers(self._executor)
 
     def _laid_out(self) -> Path | Mapping[str, Any]:
         """The place of the task: on the cluster's workers, in a folder, or else in each message."""
-        if (client := _client(self._executor)) is not None:
+        if self._remote is not None:
             digests, contents = zip(*self._parcel.contents.items(), strict=True)
-            kept = client.scatter(list(contents), broadcast=True, hash=False)
-            return dict(zip(digests, kept, strict=True))
+            return dict(zip(digests, self._remote.scattered(list(contents)), strict=True))
         if self._place is None and isinstance(self._executor, ProcessPoolExecutor):
             if self._temporary is None:
                 self._temporary = tempfile.mkdtemp(prefix="vaesurface-")
@@ -168,9 +181,9 @@ class _Elsewhere(Crew):
 
     def _release(self, wait: bool) -> None:
         """Let an own executor go; without waiting, its processes end now."""
-        if (client := _client(self._executor)) is not None:
+        if self._remote is not None:
             self._source = {}  # what was scattered
-            client.close(timeout=LEAVE)
+            self._remote.close()
             return
         left = list((getattr(self._executor, "_processes", None) or {}).values())
         self._executor.shutdown(wait=wait, cancel_futures=True)
@@ -256,16 +269,8 @@ def _short(rows: np.ndarray) -> np.ndarray | range:
     return range(int(rows[0]), int(rows[-1]) + 1) if whole else rows
 
 
-def _client(executor: Executor) -> Any:
-    """The client of a `dask.distributed` executor; None of any other."""
-    client = getattr(executor, "_client", None)
-    return client if hasattr(client, "scatter") else None
-
-
 def _workers(executor: Executor) -> int:
     """How many blocks an executor computes at a time."""
-    if (client := _client(executor)) is not None:
-        return max(1, sum(client.nthreads().values()))
     return getattr(executor, "_max_workers", None) or WIDTH // 2
 
 
