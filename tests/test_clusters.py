@@ -159,6 +159,16 @@ def test_a_cluster_has_an_address_or_is_a_client_of_ones_own(lab, expected):
     same(sweep.grid(made(X), executor=executor, batch_size=BLOCK, **AXES), expected)
 
 
+def test_functions_that_are_not_traced_go_to_a_cluster_too(lab):
+    def far(item):
+        return float(jnp.sum(X[item["row"]] * item["by"])), os.getpid()
+
+    items = [{"row": i, "by": jnp.full(784, 0.1)} for i in range(4)]
+    results = sweep.each(far, items, sweep.cluster(scheduler_file=lab.file))
+    assert [value for value, _ in results] == [far(item)[0] for item in items]
+    assert os.getpid() not in [pid for _, pid in results]
+
+
 def test_a_worker_that_is_killed_takes_nothing_along_and_one_that_comes_gets_work(
     lab, expected, monkeypatch
 ):

@@ -7,7 +7,7 @@ restarts. `grid` returns all results, `fill` leaves them in a store.
 
 `task`: what a worker computes; `travel`: how that gets there; `workers`: who computes; `keeping`:
 where results go; `filling`: how all of it is done whatever goes wrong; `cluster`: workers on other
-machines.
+machines; `each`: the same workers for functions that are not traced.
 
 >>> powers = grid(lambda base, exponent: base**exponent, base=[0.5, 2.0], exponent=[1, 2, 3])
 >>> print(powers)
@@ -28,11 +28,22 @@ from vaesurface.problem import require_float64
 from vaesurface.store import Plan, Store, canonical, complaint, create, kept, named
 from vaesurface.sweep import filling
 from vaesurface.sweep.cluster import cluster
+from vaesurface.sweep.each import each, side_by_side
 from vaesurface.sweep.keeping import Keeper, Nowhere, Plainly, Shared
 from vaesurface.sweep.task import Mapper, Task, Traced, together
 from vaesurface.sweep.workers import Executors, cores, crew, processes, threads
 
-__all__ = ["cluster", "cores", "fill", "grid", "processes", "threads", "together"]
+__all__ = [
+    "cluster",
+    "cores",
+    "each",
+    "fill",
+    "grid",
+    "processes",
+    "side_by_side",
+    "threads",
+    "together",
+]
 
 __getattr__ = moved.names(__name__)
 

@@ -32,7 +32,19 @@ from vaesurface.sweep import travel
 from vaesurface.sweep.cluster import Remote, remote
 from vaesurface.sweep.task import Task, Traced, Work
 
-__all__ = ["Block", "Crew", "Executors", "cores", "crew", "is_lost", "processes", "threads", "work"]
+__all__ = [
+    "Block",
+    "Crew",
+    "Elsewhere",
+    "Executors",
+    "cores",
+    "crew",
+    "is_local",
+    "is_lost",
+    "processes",
+    "threads",
+    "work",
+]
 
 Executors = Executor | Callable[[], Executor]
 PROGRAMS = 4  # that a worker keeps
@@ -115,10 +127,12 @@ class _Threads(Crew):
             self._executor.shutdown(wait=finished, cancel_futures=True)
 
 
-class _Elsewhere(Crew):
-    """Processes of any executor, here or on other machines: the task goes to each of them once."""
+class Elsewhere(Crew):
+    """Processes of any executor, here or on other machines: the task, or whatever else is to be
+    there, goes to each of them once.
+    """
 
-    def __init__(self, task: Task, executors: Executors) -> None:
+    def __init__(self, task: Any, executors: Executors) -> None:
         self._executors = executors
         if isinstance(executors, Executor):
             _require_spawning(executors)
@@ -138,8 +152,12 @@ class _Elsewhere(Crew):
         self._started = True
 
     def submit(self, rows: np.ndarray) -> Future:
+        return self.send(work, self._parcel.digest, self._source, _short(rows))
+
+    def send(self, fn: Callable[..., Any], *args: Any) -> Future:
+        """A future of fn(*args) of a worker."""
         submit = self._executor.submit if self._remote is None else self._remote.submit
-        return submit(work, self._parcel.digest, self._source, _short(rows))
+        return submit(fn, *args)
 
     def restarted(self) -> bool:
         if not isinstance(self._executors, Executor):
@@ -163,20 +181,22 @@ class _Elsewhere(Crew):
         given = self._executors
         self._executor = given if isinstance(given, Executor) else given()
         self._remote: Remote | None = remote(self._executor)
-        self._source: Path | Mapping[str, Any] = self._laid_out()
+        self._source: Path | Mapping[str, Any] = self.lay(self._parcel)
 
-    def _laid_out(self) -> Path | Mapping[str, Any]:
-        """The place of the task: on the cluster's workers, in a folder, or else in each message."""
+    def lay(self, parcel: travel.Parcel) -> Path | Mapping[str, Any]:
+        """Where workers find a parcel: on the cluster's workers, in a folder, or else in each
+        message.
+        """
         if self._remote is not None:
-            digests, contents = zip(*self._parcel.contents.items(), strict=True)
+            digests, contents = zip(*parcel.contents.items(), strict=True)
             return dict(zip(digests, self._remote.scattered(list(contents)), strict=True))
         if self._place is None and isinstance(self._executor, ProcessPoolExecutor):
             if self._temporary is None:
                 self._temporary = tempfile.mkdtemp(prefix="vaesurface-")
             self._place = Path(self._temporary)
         if self._place is None:
-            return self._parcel.contents
-        travel.leave(self._parcel, self._place)
+            return parcel.contents
+        travel.leave(parcel, self._place)
         return self._place
 
     def _release(self, wait: bool) -> None:
@@ -201,12 +221,19 @@ def crew(task: Task, traced: Traced, executor: Any) -> Crew:
     """
     if executor is None:
         return Crew(task, traced)
-    if isinstance(executor, ThreadPoolExecutor) or getattr(executor, "func", executor) is threads:
+    if is_local(executor):
         return _Threads(task, traced, executor)
+    return Elsewhere(task, executor)
+
+
+def is_local(executor: Any) -> bool:
+    """Whether it is of threads of this process. Raises ValueError for what is no executor."""
+    if isinstance(executor, ThreadPoolExecutor) or getattr(executor, "func", executor) is threads:
+        return True
     if not isinstance(executor, Executor) and not callable(executor):
         remedy = "give one of concurrent.futures, or a function that makes one"
         raise complaint("an executor", f"{type(executor).__name__}", remedy)
-    return _Elsewhere(task, executor)
+    return False
 
 
 def threads(count: int | None = None) -> ThreadPoolExecutor:
