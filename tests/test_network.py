@@ -2,6 +2,8 @@
 joins stays apart.
 """
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -128,6 +130,50 @@ def test_exploring_goes_nearest_first_finds_the_minimum_between_and_reports_what
     whole = explore(BROWN, minima, connect, transitions=passages)
     # All hang together: only the pair that nothing joins directly.
     assert asked[2:] == [{0, 2}] and not whole.failed
+
+
+def bits(explored):
+    """All numbers of what was explored."""
+    pairs = [(p.saddle, *graph.singly(p.ends)) for p in explored.transitions]
+    leaves = jax.tree.leaves((explored.points, pairs, explored.failed, explored.tried))
+    return [np.asarray(leaf).tobytes() for leaf in leaves]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_working_ahead_changes_nothing(brown, workers):
+    """Though the answer to the first pair changes which one is next, and later ones come first."""
+    minima, passages = brown
+    asked = []
+
+    def connect(problem, a, b):
+        met = {int(np.argmin(np.linalg.norm(MINIMA - p.params, axis=1))) for p in (a, b)}
+        asked.append(met)
+        time.sleep(0.05 if len(asked) == 1 else 0.0)
+        return passages[0] if 0 in met else None
+
+    for known, budget in ([minima, 20], [minima, 2], [[minima[0], minima[2]], 20]):
+        expected = bits(explore(BROWN, known, connect, budget))
+        asked.clear()
+        with ThreadPoolExecutor(workers) as executor:
+            assert bits(explore(BROWN, known, connect, budget, executor=executor)) == expected
+        assert len(asked) == len(set(map(frozenset, asked)))
+
+
+def test_what_goes_wrong_ahead_of_its_turn_is_no_error(brown):
+    minima, passages = brown
+
+    def connect(problem, a, b):
+        """Only the pair that the first answer makes needless fails."""
+        met = {int(np.argmin(np.linalg.norm(MINIMA - p.params, axis=1))) for p in (a, b)}
+        if met == {0, 2}:
+            raise ZeroDivisionError
+        return passages[min(met)]
+
+    with ThreadPoolExecutor(3) as executor:
+        explored = explore(BROWN, minima, connect, budget=2, executor=executor)
+        assert explored.tried == 2
+        with pytest.raises(ZeroDivisionError):
+            explore(BROWN, minima, connect, budget=3, executor=executor)
 
 
 @pytest.fixture(scope="module")

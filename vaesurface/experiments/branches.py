@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
 
-from vaesurface import paths, plot, stationary, theory
+from vaesurface import paths, plot, stationary, sweep, theory
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.branch import Branch
@@ -39,10 +39,13 @@ def branches(
     """
     fixed = {"alpha": alpha} if parameter != "alpha" else {}
 
-    def make(value):
-        return setting.problem(**fixed, **{parameter: value})
+    alone = setting._replace(executor=None)  # which other processes can have
 
-    followed = _followed(setting, make, parameter, values, jump)
+    def make(value):
+        return alone.problem(**fixed, **{parameter: value})
+
+    with setting.side_by_side() as crewed:
+        followed = _followed(crewed, make, parameter, values, jump)
     sentences = [_course(name, branch) for name, branch in followed.items()]
     if "best minimum" in followed:
         sentences.append(_crossed(followed["best minimum"], make))
@@ -86,20 +89,27 @@ def _followed(
     begun: dict[str, Any] = {"collapsed point": problem.collapsed()}
     if far and far[0].kind != Kind.NOT_STATIONARY:
         begun["best minimum"] = far[0]
-    way = way_out(problem, far)
+    way = way_out(problem, far, setting.executor)
     if way is not None:
         begun["saddle"] = way.crossing.saddle
     moved: dict[str, Any] = {parameter: values}
-    followed = {
-        name: paths.follow(make, start, jump=jump and name == "best minimum", **moved)
+    ways = [
+        {"point": start, "jump": jump and name == "best minimum", **moved}
         for name, start in begun.items()
-    }
+    ]
+    branches = sweep.each(partial(_follow, make), ways, setting.executor)
+    followed = dict(zip(begun, branches, strict=True))
     if "best minimum" in followed:
-        followed |= _taken_over(make, followed["best minimum"], moved)
+        followed |= _taken_over(make, followed["best minimum"], moved, setting.executor)
     return followed
 
 
-def _taken_over(make: Callable, branch: Branch, moved: dict[str, Any]) -> Branches:
+def _follow(make: Callable, way: dict[str, Any]) -> Branch:
+    """A branch; way: arguments of `paths.follow`."""
+    return paths.follow(make, **way)
+
+
+def _taken_over(make: Callable, branch: Branch, moved: dict[str, Any], executor: Any) -> Branches:
     """The minima that cross a branch where it first ceases to be one, or turns back, followed both
     ways.
     """
@@ -110,14 +120,14 @@ def _taken_over(make: Callable, branch: Branch, moved: dict[str, Any]) -> Branch
     back = (branch.value[-1] - lost.value) * (lost.value - branch.value[0]) < 0
     if branch.point.kind[-1] == Kind.MINIMUM and not back:
         return {}
-    heirs: Branches = {}
-    for start in paths.switch(make, lost):
-        both: dict[str, Any] = {parameter: [start.value, *values]}
-        for direction in (1, -1):
-            other = paths.follow(make, start, direction=direction, **both)
-            if Kind.MINIMUM in other.point.kind:
-                heirs[f"minimum {len(heirs) + 1} from {lost.value:.4g}"] = other
-    return heirs
+    ways = [
+        {"point": start, "direction": direction, parameter: [start.value, *values]}
+        for start in paths.switch(make, lost)
+        for direction in (1, -1)
+    ]
+    others = sweep.each(partial(_follow, make), ways, executor)
+    minima = [other for other in others if Kind.MINIMUM in other.point.kind]
+    return {f"minimum {i} from {lost.value:.4g}": other for i, other in enumerate(minima, 1)}
 
 
 def _switches(setting: Setting, parameter: str, values: np.ndarray) -> dict[str, float]:

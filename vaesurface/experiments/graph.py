@@ -1,5 +1,6 @@
 """Which stationary points are there, and how high are the passes between them?"""
 
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 
@@ -25,9 +26,10 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     at most.
     """
     problem = setting.problem(alpha)
-    ends = setting.ends(problem)
     collapsed = stationary.analyze(problem, problem.collapsed())
-    explored = _explored(problem, ends, collapsed, budget)
+    with setting.side_by_side() as crewed:
+        ends = crewed.ends(problem)
+        explored = _explored(problem, ends, collapsed, budget, crewed.executor)
     net = network(problem, [ends, collapsed], explored.transitions)
     lowest = stationary.analyze(problem, jax.tree.map(jnp.asarray, at(net.params, 0)))
     sentences = [
@@ -51,7 +53,11 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
 
 
 def _explored(
-    problem: Problem, ends: StationaryPoint, collapsed: StationaryPoint, budget: int
+    problem: Problem,
+    ends: StationaryPoint,
+    collapsed: StationaryPoint,
+    budget: int,
+    executor: Executor | None,
 ) -> Explored:
     """The pairs that were connected.
 
@@ -60,7 +66,7 @@ def _explored(
     """
     out = way_out(problem, far_ends(problem, ends)[:1]) if budget else None
     passes = [] if out is None else [out.crossing]
-    return explore(problem, [ends, collapsed], _connect, budget, passes)
+    return explore(problem, [ends, collapsed], _connect, budget, passes, executor)
 
 
 def _connect(problem, a, b):

@@ -39,7 +39,8 @@ def rim(setting: Setting, alpha: float) -> Study | None:
     """
     problem = setting.problem(alpha)
     collapsed = stationary.analyze(problem, problem.collapsed())
-    way = way_out(problem, far_ends(problem, setting.ends(problem)))
+    with setting.side_by_side() as crewed:
+        way = way_out(problem, far_ends(problem, crewed.ends(problem)), crewed.executor)
     if way is None:
         return None
     saddle = way.crossing.saddle

@@ -6,7 +6,9 @@ high is the rim of the collapsed basin?), `branches` (where do stationary points
 wide is the basin?), `graph` (what is joined to what?), `overview` (a sweep, for a page).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +60,7 @@ class Setting(NamedTuple):
     starts, scale, seed: number, scale and first seed of random starts.
     out: directory for the results.
     command: that makes them again.
-    executor: who computes what can be done side by side, as for `sweep.grid`.
+    executor: who computes what can be done side by side, as for `sweep.grid` and `sweep.each`.
     """
 
     X: np.ndarray
@@ -83,12 +85,15 @@ class Setting(NamedTuple):
         """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends
         have rows at zero still.
         """
-        points = []
-        for i in range(self.starts):
-            point = stationary.find(problem, jax.random.key(self.seed + i), self.scale, ADAM)
-            point = paths.fall(problem, point)
-            points.append(point._replace(descent=None, probe=None, refinement=None))
+        seeds = range(self.seed, self.seed + self.starts)
+        points = sweep.each(partial(_end, problem, self.scale), seeds, self.executor)
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
+
+    @contextmanager
+    def side_by_side(self) -> Iterator["Setting"]:
+        """The setting with workers that are started once for all that a study does."""
+        with sweep.side_by_side(self.executor) as hands:
+            yield self._replace(executor=hands)
 
     def study(self, name: str, title: str, said: Sequence[str], **more: Any) -> Study:
         """The study, written to disk; more: fields of it."""
@@ -111,6 +116,12 @@ class Setting(NamedTuple):
     def draw(self, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
         """A figure on disk."""
         return draw(self.out, name, caption, axes)
+
+
+def _end(problem: Problem, scale: float, seed: int) -> StationaryPoint:
+    """Where a random start leads."""
+    point = paths.fall(problem, stationary.find(problem, jax.random.key(seed), scale, ADAM))
+    return point._replace(descent=None, probe=None, refinement=None)
 
 
 def longest_row(params: Any) -> float:

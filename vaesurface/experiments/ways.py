@@ -5,13 +5,14 @@ them.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import paths, stationary, theory
+from vaesurface import paths, stationary, sweep, theory
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, StationaryPoint, tally
 from vaesurface.stationary.model import at
@@ -57,11 +58,14 @@ class WayOut(NamedTuple):
     crossing: paths.Barrier
 
 
-def way_out(problem: Problem, ends: Sequence[StationaryPoint]) -> WayOut | None:
+def way_out(
+    problem: Problem, ends: Sequence[StationaryPoint], executor: Any = None
+) -> WayOut | None:
     """Over the lowest saddle met on ways from the collapsed point to some lower ones; None where
     there is none. A saddle that the collapsed point is on one side of comes before any other.
+    executor: as for `sweep.each`.
     """
-    collapsed = problem.collapsed()
-    ways = [(end, paths.barrier(problem, collapsed, end)) for end in ends]
-    crossed = [WayOut(end, crossing) for end, crossing in ways if crossing is not None]
+    ways = sweep.each(partial(paths.barrier, problem, problem.collapsed()), ends, executor)
+    ends_and_ways = zip(ends, ways, strict=True)
+    crossed = [WayOut(end, crossing) for end, crossing in ends_and_ways if crossing is not None]
     return min(crossed, key=lambda way: (not way.crossing.home, way.crossing.height), default=None)

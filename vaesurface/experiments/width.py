@@ -51,7 +51,8 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
     """Widths at every alpha > 0; runs: random starts per alpha and way to descend (0: none); steps:
     of Adam.
     """
-    rows = [_row(setting, alpha) for alpha in alphas]
+    with setting.side_by_side() as crewed:
+        rows = [_row(crewed, alpha) for alpha in alphas]
     sentences = [_sentence(row) for row in rows]
     shares: Shares = {}
     exact, noisy = _flows(steps, len(setting.X))
@@ -86,7 +87,7 @@ def _row(setting: Setting, alpha: float) -> Row:
     directions = basin.principal(problem, min(DIRECTIONS, setting.X.shape[1]))
     widths = basin.width(problem, problem.collapsed(), directions, alpha * REACH)
     radius = float(theory.collapse_radius(setting.X, alpha, setting.gamma, setting.beta).radius)
-    way = way_out(problem, far_ends(problem, setting.ends(problem)))
+    way = way_out(problem, far_ends(problem, setting.ends(problem)), setting.executor)
     if way is None:
         return Row(alpha, radius, widths, None, math.nan, math.nan)
     lengths = basin.compare(problem, widths, way.crossing.saddle.params)

@@ -13,9 +13,13 @@
 """
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future
+from contextlib import closing
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
+import jax
 from scipy.cluster.hierarchy import DisjointSet
 
 from vaesurface.paths.graph import Points, Transition, groups_of, is_bottom, singly
@@ -27,6 +31,7 @@ __all__ = ["Explored", "explore"]
 
 Connect = Callable[[Problem, StationaryPoint, StationaryPoint], Transition | None]
 Pair = tuple[int, int]
+AHEAD = 16  # pairs handed out at a time, of an executor that does not say how many workers it has
 
 
 class Explored(NamedTuple):
@@ -50,6 +55,7 @@ def explore(
     connect: Connect,
     budget: int = 20,
     transitions: Iterable[Transition] = (),
+    executor: Executor | None = None,
 ) -> Explored:
     """Connect pairs of minima, `budget` of them at most, and the minima newly met on the way with
     the rest.
@@ -60,21 +66,25 @@ def explore(
     pairs that no transition joins directly, the nearest first. A pair counts as failed where
     connect gives None, or a saddle that is none. Points that are no bottoms are left out;
     transitions to begin with may be given.
+
+    executor: any of `concurrent.futures`, which works ahead on the pairs that are next as far as is
+    known; what comes of a pair is used when its turn comes, so the result does not depend on it.
     """
     problem = adopt(problem)
     chart, passes = _Chart(problem, minima), list(transitions)
     failed: list[tuple[StationaryPoint, StationaryPoint]] = []
     for transition in passes:
         chart.enter(transition)
-    while len(chart.tried) < budget and (pair := chart.next_pair()) is not None:
-        chart.tried.add(pair)
-        a, b = (chart.minima[i] for i in pair)
-        crossing = connect(problem, a, b)
-        if crossing is None or not _is_pass(problem, crossing.saddle):
-            failed.append((a, b))
-            continue
-        passes.append(crossing)
-        chart.enter(crossing)
+    with closing(_Ahead(partial(_connected, connect, problem), chart, executor)) as ahead:
+        while len(chart.tried) < budget and (pairs := chart.next_pairs()):
+            crossing = ahead.answer(pairs[: budget - len(chart.tried)])
+            chart.tried.add(pairs[0])
+            a, b = (chart.minima[i] for i in pairs[0])
+            if crossing is None or not _is_pass(problem, crossing.saddle):
+                failed.append((a, b))
+                continue
+            passes.append(crossing)
+            chart.enter(crossing)
     return Explored(points=chart.minima, transitions=passes, failed=failed, tried=len(chart.tried))
 
 
@@ -116,12 +126,10 @@ class _Chart:
         self.together.add(len(self.minima) - 1)
         return len(self.minima) - 1
 
-    def next_pair(self) -> Pair | None:
-        """The nearest pair that does not hang together or else is not joined by one pass, and was
-        not tried; None where there is none.
-        """
+    def next_pairs(self) -> list[Pair]:
+        """Pairs that are not joined by one pass and were not tried, the next one first."""
         pairs = set(combinations(range(len(self.minima)), 2)) - self.tried - self.direct
-        return min(sorted(pairs), key=self.rank, default=None)
+        return sorted(sorted(pairs), key=self.rank)
 
     def rank(self, pair: Pair) -> tuple[bool, float]:
         """Pairs that hang together last, near ones first."""
@@ -129,3 +137,50 @@ class _Chart:
             a, b = (self.minima[i].params for i in pair)
             self.gaps[pair] = tally.distance(self.problem, a, b)
         return self.together.connected(*pair), self.gaps[pair]
+
+
+class _Ahead:
+    """Works on the pairs that are next.
+
+    join: of two points. executor: None works when a pair's turn has come.
+    """
+
+    def __init__(
+        self,
+        join: Callable[[StationaryPoint, StationaryPoint], Transition | None],
+        chart: _Chart,
+        executor: Executor | None,
+    ) -> None:
+        self._join, self._chart, self._executor = join, chart, executor
+        self._width = getattr(executor, "_max_workers", AHEAD)
+        self._futures: dict[Pair, Future] = {}
+
+    def answer(self, pairs: list[Pair]) -> Transition | None:
+        """What comes of the first of some pairs; the others are next."""
+        if self._executor is None:
+            return self._join(*self._points(pairs[0]))
+        wanted = pairs[: self._width]
+        for pair in self._futures.keys() - set(wanted):
+            if self._futures[pair].cancel():  # else it may come in useful yet
+                del self._futures[pair]
+        for pair in wanted:
+            if pair not in self._futures:
+                points = self._points(pair)
+                self._futures[pair] = self._executor.submit(self._join, *points)
+        return self._futures.pop(pairs[0]).result()
+
+    def close(self) -> None:
+        """What is not begun is not wanted any more."""
+        for future in self._futures.values():
+            future.cancel()
+
+    def _points(self, pair: Pair) -> list[StationaryPoint]:
+        return [self._chart.minima[i] for i in pair]
+
+
+def _connected(
+    connect: Connect, problem: Problem, a: StationaryPoint, b: StationaryPoint
+) -> Transition | None:
+    """As in float64, which may be set for the caller's thread only."""
+    with jax.enable_x64(True):
+        return connect(problem, a, b)
