@@ -16,11 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 from distributed.comm import tcp
 
 from vaesurface import sweep
 
 ROOT = Path(__file__).parent.parent
+COPIED = ROOT / "docs" / "clusters"
 module = importlib.import_module("vaesurface.sweep.cluster")  # whose function has its name
 AXES: dict[str, Any] = {"alpha": np.linspace(0.0, 1.0, 12), "seed": range(10)}
 BLOCK = 4  # cells
@@ -247,3 +249,53 @@ def test_without_its_scheduler_a_sweep_ends_in_one_line_and_keeps_what_is_finish
     bar = At(0, nothing)
     same(sweep.grid(made(X), progress=bar, **options, **AXES), expected)
     assert bar.initial >= 20
+
+
+# The files that users copy
+
+
+def stubs(place, **scripts):
+    """A folder of commands, to be found first."""
+    for name, script in scripts.items():
+        (place / name).write_text(f"#!/usr/bin/env bash\n{script}\n")
+        (place / name).chmod(0o755)
+    return os.environ | {"PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_jobs_of_an_array_run_one_command(tmp_path):
+    echo = stubs(tmp_path, srun='exec "$@"', vaesurface='echo "$@"')
+    said = [
+        subprocess.run(
+            ["bash", COPIED / "slurm-array.sh"],
+            env=echo | {"SLURM_ARRAY_TASK_ID": str(task)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for task in (1, 2)
+    ]
+    assert said[0] == said[1] and said[0].startswith(b"sweep ") and b"--out" in said[0]
+
+
+@pytest.mark.parametrize(("fails", "status"), [("", 0), ("2", 3)])
+def test_each_gpu_gets_a_process_of_its_own_and_a_failure_is_told(tmp_path, fails, status):
+    seen = f'echo "$CUDA_VISIBLE_DEVICES $@"; [[ $CUDA_VISIBLE_DEVICES != "{fails}" ]] || exit 3'
+    environment = stubs(tmp_path, **{"nvidia-smi": "printf '0\\n2\\n'"}, vaesurface=seen)
+    line = ["bash", COPIED / "gpus.sh", "--out", "a b"]
+    assert subprocess.run(line, env=environment, cwd=tmp_path).returncode == status
+    logs = {file.name: file.read_text() for file in tmp_path.glob("gpu-*.log")}
+    assert logs == {f"gpu-{gpu}.log": f"{gpu} sweep --out a b\n" for gpu in (0, 2)}
+
+
+def test_a_cluster_of_kubernetes_is_driven_by_the_service_of_its_scheduler():
+    cluster, job = yaml.safe_load_all((COPIED / "kubernetes.yaml").read_text())
+    assert (cluster["apiVersion"], cluster["kind"]) == ("kubernetes.dask.org/v1", "DaskCluster")
+    (port,) = [p for p in cluster["spec"]["scheduler"]["service"]["ports"] if p["port"] == 8786]
+    name = cluster["metadata"]["name"]
+    assert cluster["spec"]["scheduler"]["service"]["selector"]["dask.org/cluster-name"] == name
+    (driver,) = job["spec"]["template"]["spec"]["containers"]
+    assert f"tcp://{name}-scheduler:{port['port']}" in driver["args"]
+    assert all(isinstance(argument, str) for argument in driver["args"])
+
+
+def test_the_driver_for_slurm_is_python():
+    compile((COPIED / "slurm-dask.py").read_text(), "slurm-dask.py", "exec")
