@@ -28,11 +28,14 @@ AXES: dict[str, Any] = {"alpha": np.linspace(0.0, 1.0, 12), "seed": range(10)}
 BLOCK = 4  # cells
 X = np.random.default_rng(0).normal(size=(2000, 784))  # 12.5 MB
 MESSAGE = 4096  # bytes of a block's, at most
-PYTHON = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "JAX_ENABLE_X64": "1"}
+PYTHON = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 
 
 def made(X, wait=0.0):
-    """A function of a grid's cells that closes over data; wait: seconds that a cell takes."""
+    """A function of a grid's cells that closes over data, NumPy's and JAX's; wait: seconds that a
+    cell takes.
+    """
+    shift = jnp.asarray(X[0, :3])
 
     def slept(_):
         time.sleep(wait)
@@ -41,7 +44,7 @@ def made(X, wait=0.0):
     def cell(alpha, seed):
         zero = jax.pure_callback(slept, jax.ShapeDtypeStruct((), alpha.dtype), seed)
         draw = jax.random.normal(jax.random.key(seed), (3,))
-        return jnp.sin((alpha + zero) * X[:5]).sum() + alpha * draw
+        return jnp.sin((alpha + zero) * X[:5]).sum() + alpha * draw + shift
 
     return cell
 
@@ -201,7 +204,9 @@ def test_an_answer_that_is_lost_on_its_way_is_asked_for_again(lab, expected, mon
 
 
 DRIVER = """
-import sys, test_clusters
+import sys, jax
+jax.config.update("jax_enable_x64", True)
+import test_clusters
 from vaesurface import sweep
 cell = test_clusters.made(test_clusters.X, wait=0.05)
 executor = sweep.cluster(scheduler_file=sys.argv[1])

@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from vaesurface import provenance
@@ -275,7 +276,8 @@ def work(digest: str, place: Path | Mapping[str, Any], rows: np.ndarray | range)
     """What a worker elsewhere does with a block."""
     with _compiling:  # a worker may have several threads
         if digest not in _programs:
-            task = travel.unpack(digest, place)
+            with jax.enable_x64(True):  # else JAX's arrays lose half of their digits here
+                task = travel.unpack(digest, place)
             _programs[digest] = task.compiled(task.traced())
             while len(_programs) > PROGRAMS:
                 _programs.popitem(last=False)
