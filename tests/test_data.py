@@ -615,9 +615,9 @@ def test_synthetic_data_depend_on_the_seed_alone():
         (lambda: data.clusters(3, 2, centers=0, noise=1, seed=0), "centers as an integer >= 1"),
         (
             lambda: data.clusters(3, 2, centers=2, noise=-1, seed=0),
-            "noise as a finite standard deviation >= 0, got -1",
+            "expected noise >= 0, got noise = -1",
         ),
-        (lambda: data.clusters(3, 2, centers=2, noise=np.nan, seed=0), "got nan"),
+        (lambda: data.clusters(3, 2, centers=2, noise=np.nan, seed=0), "got noise = nan"),
         (lambda: data.clusters(3, 2, centers=1, noise=0, seed=0), "expected data that vary"),
     ],
 )

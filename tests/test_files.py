@@ -308,9 +308,9 @@ DEEP = {
     "a.json": 100_000 * "[",
     "b.json": 100 * "[" + 100 * "]",
     "c.json": 100 * '{"a":' + "1" + 100 * "}",
-    "a.toml": "a = " + 100_000 * "[",
+    "a.toml": "a = " + 10_000 * "[",
     "b.toml": "a" + 100 * ".a" + " = 1",
-    "c.toml": "a = " + 10_000 * "{a = ",
+    "c.toml": "a = " + 3000 * "{a = ",
 }
 
 
@@ -320,6 +320,12 @@ def test_what_is_nested_deeply_is_refused(tmp_path, name):
     read = files.read_json if name.endswith("json") else files.read_toml
     with pytest.raises(ValueError, match="it is nested"):
         read(tmp_path / name)
+
+
+def test_names_of_toml_take_no_square_of_their_length(tmp_path):
+    (tmp_path / "a.toml").write_text("a" + 100_000 * ".a" + " = 1")
+    with pytest.raises(ValueError, match=r"expected at most 16384 bytes in .*a\.toml, got 200005"):
+        files.read_toml(tmp_path / "a.toml")
 
 
 def test_json_and_toml_are_read(tmp_path):

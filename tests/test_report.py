@@ -1,5 +1,6 @@
 """The report as a reader meets it: in a real browser, without a network, nothing in its console."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -97,11 +98,52 @@ def page_of(directory):
 def test_a_study_comes_back_from_its_file_as_it_was(tmp_path):
     made(tmp_path)
     (tmp_path / "other.json").write_text('{"answer": 42}')
-    (tmp_path / "broken.json").write_text("{")
     back = report.studies(tmp_path)
     assert [s.name for s in back] == ["a", "b"]
     assert {"jax", "numpy", "vaesurface"} <= back[0].software.keys()
     assert [s._replace(software={}) for s in back] == [s._replace(software={}) for s in STUDIES]
+
+
+def test_what_may_have_been_a_study_is_not_passed_over(tmp_path):
+    made(tmp_path)
+    (tmp_path / "c.json").write_text((tmp_path / "a.json").read_text()[:-9])
+    with pytest.raises(ValueError, match=r"expected JSON, whole, got .*c\.json: .* make it again"):
+        report.studies(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", 3),
+        ("said", [None]),
+        ("verdicts", [VERDICT | {"energy": "low"}]),
+        ("verdicts", [{"name": "a"}]),
+        ("figures", [{"file": "a.png", "caption": []}]),
+        ("interactive", [{"kind": "surface"}]),
+        ("settings", []),
+    ],
+)
+def test_a_study_of_other_types_is_refused(tmp_path, field, value):
+    file = report.save(STUDIES[0]._replace(figures=FIGURES), tmp_path)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(ValueError, match=r"expected a study of vaesurface, got .*a\.json: .*again"):
+        report.load(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"values": [[0.0]]},
+        {"cap": None},
+        {"marks": [{"kind": 9}]},
+        {"kind": "spectrum", "eigenvalues": [1.0], "negative": 10**18, "flat": 0},
+        {"kind": "phase", "alpha": [0.1], "scale": [1.0], "runs": [[[{}]]]},
+    ],
+)
+def test_numbers_that_are_no_figure_are_refused(tmp_path, change):
+    study = Study("a", "A", interactive=[SURFACE | change])
+    with pytest.raises(ValueError, match=r"a\.json.* expected .*, got .*; (make|count)"):
+        report.page([(study, tmp_path)])
 
 
 def test_the_page_is_one_file_that_names_no_other(tmp_path):

@@ -16,13 +16,21 @@ ROOT = Path(__file__).parent.parent
 # Floors, lowest first: room -> the rooms that it imports. Nobody imports from its own floor or
 # above.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"blocks": "", "files": "", "moved": "", "provenance": "", "quick": "", "shards": ""},
-    {"data": "files", "energy": "", "marks": "", "problem": "blocks moved quick shards"},
+    {
+        "blocks": "",
+        "files": "",
+        "moved": "",
+        "provenance": "",
+        "quick": "",
+        "refusal": "",
+        "shards": "",
+    },
+    {"data": "files refusal", "energy": "", "marks": "", "problem": "blocks moved quick shards"},
     {
         "curvature": "problem",
         "optimize": "problem",
         "plot": "marks moved",
-        "report": "files marks moved",
+        "report": "files marks moved refusal",
         "store": "data files provenance",
         "theory": "energy moved problem",
     },
@@ -33,11 +41,11 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "landscape": "bordered curvature problem",
-        "proof": "data energy files problem vae",
+        "proof": "data energy files problem refusal vae",
         "stationary": "bordered curvature optimize problem",
     },
     {
-        "diagnose": "data energy optimize problem stationary theory vae",
+        "diagnose": "data energy optimize problem refusal stationary theory vae",
         "paths": "curvature energy optimize problem stationary theory vae",
     },
     {

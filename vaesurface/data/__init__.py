@@ -6,9 +6,9 @@ color images are flattened channel by channel (red, green, blue, each row by row
 are.
 
 `source`: a name or a path in, a matrix out. `known`: data sets that ship or are fetched. `arrays`:
-files of arrays with names. `text`: csv and its kin. `tables`: Arrow, parquet. `images`: IDX, CIFAR,
-SVHN, folders. `made`: families made to measure. `matrix`: what a data matrix is. `refusal`: how bad
-input is answered.
+files of arrays with names, with `matlab`. `text`: csv and its kin. `tables`: Arrow, parquet.
+`images`: IDX, CIFAR, SVHN, folders. `made`: families made to measure. `matrix`: what a data matrix
+is. `refusal`: what readers share.
 
     >>> from vaesurface import data
     >>> data.load("digits").shape

@@ -5,9 +5,6 @@ Nothing is ever unpickled, and every complaint names the array.
 
 import math
 import struct
-import warnings
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
@@ -15,18 +12,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile
 import numpy as np
 
 from vaesurface import files
-from vaesurface.data import images, tables
+from vaesurface.data import images, matlab, tables
 from vaesurface.data.matrix import check
-from vaesurface.data.refusal import (
-    Refusal,
-    complaint,
-    in_float64,
-    listed,
-    located,
-    opened,
-    reading,
-    suffix,
-)
+from vaesurface.data.refusal import in_float64, listed, opened, suffix
+from vaesurface.refusal import complaint, is_complete, located, reading
 
 __all__ = ["named", "one"]
 
@@ -39,20 +28,13 @@ END = b"PK\5\6"  # of an archive: the record that tells how long its list of mem
 END_BYTES = 22
 COMMENT = 2**16  # bytes after it at most
 LARGE, LARGE_BYTES = b"PK\6\7", 20  # what stands before it in archives of 4 GiB and more
-MATLAB_ORDER = {b"IM": "<", b"MI": ">"}
-MATLAB_PACKED = 15
-MATLAB_NUMBERS = {
-    *("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"),
-    *("uint64", "logical", "char", "sparse"),
-}
-PIECE = 2**20  # bytes that are unpacked at once
 LISTED = 2**20  # bytes of that list: NumPy takes some 60 for a member
 
 
 def one(path: Path, limit: int | None) -> np.ndarray:
     """A file's only array, or the one named X or x, as a data matrix; SVHN's as pixels."""
     if suffix(path) == ".mat":
-        content = _matlab(path)
+        content = matlab.arrays(path)
     else:
         content = _numpy(path)
     if UNNAMED in content:
@@ -76,15 +58,17 @@ def named(path: Path) -> dict[str, Any]:
 
     Raises ValueError for a file that holds no arrays with names.
     """
-    if suffix(path) == ".mat":
-        return _matlab(path)
-    if suffix(path) in (".parquet", ".feather", ".arrow"):
-        return tables.named_columns(path)
-    content = _numpy(path)
-    if UNNAMED in content:
-        got = f"one of shape {np.shape(content[UNNAMED])} without a name"
-        raise complaint("arrays with names", got, "save them with np.savez(path, name=array, ...)")
-    return content
+    with located(path), reading("a file of arrays, whole", "save it again"):
+        if suffix(path) == ".mat":
+            return matlab.arrays(path)
+        if suffix(path) in (".parquet", ".feather", ".arrow"):
+            return tables.named_columns(path)
+        content = _numpy(path)
+        if UNNAMED in content:
+            got = f"one of shape {np.shape(content[UNNAMED])} without a name"
+            remedy = "save them with np.savez(path, name=array, ...)"
+            raise complaint("arrays with names", got, remedy)
+        return content
 
 
 def _rows(array: np.ndarray, limit: int | None) -> np.ndarray:
@@ -184,7 +168,7 @@ def _member(archive: Any, name: str) -> Any:
 
 
 def _unreadable(error: Exception) -> ValueError:
-    if isinstance(error, Refusal):
+    if isinstance(error, ValueError) and is_complete(error):
         return error
     if "Object arrays" in str(error):
         got = "an object array (a dict, rows of unequal length, None, tensors in a list), pickled"
@@ -194,76 +178,3 @@ def _unreadable(error: Exception) -> ValueError:
     if isinstance(error, BadZipFile):
         got = f"an archive that is cut off or damaged ({error})"
     return complaint(FORM, got, AGAIN)
-
-
-def _matlab(path: Path) -> dict[str, Any]:
-    """Arrays by name; those that are none of numbers are not read."""
-    from scipy.io import loadmat, whosmat
-
-    form = "MATLAB's arrays, whole"
-    with opened(path) as file, warnings.catch_warnings():
-        # An unreadable variable is only a warning to scipy.
-        warnings.simplefilter("error", UserWarning)
-        try:
-            _require_unpacked_small(file)
-            told = whosmat(file)
-            content = {name: _matlab_fault(kind) for name, _, kind in told}
-            sizes = [math.prod(shape) for name, shape, _ in told if content[name] is None]
-            files.affordable(8 * sum(sizes), "in float64")
-            numbers = [name for name, fault in content.items() if fault is None]
-            read = loadmat(file, variable_names=numbers)
-        except Refusal:
-            raise
-        except NotImplementedError as error:
-            remedy = "save it with -v7 in MATLAB, or as .npz"
-            raise complaint(form, "version 7.3 (HDF5)", remedy) from error
-        except Exception as error:
-            got = f"{type(error).__name__}: {error}"
-            raise complaint(form, got, "fetch or save it again") from error
-    dense = {name: _dense(read[name]) for name in numbers}
-    return {name: dense.get(name, fault) for name, fault in content.items()}
-
-
-def _dense(array: Any) -> np.ndarray:
-    return array.toarray() if hasattr(array, "toarray") else array
-
-
-def _matlab_fault(kind: str) -> ValueError | None:
-    """Why a variable of that class is none of numbers; None where it is one."""
-    if kind in MATLAB_NUMBERS:
-        return None
-    got = f"MATLAB's cell, structure or function ({kind})"
-    return complaint("numbers", got, "save a plain array: cell2mat(it), or one of its fields")
-
-
-def _require_unpacked_small(file: IO[bytes]) -> None:
-    """Refuse a file of version 5 whose variables, which are packed one by one, are larger than
-    memory is meant for.
-
-    It holds 128 bytes that end in the order of bytes; of each variable type and length, 32 bits
-    both, and its bytes.
-    """
-    order = MATLAB_ORDER.get(file.read(128)[126:])
-    size = 0
-    while order is not None and len(tag := file.read(8)) == 8:
-        kind, length = struct.unpack(f"{order}LL", tag)
-        if length == 0:
-            break
-        if kind != MATLAB_PACKED:
-            size += length
-            file.seek(length, 1)
-            continue
-        for piece in _unpacked(file, length):
-            size += len(piece)
-            files.affordable(size, "unpacked")
-    file.seek(0)
-
-
-def _unpacked(file: IO[bytes], length: int) -> Iterator[bytes]:
-    """What is packed in the next bytes of a file, in pieces."""
-    unpacking = zlib.decompressobj()
-    while length > 0 and (packed := file.read(min(length, PIECE))):
-        length -= len(packed)
-        while packed:
-            yield unpacking.decompress(packed, PIECE)
-            packed = unpacking.unconsumed_tail

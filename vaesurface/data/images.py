@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from vaesurface import files
-from vaesurface.data.refusal import complaint, in_float64, listed, located, opened, reading
+from vaesurface.data.refusal import in_float64, listed, opened
+from vaesurface.refusal import complaint, located, reading
 
 __all__ = ["cifar", "folder", "idx", "is_idx", "is_svhn", "svhn"]
 

@@ -14,7 +14,7 @@ from importlib.metadata import distribution
 import numpy as np
 
 from vaesurface.data.made import antipodal
-from vaesurface.data.refusal import complaint
+from vaesurface.refusal import complaint
 
 __all__ = ["FETCHED", "SHIPPED", "fetched"]
 

@@ -4,13 +4,12 @@
 [[1.0, 1.0, 1.0], [-1.0, -1.0, -1.0]]
 """
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
-from vaesurface.data.matrix import check
-from vaesurface.data.refusal import complaint, count
+from vaesurface.data.matrix import check, reals
+from vaesurface.data.refusal import count
+from vaesurface.refusal import complaint, number
 
 __all__ = ["antipodal", "clusters", "gaussian"]
 
@@ -34,7 +33,7 @@ def gaussian(n: int, spectrum: npt.ArrayLike, *, seed: int) -> np.ndarray:
     """
     count("n", n, least=2)
     count("seed", seed, least=0)
-    spectrum = np.asarray(spectrum, dtype=np.float64)
+    spectrum = reals(spectrum, "spectrum")
     valid = np.isfinite(spectrum) & (spectrum >= 0)
     if spectrum.ndim != 1 or not valid.all() or not spectrum.any():
         expected = "a spectrum (d,) of eigenvalues >= 0, one of them > 0"
@@ -65,9 +64,7 @@ def clusters(n: int, d: int, *, centers: int, noise: float, seed: int) -> np.nda
     count("seed", seed, least=0)
     if centers > n:
         raise complaint(f"at most n = {n} centers", f"{centers}", "raise n or lower centers")
-    if not 0 <= noise < math.inf:
-        expected = "noise as a finite standard deviation >= 0"
-        raise complaint(expected, f"{noise}", "give such a number")
+    number("noise", noise, least=0.0)
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((centers, d))
     return check(points[np.arange(n) % centers] + noise * rng.standard_normal((n, d)))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vaesurface.data.refusal import complaint
+from vaesurface.refusal import complaint
 
 __all__ = ["check", "digest", "reals", "shape"]
 
@@ -116,7 +116,7 @@ def shape(X: npt.ArrayLike) -> tuple[int, int, int]:
     >>> shape(np.zeros((5, 64))), shape(np.zeros((5, 192)))
     ((1, 8, 8), (3, 8, 8))
     """
-    d = np.shape(X)[-1]
+    d = (0, *np.shape(X))[-1]
     for channels in (1, 3):
         side = math.isqrt(d // channels)
         if side and channels * side**2 == d:
@@ -130,7 +130,7 @@ def shape(X: npt.ArrayLike) -> tuple[int, int, int]:
 
 def digest(X: npt.ArrayLike) -> str:
     """SHA-256 (hexadecimal) of an array's shape and values (little-endian float64): provenance."""
-    X = np.ascontiguousarray(X, dtype="<f8")
+    X = np.ascontiguousarray(reals(X), dtype="<f8")
     return hashlib.sha256(repr(X.shape).encode() + X.tobytes()).hexdigest()
 
 

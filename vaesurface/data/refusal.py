@@ -1,9 +1,7 @@
-"""How is bad input answered? In one line: what was expected, what was got, what to do.
+"""What do readers of data share? Files that may be gzipped, and words of their messages.
 
->>> with located("rows.csv"):
-...     raise complaint("numbers", "words", "drop the column")
-Traceback (most recent call last):
-vaesurface.files.given.Refusal: rows.csv: expected numbers, got words; drop the column
+>>> suffix("train.csv.gz"), listed(range(12))
+('.csv', '[0, 1, 2, 3, 4, 5, 6, 7] and 4 more')
 """
 
 import gzip
@@ -17,48 +15,13 @@ from typing import IO, Any
 import numpy as np
 
 from vaesurface import files
-from vaesurface.files import Refusal
+from vaesurface.refusal import complaint, reading
 
-__all__ = [
-    "Refusal",
-    "complaint",
-    "count",
-    "in_float64",
-    "listed",
-    "located",
-    "opened",
-    "reading",
-    "suffix",
-]
+__all__ = ["count", "in_float64", "listed", "opened", "suffix"]
 
 GZIP = b"\x1f\x8b"  # what a gzipped file begins with
 SHOWN = 8  # names that a message lists
 KEPT = 2**26  # bytes that are unpacked before it is known how many there are
-
-
-def complaint(expected: str, got: str, remedy: str) -> Refusal:
-    """The error that says so in one line."""
-    return Refusal(" ".join(f"expected {expected}, got {got}; {remedy}".split()))
-
-
-@contextmanager
-def located(where: str | os.PathLike) -> Iterator[None]:
-    """Say of every ValueError which file or array it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise Refusal(f"{os.fspath(where)}: {error}") from error
-
-
-@contextmanager
-def reading(form: str, remedy: str) -> Iterator[None]:
-    """Report whatever a parser raises on a bad file (anything) as one line."""
-    try:
-        yield
-    except Refusal:
-        raise
-    except Exception as error:
-        raise complaint(form, f"{type(error).__name__}: {error}", remedy) from error
 
 
 @contextmanager

@@ -14,8 +14,9 @@ import numpy as np
 from vaesurface import files
 from vaesurface.data import arrays, images, known, tables
 from vaesurface.data.matrix import check
-from vaesurface.data.refusal import complaint, count, located, opened, reading, suffix
+from vaesurface.data.refusal import count, opened, suffix
 from vaesurface.data.text import text
+from vaesurface.refusal import complaint, located, reading
 
 __all__ = ["load", "within"]
 
@@ -79,7 +80,7 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     if isinstance(source, str) and source in known.FETCHED:
         return check(known.fetched(source, limit))
     path = _existing(source)
-    with located(path):
+    with located(path), reading("a file of data, whole", "save or fetch it again"):
         return check(_reader(path)(path, limit))
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from vaesurface import files
 from vaesurface.data import packed
 from vaesurface.data.matrix import reals
-from vaesurface.data.refusal import complaint, listed, opened, reading, suffix
+from vaesurface.data.refusal import listed, opened, suffix
 from vaesurface.data.text import is_index, refuse_labels
+from vaesurface.refusal import complaint, reading
 
 __all__ = ["columns", "named_columns"]
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vaesurface.data.refusal import complaint, opened, reading
+from vaesurface.data.refusal import opened
 from vaesurface.files import TEXT
+from vaesurface.refusal import complaint, reading
 
 __all__ = ["is_index", "refuse_labels", "text"]
 

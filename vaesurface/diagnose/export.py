@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from vaesurface import data
 from vaesurface.diagnose import likelihoods
+from vaesurface.refusal import located, reading
 
 __all__ = ["OPTIONAL", "PRIOR", "REQUIRED", "Export", "check", "load"]
 
 REQUIRED = ("x", "mean", "log_std", "reconstruction", "gamma")
+WANTED = f"an .npz with {', '.join(REQUIRED)}"
 OPTIONAL = (
     "beta",
     "learned_gamma",
@@ -186,44 +188,44 @@ def load(path: str | os.PathLike) -> Export:
     Raises ValueError for other files and for what `check` refuses, FileNotFoundError where there is
     none.
     """
-    arrays = _read(path)
-    try:
-        return check(**arrays)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    _require_file(path)
+    with located(path), reading("an export", "save it again; see docs/diagnose.md"):
+        return check(**_read(path))
+
+
+def _require_file(path: str | os.PathLike) -> None:
+    if os.path.isdir(path):
+        raise ValueError(
+            f"expected {WANTED}, got the folder {os.fspath(path)!r}; name a file in it"
+        )
+    if not os.path.exists(path):
+        raise FileNotFoundError(
+            f"expected {WANTED}, got {os.fspath(path)!r} where no file is; correct the path"
+        )
 
 
 def _read(path: str | os.PathLike) -> dict[str, Any]:
     """Arguments of `check` by name, as a file has them."""
-    wanted = f"an .npz with {', '.join(REQUIRED)}"
-    if os.path.isdir(path):
-        raise ValueError(
-            f"expected {wanted}, got the folder {os.fspath(path)!r}; name a file in it"
-        )
-    if not os.path.exists(path):
-        raise FileNotFoundError(
-            f"expected {wanted}, got {os.fspath(path)!r} where no file is; correct the path"
-        )
     try:
         arrays = data.named(Path(path))
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: {error}; see docs/diagnose.md") from error
+    except ValueError as error:
+        raise ValueError(f"{error}; see docs/diagnose.md") from error
     # Where gamma alone is missing, `check` says what is asked for.
     missing = [name for name in REQUIRED[:-1] if name not in arrays]
     if missing:
         raise ValueError(
-            f"{path}: expected {wanted}, got a file that lacks {', '.join(missing)} and holds "
+            f"expected {WANTED}, got a file that lacks {', '.join(missing)} and holds "
             f"{_contents(list(arrays))}; {_remedy(missing, list(arrays))}see docs/diagnose.md"
         )
-    _require_no_near_miss(path, list(arrays))
+    _require_no_near_miss(list(arrays))
     known = {name: arrays[name] for name in KEYS if name in arrays}
     for name, array in known.items():
         if isinstance(array, ValueError):
-            raise ValueError(f"{path}: array {name!r}: {array}") from array
+            raise ValueError(f"array {name!r}: {array}") from array
     return known
 
 
-def _require_no_near_miss(path: str | os.PathLike, names: list[str]) -> None:
+def _require_no_near_miss(names: list[str]) -> None:
     """Refuse a name that is one of ours, misspelt, where that one is not there: passed over, it
     would change the answer without a word.
     """
@@ -234,7 +236,7 @@ def _require_no_near_miss(path: str | os.PathLike, names: list[str]) -> None:
         near = difflib.get_close_matches(name.casefold().strip(), lacking, 1, NEAR)
         if near:
             raise ValueError(
-                f"{path}: expected {near[0]} or no such array, got {name!r}; rename it, or drop it "
+                f"expected {near[0]} or no such array, got {name!r}; rename it, or drop it "
                 f"if it is something else"
             )
 

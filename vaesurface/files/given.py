@@ -3,7 +3,8 @@ it, and where asked for none outside a folder.
 
 `most()` bytes, 2 GiB or what VAESURFACE_MAX_BYTES says, are what one file may hold after it is
 unpacked, and what its numbers may take in float64. What takes several times as much memory as disk
-may hold less: text a sixteenth, JSON and TOML a thirty-second. Readers ask before they take memory.
+may hold less: text a sixteenth, JSON a thirty-second, TOML 16 KiB. Readers ask before they take
+memory.
 
 >>> affordable(2**50, "in memory")
 Traceback (most recent call last):
@@ -38,6 +39,7 @@ VARIABLE = "VAESURFACE_MAX_BYTES"
 MOST = 2**31  # bytes: CIFAR-10 in float64 is 1.5e9
 TEXT = 16  # a list of lines takes so many times the bytes of short ones
 JSON = 32  # the same of its lists and numbers
+TOML = 2**17  # settings are short, and the parser's memory grows with the square of a dotted name
 DEPTH = 64  # of JSON and TOML; ours are nested six deep
 FLAGS = sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"))
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
@@ -114,7 +116,7 @@ def read_json(path: str | os.PathLike, *, within: str | os.PathLike | None = Non
 
 def read_toml(path: str | os.PathLike) -> dict[str, Any]:
     """The same of TOML."""
-    return _parsed(content(path, JSON), tomllib.loads)
+    return _parsed(content(path, TOML), tomllib.loads)
 
 
 def inside(folder: str | os.PathLike, name: str | os.PathLike) -> Path:

@@ -18,7 +18,6 @@ rank 1, energy <= 5.25 + 1.0 log gamma for all gamma <= 1.
 import hashlib
 import json
 import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ import numpy as np
 from vaesurface import data, files
 from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.form import Settings
+from vaesurface.refusal import complaint, reading
 
 __all__ = ["CLAIMS", "FORMAT", "Certificate", "checksum", "load", "save", "seal"]
 
@@ -96,23 +96,16 @@ def save(certificate: Certificate, path: str | os.PathLike) -> None:
 
 def load(path: str | os.PathLike) -> Certificate:
     """Read a certificate. Raises ValueError unless the file is, to the letter, as `save` writes
-    it.
+    it, FileNotFoundError where there is none.
     """
-    if Path(path).is_dir():
-        raise ValueError(f"expected a certificate's file, got the folder {path}; name a file in it")
-    try:
+    remedy = "certify again"
+    with reading("a certificate", remedy, path):
         text = files.content(path, files.JSON).decode("utf-8")
         certificate = Certificate(**json.loads(text))
-        unchanged = _text(certificate) == text
-    except files.Refusal:
-        raise
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"expected a certificate, got {path}: {error}; certify again") from error
-    if not unchanged:
-        raise ValueError(
-            f"expected a certificate as it was saved, got {path}, which was changed; certify again"
-        )
-    return certificate
+        if _text(certificate) != text:
+            got = f"{path}, which was changed"
+            raise complaint("a certificate as it was saved", got, remedy)
+        return certificate
 
 
 def _text(certificate: Certificate) -> str:

@@ -10,7 +10,6 @@ Neither rests on how the point was found, and verification on nothing but certif
 ('unbounded below', True, 'the certificate is for other data')
 """
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,23 +20,13 @@ from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.balls import arithmetic
 from vaesurface.proof.certificate import CLAIMS, FORMAT, Certificate, checksum, seal
 from vaesurface.proof.form import Settings, Unproved, checked_parameters, checked_settings
+from vaesurface.refusal import number, shown, whole
 
 if TYPE_CHECKING:
     from vaesurface.energy import VAEParams
     from vaesurface.problem import Problem
 
 __all__ = ["Verification", "certify", "certify_unbounded", "verify"]
-
-# What Python raises on the way through a certificate that is none.
-MALFORMED = (
-    ValueError,
-    TypeError,
-    KeyError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RecursionError,
-)
 
 
 class Verification(NamedTuple):
@@ -65,9 +54,14 @@ def certify(
     ValueError for arguments that do not fit and for a problem of another energy.
     """
     X, settings = _data_and_settings(problem)
+    if not hasattr(params, "_asdict"):
+        raise ValueError(
+            f"expected parameters by name, got {shown(params)}; take those of the problem"
+        )
+    if index is not None:
+        whole("index", index, least=0)
     if radius is not None:
-        if not 0 < radius < math.inf:
-            raise ValueError(f"expected a radius > 0, got {radius}; choose another")
+        number("radius", radius, above=0.0)
         radius = float(radius)
     parameters = checked_parameters(X, settings, _by_name(params))
     sizes = {name: np.asarray(size) for name, size in _by_name(problem.size(params)).items()}
@@ -113,7 +107,7 @@ def verify(certificate: Certificate, X: Any) -> Verification:
             return Verification(valid=True, reason=certificate.statement)
         except Unproved as error:
             return Verification(valid=False, reason=f"no proof: {error}")
-        except MALFORMED as error:
+        except Exception as error:  # anything, on the way through a certificate that is none
             reason = f"not a certificate: {type(error).__name__}: {error}"
             return Verification(valid=False, reason=reason)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vaesurface.marks import DEGENERATE, KINDS, MINIMUM, SADDLE, UNIT
+from vaesurface.refusal import reading
 
 __all__ = ["drawn", "phase", "spectrum", "surface"]
 
@@ -40,16 +41,11 @@ def drawn(numbers: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"expected a kind out of {', '.join(makers)}, got {kind!r}; make the study again"
         )
-    try:
+    with reading(f"the numbers of a {kind}", "make the study again"):
         figure = makers[kind](numbers).update_layout(LOOK)
         names = ("alpha", "scale", "runs")
         cells = {name: numbers[name] for name in names} if kind == "phase" else None
         return json.loads(figure.to_json()) | {"cells": cells}
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        got = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(
-            f"expected the numbers of a {kind}, got {got}; make the study again"
-        ) from error
 
 
 def surface(numbers: dict[str, Any]) -> Any:
@@ -61,6 +57,7 @@ def surface(numbers: dict[str, Any]) -> Any:
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
     cap, quantity = numbers["cap"], _text(numbers["quantity"])
+    _require_rows("values", numbers["values"], numbers["y"], numbers["x"])
     grid = [_reals(numbers["x"]), _reals(numbers["y"]), *map(_reals, numbers["values"])]
     figure = go.Figure()
     figure.add_surface(
@@ -162,6 +159,7 @@ def phase(numbers: dict[str, Any]) -> Any:
     """
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
+    _require_rows("runs", numbers["runs"], numbers["scale"], numbers["alpha"])
     cells = [[_collapsed(runs) for runs in row] for row in numbers["runs"]]
     figure = go.Figure()
     figure.add_heatmap(
@@ -181,6 +179,13 @@ def phase(numbers: dict[str, Any]) -> Any:
     figure.update_xaxes(title="decoder perturbation strength α (data units)", type="category")
     figure.update_yaxes(title="initialization scale", type="category")
     return figure.update_layout(title=_text(numbers["title"]), height=420)
+
+
+def _require_rows(name: str, rows: Any, y: Sequence[Any], x: Sequence[Any]) -> None:
+    """Raise ValueError unless there is a row for every y, and in it a cell for every x."""
+    lengths = [len(row) for row in rows]
+    if lengths != [len(x)] * len(y):
+        raise ValueError(f"{len(y)} rows of {len(x)} {name} have lengths {lengths}")
 
 
 def _collapsed(runs: Sequence[dict[str, Any]]) -> tuple[float | None, str]:

@@ -18,6 +18,7 @@ from string import Template
 from typing import Any
 
 from vaesurface import files
+from vaesurface.refusal import reading
 from vaesurface.report.interactive import drawn
 from vaesurface.report.study import Figure, Study
 
@@ -37,10 +38,15 @@ def page(
     of no known kind or without their numbers, and where figures have more than
     `files.most() // 16` bytes together.
     """
-    drawings = [drawn(one) for study, _ in studies for one in study.interactive]
     files.affordable(sum(_sizes(studies)), "of figures on a page", FIGURES)
     numbers = count()  # of interactive figures, through the page
-    sections = [_section(study, Path(directory), numbers) for study, directory in studies]
+    sections, figures = [], []
+    for study, directory in studies:
+        with reading(
+            "a study to show", "make the study again", Path(directory) / f"{study.name}.json"
+        ):
+            sections.append(_section(study, Path(directory), numbers))
+            figures += [_script_of(one) for one in study.interactive]
     return Template(_asset("page.html")).substitute(
         title=_text(title),
         style=_asset("style.css"),
@@ -49,7 +55,7 @@ def page(
             for study, _ in studies
         ),
         sections="\n".join(sections),
-        script=_scripts(drawings),
+        script=_scripts(figures),
     )
 
 
@@ -124,9 +130,15 @@ def _table(values: Mapping[str, Any]) -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _scripts(figures: Sequence[dict[str, Any]]) -> str:
+def _script_of(numbers: dict[str, Any]) -> str:
+    """An interactive figure as data."""
+    data = json.dumps(drawn(numbers), allow_nan=False)
+    return data.replace("<", "\\u003c")  # no text in it can end the script
+
+
+def _scripts(figures: Sequence[str]) -> str:
     """Interactive figures as data, what draws them, and plotly where there are any."""
-    data = json.dumps(figures).replace("<", "\\u003c")  # no text in it can end the script
+    data = f"[{', '.join(figures)}]"
     library = ""
     if figures:
         from plotly.offline import get_plotlyjs  # heavy: for pages that have such figures only

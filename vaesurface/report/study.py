@@ -17,9 +17,11 @@ from typing import Any, NamedTuple
 
 import vaesurface
 from vaesurface import files
+from vaesurface.refusal import complaint, reading
 
 __all__ = ["Figure", "Study", "load", "save", "studies", "write"]
 
+STUDY, REMEDY = "a study of vaesurface", "make it again"
 FORMAT = 1  # of the file; raised by changes that older code would misread
 SOFTWARE = ("jax", "numpy", "scipy")  # whose versions a study names
 
@@ -83,18 +85,14 @@ def save(study: Study, out: str | os.PathLike) -> Path:
 def load(path: str | os.PathLike) -> Study:
     """The study of a file, which is no link out of its directory. Raises ValueError for others."""
     path = Path(path)
-    try:
+    with reading(STUDY, REMEDY, path):
         fields = files.read_json(path.name, within=path.parent)
         if fields.pop("format") != FORMAT:
-            raise ValueError("it is of another format")
+            raise complaint(STUDY, f"{path}: it is of another format", REMEDY)
         _require_form(fields)
-        return Study(**fields | {"figures": [Figure(**figure) for figure in fields["figures"]]})
-    except files.Refusal:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"expected a study of vaesurface, got {path}: {error}; make it again"
-        ) from error
+        study = Study(**fields | {"figures": [Figure(**figure) for figure in fields["figures"]]})
+        _require_texts(study)
+        return study
 
 
 def _require_form(fields: dict[str, Any]) -> None:
@@ -116,20 +114,28 @@ def _require_form(fields: dict[str, Any]) -> None:
 def studies(directory: str | os.PathLike) -> list[Study]:
     """All studies of a directory, by name; other JSON files are passed over.
 
-    Raises ValueError for a study that cannot be read, and for a file that is a link out of the
-    directory, no regular file, or larger than `files.most() // files.JSON` bytes.
+    Raises ValueError for a study that cannot be read, and for a file that is no JSON (it may have
+    been a study), a link out of the directory, no regular file, or larger than
+    `files.most() // files.JSON` bytes.
     """
     return [load(path) for path in sorted(Path(directory).glob("*.json")) if _has_verdicts(path)]
 
 
 def _has_verdicts(path: Path) -> bool:
-    """Whether a file is JSON that has verdicts, as studies have."""
-    try:
-        return "verdicts" in files.read_json(path.name, within=path.parent)
-    except files.Refusal:
-        raise
-    except (ValueError, TypeError):
-        return False
+    """Whether a JSON file has verdicts, as studies have."""
+    with reading("JSON, whole", "remove it, or make it again", path):
+        content = files.read_json(path.name, within=path.parent)
+    return isinstance(content, dict) and "verdicts" in content
+
+
+def _require_texts(study: Study) -> None:
+    """Refuse what is no text where a page has words."""
+    texts = [*study.said, *(text for figure in study.figures for text in figure)]
+    texts += [verdict[name] for verdict in study.verdicts for name in ("name", "label")]
+    texts += [numbers["title"] for numbers in study.interactive]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"{text!r} is no text")
 
 
 def write(text: str, path: str | os.PathLike) -> None:
