@@ -11,14 +11,22 @@ from vaesurface import cli
 def run_command():
     """Run `vaesurface LINE`: its exit code."""
 
-    def run(line):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["vaesurface", *line.split()])
-            with pytest.raises(SystemExit, match=r"^\d+$") as stop:
-                cli.main()
-        return stop.value.code
+    return lambda line: ran(line.split())
 
-    return run
+
+def ran(arguments):
+    """The exit code of `vaesurface ARGUMENTS`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["vaesurface", *arguments])
+        with pytest.raises(SystemExit, match=r"^\d+$") as stop:
+            cli.main()
+    return stop.value.code
+
+
+@pytest.fixture
+def run_arguments(capsys):
+    """Run `vaesurface ARGUMENTS`: (exit code, stdout, stderr)."""
+    return lambda arguments: (ran(arguments), *capsys.readouterr())
 
 
 @pytest.fixture

@@ -53,8 +53,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "report stationary store sweep theory vae"
     },
     {
-        "cli": "data diagnose experiments files optimize plot proof provenance report stationary "
-        "store theory vae"
+        "cli": "data diagnose experiments files optimize plot proof provenance refusal report "
+        "stationary store theory vae"
     },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}

@@ -34,6 +34,9 @@ def main() -> None:
     except (ValueError, OSError, RuntimeError) as error:
         _complain(str(error))
         sys.exit(2)
+    except MemoryError:
+        _complain("expected memory to suffice, got MemoryError; take fewer data")
+        sys.exit(2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # which typer's own, of usage, have
             raise

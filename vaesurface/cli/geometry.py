@@ -2,7 +2,6 @@
 what.
 """
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,11 +20,11 @@ from vaesurface.cli.options import (
     directory,
     float64,
     load,
-    numbers,
     say,
     studied,
     verb,
 )
+from vaesurface.cli.values import checked, count, number, numbers, positive
 
 __all__ = ["basin", "follow", "network", "path"]
 
@@ -44,10 +43,10 @@ def path(
     """How high is the rim of collapse? The path to something lower, its saddle, the barrier, and
     what the saddle joins.
     """
+    alpha = positive("--alpha", surface.alpha)  # where collapse is a minimum
     setting = _setting(surface.model, surface.terms, starts, draw, out)
     from vaesurface.experiments.rim import rim
 
-    alpha = _positive("--alpha", surface.alpha)
     with awake("climbing"):
         study = rim(setting, alpha)
     if study is None:
@@ -70,7 +69,12 @@ def follow(
     ] = "alpha",
     to: Annotated[float, typer.Option("--to", help="where it moves to")] = 1.0,
     values: Annotated[
-        int, typer.Option("--values", help="how many values of it to meet exactly, ends included")
+        int,
+        typer.Option(
+            "--values",
+            help="how many values of it to meet exactly, ends included",
+            callback=checked(count, least=2, most=10_000),
+        ),
     ] = 11,
     jump: Annotated[
         bool, typer.Option("--jump", help="at a fold of the minimum, go on from where it falls to")
@@ -84,11 +88,9 @@ def follow(
     Folds and branch points.
     """
     first = _first(surface, parameter)
-    if values < 2 or to == first or not math.isfinite(to):
-        raise ValueError(
-            f"expected --to other than {first:g} and --values of 2 or more, got {to:g} and "
-            f"{values}; change either"
-        )
+    to = number("--to", to, least=0) if parameter == "alpha" else positive("--to", to)
+    if to == first:
+        raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
     setting = _setting(surface.model, surface.terms, starts, draw, out)
     import numpy as np
 
@@ -104,13 +106,21 @@ def basin(
     *,
     model: Model,
     alpha: Annotated[
-        str, typer.Option("--alpha", help="decoder perturbation strengths > 0, comma separated")
+        str,
+        typer.Option("--alpha", help="decoder perturbation strengths > 0, comma separated"),
     ] = "0.05,0.1,0.2",
     terms: Terms,
     runs: Annotated[
-        int, typer.Option("--runs", help="runs per alpha and way to descend; 0: only widths")
+        int,
+        typer.Option(
+            "--runs",
+            help="runs per alpha and way to descend; 0: only widths",
+            callback=checked(count, least=0),
+        ),
     ] = 20,
-    steps: Annotated[int, typer.Option("--steps", help="of Adam in those runs")] = 1500,
+    steps: Annotated[
+        int, typer.Option("--steps", help="of Adam in those runs", callback=checked(count))
+    ] = 1500,
     starts: Starts = 6,
     draw: Draw,
     out: Studies = RESULTS,
@@ -119,12 +129,7 @@ def basin(
     """How wide is the basin of collapse, how large for which way to descend, and does noise carry
     runs out of it?
     """
-    alphas = [_positive("--alpha", each) for each in numbers("alpha", alpha)]
-    if runs < 0 or steps < 1:
-        raise ValueError(
-            f"expected --runs of 0 or more and --steps of 1 or more, got {runs} and {steps}; "
-            f"change either"
-        )
+    alphas = numbers("--alpha", alpha, positive)
     setting = _setting(model, terms, starts, draw, out)
     from vaesurface.experiments.width import width
 
@@ -137,7 +142,14 @@ def basin(
 def network(
     *,
     surface: Surface,
-    pairs: Annotated[int, typer.Option("--pairs", help="pairs of minima to connect at most")] = 10,
+    pairs: Annotated[
+        int,
+        typer.Option(
+            "--pairs",
+            help="pairs of minima to connect at most",
+            callback=checked(count, least=0),
+        ),
+    ] = 10,
     starts: Starts = 12,
     draw: Draw,
     out: Studies = RESULTS,
@@ -146,8 +158,6 @@ def network(
     """Which stationary points are there, and how high are the passes between them? Table and
     disconnectivity graph.
     """
-    if pairs < 0:
-        raise ValueError(f"expected --pairs of 0 or more, got {pairs}; choose another number")
     setting = _setting(surface.model, surface.terms, starts, draw, out)
     from vaesurface.experiments.graph import graph
 
@@ -158,11 +168,6 @@ def network(
 
 def _setting(model: Model, terms: Terms, starts: int, draw: Draw, out: Path) -> Any:
     """What the studies of geometry share, checked."""
-    if starts < 1 or not draw.scale > 0:
-        raise ValueError(
-            f"expected --starts of 1 or more and --scale > 0, got {starts} and {draw.scale:g}; "
-            f"change either"
-        )
     directory(out)
     X = load(model)
     float64()
@@ -199,11 +204,3 @@ def _first(surface: Surface, parameter: str) -> float:
     if first is None:
         raise ValueError("expected --gamma, where gamma moves from, got none; give it")
     return first
-
-
-def _positive(name: str, value: float) -> float:
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"expected {name} > 0, where collapse is a minimum, got {value:g}; choose another value"
-        )
-    return value

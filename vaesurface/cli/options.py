@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli import programs
+from vaesurface.cli.values import checked, count, existing, first_seed, number, positive, text
 
 __all__ = [
     "Alpha",
@@ -55,6 +56,9 @@ __all__ = [
     "verb",
 ]
 
+# Bytes that a file's name has, while it is written, beyond its own: `files.replacing`.
+ROOM = len(".-.tmp") + 16
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 Data = Annotated[
@@ -64,13 +68,32 @@ Data = Annotated[
         help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, "
         "cifar-10, svhn (fetched from OpenML once); or a path: .npy .npz .csv .tsv .mat "
         ".parquet .feather .arrow IDX CIFAR SVHN, also .gz, or a folder of images",
+        callback=checked(text),
     ),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", help="use the first LIMIT rows")]
-Alpha = Annotated[float, typer.Option("--alpha", help="decoder perturbation strength")]
-Scale = Annotated[float, typer.Option("--scale", help="initialization scale of that start")]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", help="use the first LIMIT rows", callback=checked(count, least=2, most=10**9)
+    ),
+]
+Alpha = Annotated[
+    float,
+    typer.Option(
+        "--alpha", help="decoder perturbation strength", callback=checked(number, least=0)
+    ),
+]
+Scale = Annotated[
+    float,
+    typer.Option("--scale", help="initialization scale of that start", callback=checked(positive)),
+]
 Starts = Annotated[
-    int, typer.Option("--starts", help="random starts that look for something lower than collapse")
+    int,
+    typer.Option(
+        "--starts",
+        help="random starts that look for something lower than collapse",
+        callback=checked(count),
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
@@ -82,10 +105,20 @@ Studies = Annotated[
 ]
 Results = Annotated[Path, typer.Argument(help="directory that `vaesurface sweep` made")]
 Chosen = Annotated[
-    float | None, typer.Option("--alpha", help="one of the sweep's; default: the most telling")
+    float | None,
+    typer.Option(
+        "--alpha",
+        help="one of the sweep's; default: the most telling",
+        callback=checked(number, least=0),
+    ),
 ]
 Moved = Annotated[
-    str | None, typer.Option("--data", help="where the data are now; by default where they were")
+    str | None,
+    typer.Option(
+        "--data",
+        help="where the data are now; by default where they were",
+        callback=checked(text),
+    ),
 ]
 
 
@@ -101,7 +134,9 @@ class Rows:
 class Model(Rows):
     """Which data, and how many latent dimensions they are given."""
 
-    latent: Annotated[int, typer.Option("--latent", help="latent dimensions")] = 2
+    latent: Annotated[
+        int, typer.Option("--latent", help="latent dimensions", callback=checked(count))
+    ] = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +144,14 @@ class Terms:
     """How the two parts of the energy are weighed."""
 
     gamma: Annotated[
-        float | None, typer.Option("--gamma", help="decoder variance; learned if not given")
+        float | None,
+        typer.Option(
+            "--gamma", help="decoder variance; learned if not given", callback=checked(positive)
+        ),
     ] = None
-    beta: Annotated[float, typer.Option("--beta", help="weight of the KL part")] = 1.0
+    beta: Annotated[
+        float, typer.Option("--beta", help="weight of the KL part", callback=checked(positive))
+    ] = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +169,20 @@ class Start:
 
     seed: Annotated[
         int | None,
-        typer.Option("--seed", help="find from this random start; default: the collapsed point"),
+        typer.Option(
+            "--seed",
+            help="find from this random start; default: the collapsed point",
+            callback=checked(first_seed),
+        ),
     ] = None
     scale: Scale = 0.1
     point: Annotated[
         Path | None,
-        typer.Option("--point", help=".npz with weight, bias, log_gamma, mean, log_std"),
+        typer.Option(
+            "--point",
+            help=".npz with weight, bias, log_gamma, mean, log_std",
+            callback=checked(existing),
+        ),
     ] = None
     refine: Annotated[
         bool, typer.Option("--refine", help="first refine --point to a stationary point nearby")
@@ -146,7 +194,10 @@ class Draw:
     """How random starts are drawn."""
 
     scale: Scale = 1.0
-    seed: Annotated[int, typer.Option("--seed", help="of the first random start")] = 0
+    seed: Annotated[
+        int,
+        typer.Option("--seed", help="of the first random start", callback=checked(first_seed)),
+    ] = 0
 
 
 def verb(example: str, name: str | None = None) -> Callable[[Callable[..., int]], Any]:
@@ -251,14 +302,27 @@ def single_file(out: Path) -> None:
         raise ValueError(
             f"expected a file for the result, got the directory {out}; name one in it with --out"
         )
-    _require_room(out.parent)
+    if out.exists() and not (out.is_file() and os.access(out, os.W_OK)):
+        raise ValueError(
+            f"expected a file for the result, got {out}, which may not be written over; name "
+            f"another with --out"
+        )
+    _require_room(out.parent, out.name)
 
 
-def _require_room(folder: Path) -> None:
-    """Refuse a directory that cannot be made or written to; leave nothing there."""
+def _require_room(folder: Path, name: str = "") -> None:
+    """Refuse a directory that cannot be made or written to, and a name that cannot be one in it;
+    leave nothing there.
+    """
+    if "\0" in str(folder / name):
+        raise ValueError(
+            f"expected a path, got {str(folder / name)!r}; name another place with --out"
+        )
     there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    new = [*folder.relative_to(there).parts, name]
+    longest = max(len(os.fsencode(part)) for part in new)
     try:
-        with tempfile.TemporaryDirectory(dir=there):
+        with tempfile.TemporaryDirectory(dir=there, prefix="x" * max(longest + ROOM - 8, 1)):
             pass
     except OSError as error:
         raise ValueError(

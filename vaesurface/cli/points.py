@@ -20,6 +20,7 @@ from vaesurface.cli.options import (
     single_file,
     verb,
 )
+from vaesurface.cli.values import checked, count, existing, positive
 
 __all__ = ["analyze", "census", "certify", "verify"]
 
@@ -44,7 +45,9 @@ def analyze(
     starts: Annotated[
         int | None,
         typer.Option(
-            "--starts", help="take the best of so many random starts, from --seed (default 0) on"
+            "--starts",
+            help="take the best of so many random starts, from --seed (default 0) on",
+            callback=checked(count),
         ),
     ] = None,
     out: Annotated[
@@ -58,6 +61,7 @@ def analyze(
     """Say what a point is, and why: the collapsed one, one from a file, or the one that random
     starts lead to.
     """
+    _require_one_way(start, drawn=starts is not None)
     if out is not None and out.suffix != ".npz":
         raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
     if out is not None:
@@ -91,7 +95,10 @@ def census(
     *,
     model: Model,
     terms: Terms,
-    most: Annotated[int, typer.Option("--most", help="stop after so many points")] = 100,
+    most: Annotated[
+        int,
+        typer.Option("--most", help="stop after so many points", callback=checked(count)),
+    ] = 100,
     out: Annotated[Path | None, typer.Option("--out", help="write the table as .csv")] = None,
     as_json: Json = False,
 ) -> int:
@@ -124,10 +131,20 @@ def certify(
     surface: Surface,
     start: Start,
     radius: Annotated[
-        float | None, typer.Option("--radius", help="of the box in natural sizes; default: large")
+        float | None,
+        typer.Option(
+            "--radius",
+            help="of the box in natural sizes; default: large",
+            callback=checked(positive),
+        ),
     ] = None,
     index: Annotated[
-        int | None, typer.Option("--index", help="insist on so many negative eigenvalues")
+        int | None,
+        typer.Option(
+            "--index",
+            help="insist on so many negative eigenvalues",
+            callback=checked(count, least=0, most=10**9),
+        ),
     ] = None,
     unbounded: Annotated[
         bool, typer.Option("--unbounded", help="prove that the energy has no lower bound")
@@ -140,6 +157,14 @@ def certify(
     """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone
     can verify the certificate.
     """
+    _require_one_way(start)
+    chosen = {"--seed": start.seed, "--point": start.point, "--radius": radius, "--index": index}
+    given = [option for option, value in chosen.items() if value is not None]
+    if unbounded and (given or surface.terms.gamma is not None):
+        raise ValueError(
+            f"expected --unbounded to be about the energy with gamma learned, got "
+            f"{', '.join(given) or '--gamma'} too; drop one"
+        )
     single_file(out)
     problem = make_problem(surface.model, surface.alpha, surface.terms)
     from vaesurface import proof
@@ -168,7 +193,12 @@ def certify(
 @verb("verify certificate.json --data antipodal")
 def verify(
     *,
-    file: Annotated[Path, typer.Argument(help="a certificate that `vaesurface certify` wrote")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="a certificate that `vaesurface certify` wrote", callback=checked(existing)
+        ),
+    ],
     rows: Rows,
     as_json: Json = False,
 ) -> int:
@@ -186,6 +216,14 @@ def verify(
     return int(not result.valid)
 
 
+def _require_one_way(start: Start, drawn: bool = False) -> None:
+    """Refuse options of which one would be passed over; drawn: from random starts anyway."""
+    if start.point is not None and (drawn or start.seed is not None):
+        raise ValueError("expected random starts or --point, got both; drop one")
+    if start.refine and start.point is None:
+        raise ValueError("expected --refine with the --point to refine, got none; drop it")
+
+
 def _judged(problem: Any, start: Start, starts: int | None = None) -> tuple[Any, Any]:
     """The point that the options choose, as a `StationaryPoint`, and what its rivals say: a
     `tally.Best`, or None.
@@ -196,10 +234,6 @@ def _judged(problem: Any, start: Start, starts: int | None = None) -> tuple[Any,
     from vaesurface.stationary import tally
 
     drawn = start.seed is not None or starts is not None
-    if drawn and start.point is not None:
-        raise ValueError("expected random starts or --point, got both; drop one")
-    if starts is not None and starts < 1:
-        raise ValueError(f"expected at least one start, got {starts}; choose --starts 1 or more")
     best = None
     if drawn:
         ends = _ends(problem, start, starts or 1)
@@ -320,18 +354,12 @@ def _read_point(path: Path, like: Any) -> Any:
     import numpy as np
 
     from vaesurface import data
+    from vaesurface.refusal import reading
 
     expected = _fields(like)
-    try:
-        held = data.named(path)
-        unread = [held[name] for name in expected if isinstance(held[name], ValueError)]
-        if unread:
-            raise unread[0]
-        arrays = {name: data.reals(held[name], name) for name in expected}
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"expected an .npz with {', '.join(expected)}, got {path}: {error}; see --out"
-        ) from error
+    with reading(f"an .npz with {', '.join(expected)}", "see --out of analyze", path):
+        content = data.named(path)
+        arrays = {name: _reals(name, content[name]) for name in expected}
     for name, value in expected.items():
         shape = arrays[name].shape
         if shape != value.shape or not np.isfinite(arrays[name]).all():
@@ -340,6 +368,15 @@ def _read_point(path: Path, like: Any) -> Any:
                 f"data and latent"
             )
     return like._replace(**arrays)
+
+
+def _reals(name: str, content: Any) -> Any:
+    """An array of a file as numbers."""
+    from vaesurface import data
+
+    if isinstance(content, ValueError):
+        raise content
+    return data.reals(content, name)
 
 
 def _fields(params: Any) -> dict[str, Any]:

@@ -10,14 +10,17 @@ import typer
 from vaesurface.cli.options import (
     Json,
     Limit,
+    Rows,
     Studies,
     awake,
     command,
     directory,
     float64,
+    load,
     studied,
     verb,
 )
+from vaesurface.cli.values import checked, count, texts
 
 __all__ = ["reproduce"]
 
@@ -60,15 +63,24 @@ def reproduce(
     ] = False,
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", help="name or path, as in other verbs; repeat it for several"),
+        typer.Option(
+            "--data",
+            help="name or path, as in other verbs; repeat it for several",
+            callback=checked(texts),
+        ),
     ] = None,
     limit: Limit = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="of Adam, for every network alike")
+        int | None,
+        typer.Option("--steps", help="of Adam, for every network alike", callback=checked(count)),
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", help="runs per network; default 3, fig2 10, warm-start 24"),
+        typer.Option(
+            "--seeds",
+            help="runs per network; default 3, fig2 10, warm-start 24",
+            callback=checked(count),
+        ),
     ] = None,
     out: Studies = Path("results/paper"),
     as_json: Json = False,
@@ -78,8 +90,6 @@ def reproduce(
     """
     if name not in TRAINED and name not in PROVED:
         raise ValueError(f"expected one of {NAMES}, got {name}; choose one")
-    if seeds is not None and seeds < 1:
-        raise ValueError(f"expected --seeds of 1 or more, got {seeds}; choose another number")
     directory(out)
     changes = {"sources": tuple(data) if data else None, "limit": limit, "steps": steps}
     changes = {field: value for field, value in changes.items() if value is not None}
@@ -102,6 +112,8 @@ def _trained(
     """The study of an experiment by its plan, some fields of it changed."""
     module = _module(experiment.module)
     plan = getattr(module, experiment.full if full else experiment.plan)._replace(**changes)
+    for source in changes.get("sources", ()):  # all of them, before the first is trained on
+        plan.networks(load(Rows(data=source, limit=plan.limit)), plan.latent, plan.depths[-1])
     function = getattr(module, experiment.function)
     return function(plan, seeds or experiment.seeds, out, command())
 
