@@ -391,7 +391,7 @@ def test_what_is_not_built_is_refused():
         ({"likelihood": "negative binomial"}, "expected likelihood as one of"),
         ({"posterior": "full"}, "expected posterior='diagonal', got 'full'"),
         ({"likelihood": "bernoulli", "gamma": 1.0}, "expected no gamma with likelihood="),
-        ({"likelihood": "bernoulli", "beta": 0.0}, "expected beta > 0, got 0.0"),
+        ({"likelihood": "bernoulli", "beta": 0.0}, "expected beta > 0, got beta = 0.0"),
         ({"likelihood": "bernoulli", "latent": 5}, "expected 1 <= latent <= 4"),
         ({"likelihood": "bernoulli", "latent": 1.5}, "expected a whole number of latents"),
         ({"likelihood": "bernoulli", "X": 2 * X}, r"expected X in \[0, 1\]"),

@@ -136,7 +136,7 @@ def test_params_keys_and_latents_of_another_kind_are_refused():
     for use in (stationary.refine, stationary.analyze, bordered.inertia):
         with pytest.raises(ValueError, match="expected parameters of shapes VAEParams"):
             use(problem, params)
-    with pytest.raises(ValueError, match="expected a random key, got int64 of shape"):
+    with pytest.raises(ValueError, match="expected a random key, got 3; make"):
         stationary.find(problem, 3)
     with pytest.raises(ValueError, match="expected a random key, got float64 of shape"):
         problem.init(jnp.ones(2))
@@ -209,9 +209,14 @@ def test_a_field_may_be_replaced_by_a_plain_number_without_another_program():
     programs = program._cache_size()
     stationary.refine(replace(problem, alpha=0.2), params)
     assert program._cache_size() == programs
-    with pytest.raises(ValueError, match="expected alpha >= 0, got alpha = a; choose another"):
+    with pytest.raises(
+        ValueError, match="expected alpha >= 0 as a finite number, got alpha = a; choose another"
+    ):
         vae.threshold_vae(X, 1, "a")
-    with pytest.raises(ValueError, match="expected alpha >= 0, got alpha = "):
+    wanted = "expected alpha >= 0 as a finite number, got alpha = "
+    with pytest.raises(ValueError, match=f"{wanted}a; choose another"):
+        vae.threshold_vae(X, 1, "a")
+    with pytest.raises(ValueError, match=wanted):
         vae.threshold_vae(X, 1, np.array([0.1, 0.2]))
 
 

@@ -25,28 +25,33 @@ FLOORS: tuple[dict[str, str], ...] = (
         "refusal": "",
         "shards": "",
     },
-    {"data": "files refusal", "energy": "", "marks": "", "problem": "blocks moved quick shards"},
     {
-        "curvature": "problem",
+        "data": "files refusal",
+        "energy": "",
+        "marks": "",
+        "problem": "blocks moved quick refusal shards",
+    },
+    {
+        "curvature": "problem refusal",
         "optimize": "problem",
-        "plot": "marks moved",
+        "plot": "marks moved refusal",
         "report": "files marks moved refusal",
         "store": "data files provenance",
-        "theory": "energy moved problem",
+        "theory": "data energy moved problem refusal",
     },
     {
         "bordered": "curvature problem shards",
         "sweep": "files moved problem provenance store",
-        "vae": "data energy moved problem shards theory",
+        "vae": "data energy moved problem refusal shards theory",
     },
     {
-        "landscape": "bordered curvature problem",
+        "landscape": "bordered curvature problem refusal",
         "proof": "data energy files problem refusal vae",
-        "stationary": "bordered curvature optimize problem",
+        "stationary": "bordered curvature optimize problem refusal",
     },
     {
         "diagnose": "data energy optimize problem refusal stationary theory vae",
-        "paths": "curvature energy optimize problem stationary theory vae",
+        "paths": "curvature data energy optimize problem refusal stationary theory vae",
     },
     {
         "experiments": "curvature data energy files landscape optimize paths plot problem proof "

@@ -24,7 +24,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import bordered, curvature
-from vaesurface.problem import Params, Parts, PerDatum, Problem
+from vaesurface.problem import Params, Parts, PerDatum, Problem, require_numbers, require_scalar
+from vaesurface.refusal import number, shown, whole
 
 __all__ = [
     "Plane",
@@ -110,7 +111,11 @@ def segment(
     margin: float = 0.2,
     values: Values | None = None,
 ) -> Segment:
-    """Loss on the straight line from a to b, prolonged on both sides by margin times its length."""
+    """Loss on the straight line from a to b, prolonged on both sides by margin times its length.
+
+    Raises ValueError for points of different shapes, and for a loss that is no real number there.
+    """
+    _require(loss, num, (a, b), values, margin)
     start, unravel = ravel_pytree(a)
     step = ravel_pytree(b)[0] - start
     t = jnp.linspace(-margin, 1.0 + margin, num)
@@ -131,8 +136,9 @@ def plane(
     """Loss on a grid of num x num points over the plane through three points.
 
     margin: around them, as a share of their largest extent. Raises ValueError where the points lie
-    on one line, to rounding (outside `jit`; inside, the basis is NaN).
+    on one line, to rounding (outside `jit`; inside, the basis is NaN), and as `segment` does.
     """
+    _require(loss, num, (a, b, c), values, margin)
     origin = ravel_pytree(a)[0]
     sides = jnp.stack([ravel_pytree(w)[0] - origin for w in (b, c)])
     wanted = "three points that span a plane, got three on a line; choose another third point"
@@ -157,8 +163,9 @@ def plane_along(
 
     directions: orthonormalized in their order. x and y: lowest and highest coordinate, distances
     from center along the first direction and across it. Raises ValueError for parallel directions,
-    to rounding (outside `jit`; inside, the basis is NaN).
+    to rounding (outside `jit`; inside, the basis is NaN), and as `segment` does.
     """
+    _require(loss, num, (center, jax.tree.map(lambda x: jnp.asarray(x)[0], directions)), values)
     flat = jax.vmap(lambda direction: ravel_pytree(direction)[0])(directions)
     wanted = "two directions that span a plane, got parallel or zero ones; choose others"
     basis = _orthonormal(flat, wanted)
@@ -274,6 +281,39 @@ def lowest_eigenvalue(problem: Problem) -> Callable[[Params], Array]:
     if structure is None:
         return lambda params: curvature.spectrum(problem.loss, params)[0]
     return partial(_lowest, structure)
+
+
+def _require(
+    loss: Loss,
+    num: int,
+    points: tuple[Params, ...],
+    values: Values | None,
+    margin: float = 0.0,
+) -> None:
+    """Refuse, by shapes alone, points of other shapes than the first, a loss that is no real number
+    there, and a grid of no size.
+    """
+    whole("num", num, least=1)
+    number("margin", margin)
+    if values is not None and not (
+        isinstance(values, Mapping) and all(map(callable, values.values()))
+    ):
+        raise ValueError(
+            f"expected values as functions of the parameters by name, got {shown(values)}; give a "
+            f"dict of them"
+        )
+    require_numbers("a slice", points)
+    shapes = [str(jax.tree.map(jnp.shape, point)) for point in points]
+    other = next((shape for shape in shapes if shape != shapes[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"expected points of one shape, got {shapes[0]} and {other}; take them from one problem"
+        )
+    if not callable(loss):
+        raise ValueError(
+            f"expected a loss, a function of the parameters, got {type(loss).__name__}; give one"
+        )
+    require_scalar(loss, points[0])
 
 
 def _sample(loss: Loss, values: Values | None, params: Params) -> tuple[Array, dict[str, Array]]:

@@ -33,11 +33,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import blocks, moved, quick, shards
+from vaesurface.refusal import line, reading, shown
 
 __all__ = [
     "Autoencoder",
@@ -57,6 +59,7 @@ __all__ = [
     "require_draws",
     "require_float64",
     "require_key",
+    "require_numbers",
     "require_scalar",
     "without_data",
 ]
@@ -70,6 +73,7 @@ HELD = 2**14
 BLOCK = 2**12
 STREAM = 2**22  # terms of a loss (data times output coordinates) up to which all are held at once
 BATCH = 2**18  # terms held at a time beyond that
+LARGEST_INTEGER = 2**63 - 1  # that JAX has
 JITTER = 1e-14  # of a parameter's size: a change that shows nothing but the loss's rounding
 JITTERS = 6  # places that rounding is measured at
 
@@ -538,7 +542,7 @@ def entry(
 
         @wraps(function)
         def door(problem: Any, params: Params, *args: Any, **options: Any) -> Any:
-            _require_numbers(what, params)
+            require_numbers(what, params)
             return program(adopt(problem), params, *args, **options)
 
         door.program = program  # type: ignore[attr-defined]  # its cache tells what was compiled
@@ -571,16 +575,23 @@ def hessians(count: float) -> Callable[..., float]:
     return size
 
 
-def _require_numbers(what: str, params: Params) -> None:
-    """Before JAX sees what it would refuse in a page."""
+def require_numbers(what: str, params: Params) -> None:
+    """Before JAX sees what it would refuse in a page. Raises ValueError."""
     for leaf in jax.tree.leaves(params):
-        kind = getattr(getattr(leaf, "dtype", None), "kind", "V")
-        plain = hasattr(leaf, "dtype") or isinstance(leaf, bool | int | float | complex)
-        if not plain or kind in "OSU":
+        dtype = getattr(leaf, "dtype", None)
+        plain = dtype is not None or isinstance(leaf, bool | int | float | complex)
+        foreign = isinstance(dtype, np.dtype) and (dtype.kind in "OSUMmT" or dtype.names)
+        if not plain or foreign or (isinstance(leaf, int) and abs(leaf) > LARGEST_INTEGER):
             raise ValueError(
                 f"expected parameters that are float64 arrays for {what}, got "
-                f"{type(leaf).__name__} {str(leaf)[:40]!r}; take those of the problem"
+                f"{type(leaf).__name__}{_quoted(leaf)}; take those of the problem"
             )
+
+
+def _quoted(value: Any) -> str:
+    """The beginning of a value, where it can be written down at all."""
+    huge = isinstance(value, int) and abs(value) > LARGEST_INTEGER
+    return " beyond all integers of 64 bits" if huge else f" {line(str(value))[:40]!r}"
 
 
 def _require_fit(what: str, problem: Problem, params: Params) -> None:
@@ -603,7 +614,9 @@ def require_scalar(loss: Callable[[Params], Array], params: Params) -> None:
         raise ValueError(
             f"expected at least one parameter, got none in {str(params)[:60]}; give the loss's own"
         )
-    value = jax.eval_shape(loss, params)
+    with reading("a loss of parameters of these shapes", "give those that the loss takes"):
+        value = jax.eval_shape(loss, params)
+        jnp.result_type(value)
     if jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
             f"expected a loss that is one real number, got {jnp.result_type(value)} of shape "
@@ -640,6 +653,10 @@ def require_float64(what: str, params: Params = None) -> None:
 
 def require_key(key: Any) -> None:
     """Refuse what is no random key. Raises ValueError."""
+    if not hasattr(key, "dtype") or getattr(key.dtype, "kind", "V") in "OSUMmT":
+        raise ValueError(
+            f"expected a random key, got {shown(key)}; make one with jax.random.key(seed)"
+        )
     typed = jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key)
     if not typed and (jnp.shape(key) != (2,) or jnp.result_type(key) != jnp.uint32):
         raise ValueError(

@@ -16,6 +16,7 @@ from vaesurface.curvature.dense import hessian
 from vaesurface.curvature.lanczos import quotients, ritz
 from vaesurface.curvature.program import Loss, Product, linearized, program
 from vaesurface.problem import Params, require_float64
+from vaesurface.refusal import number, whole
 
 __all__ = ["extremes"]
 
@@ -51,6 +52,10 @@ def extremes(
     Raises ValueError for a space that is too small for so many, and RuntimeError where the
     tolerance is not reached.
     """
+    for name, value in (("num_matvecs", num_matvecs), ("count", count), ("restarts", restarts)):
+        whole(name, value)
+    if tolerance is not None:
+        number("tolerance", tolerance, above=0.0)
     p = sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
     size = min(num_matvecs, p)
     if not 1 <= count or (2 * count > size and (p > 1 or count > 1)):

@@ -20,6 +20,7 @@ from vaesurface.curvature.dense import Steps, band, count, inverses, unit
 from vaesurface.curvature.lanczos import BASIS, ritz
 from vaesurface.curvature.program import Loss, linearized, program
 from vaesurface.problem import Params, require_float64
+from vaesurface.refusal import whole
 
 __all__ = ["Density", "density", "krylov_steps"]
 
@@ -65,6 +66,8 @@ def density(
     for networks). Raises ValueError for fewer vectors.
     """
     require_float64("a spectral density", params)
+    whole("num_matvecs", num_matvecs, least=1)
+    whole("num_vectors", num_vectors, least=0)
     if num_vectors < 2:
         raise ValueError(
             f"expected num_vectors >= 2, got {num_vectors}; "

@@ -26,7 +26,8 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from vaesurface.problem import Params, require_scalar
+from vaesurface.problem import Params, require_numbers, require_scalar
+from vaesurface.refusal import shown
 
 __all__ = ["Loss", "Product", "linearized", "program"]
 
@@ -54,11 +55,34 @@ def program(
 
         @wraps(function)
         def door(loss: Loss, *args: P.args, **options: P.kwargs) -> R:
+            _require_arguments(loss, args, options, static)
             return compiled(_as_pytree(loss), *args, **options)
 
         return door
 
     return decorate
+
+
+def _require_arguments(
+    loss: Any, args: tuple[Any, ...], options: dict[str, Any], static: tuple[str, ...]
+) -> None:
+    """Refuse what is no function, parameters that JAX knows nothing of, and options that are no
+    numbers. Raises ValueError.
+    """
+    if not callable(loss):
+        raise ValueError(
+            f"expected a loss, a function of the parameters, got {shown(loss)}; give "
+            "one, as problem.loss"
+        )
+    require_numbers("a Hessian", (args, {k: v for k, v in options.items() if k not in static}))
+    for name in static:
+        value = options.get(name)
+        try:
+            hash(value)
+        except TypeError:
+            raise ValueError(
+                f"expected {name} as a plain number, got {shown(value)}; give one"
+            ) from None
 
 
 def _as_pytree(loss: Loss) -> Loss:

@@ -22,7 +22,16 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
 from vaesurface.paths.chain import NEARLY_RELAXED, Band, arc_lengths, forces, inside, moved
-from vaesurface.problem import Params, Problem, adopt, entry, irregular, require_float64
+from vaesurface.problem import (
+    Params,
+    Problem,
+    adopt,
+    entry,
+    irregular,
+    require_float64,
+    require_numbers,
+)
+from vaesurface.refusal import number, whole
 from vaesurface.stationary import model, tally
 from vaesurface.stationary.verdict import StationaryPoint
 
@@ -114,7 +123,10 @@ def minimum_energy_path(
     the same up to symmetry, RuntimeError without float64.
     """
     a, b = (end.params if isinstance(end, StationaryPoint) else end for end in (a, b))
+    require_numbers("a path", (a, b))
     require_float64("a path", (a, b))
+    images = whole("images", images, least=0)
+    number("tolerance", tolerance, above=0.0)
 
     if jax.tree.map(jnp.shape, a) != jax.tree.map(jnp.shape, b):
         shapes = [jax.tree.map(jnp.shape, end) for end in (a, b)]

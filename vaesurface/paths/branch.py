@@ -27,12 +27,14 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
+from vaesurface import data
 from vaesurface.paths import corrector
 from vaesurface.paths.corrector import Curve, Faded, Lost, MakeProblem, Place
 from vaesurface.paths.events import VANISHED, Event, EventKind, events_within
 from vaesurface.paths.landing import jumped, landed
 from vaesurface.paths.stride import Stride, distance, normalized, passed, start_at, stride
-from vaesurface.problem import require_float64
+from vaesurface.problem import require_float64, require_numbers, require_scalar
+from vaesurface.refusal import refusing, shown
 from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["Branch", "Ended", "follow"]
@@ -120,7 +122,10 @@ def follow(
     """
     name, values = _requested(parameter)
     params = getattr(point, "params", point)
+    require_numbers("continuation", params)
     require_float64("continuation", params)
+    with refusing("make_problem(value) of those parameters", "give those that its loss takes"):
+        require_scalar(make_problem(float(values[0])).loss, params)
     curve = Curve(make_problem, params, float(np.ptp(values)))
     sign = float(np.sign(direction or values[values != values[0]][0] - values[0]))
     try:
@@ -144,11 +149,11 @@ def _requested(parameter: dict[str, ArrayLike]) -> tuple[str, np.ndarray]:
             f"alpha=alphas)"
         )
     ((name, wanted),) = parameter.items()
-    values = np.asarray(wanted, float)
+    values = data.reals(wanted, name)
     if values.ndim != 1 or not np.isfinite(values).all() or len(set(values)) < 2:
         raise ValueError(
-            f"expected two or more values of {name}, got {wanted}; the first is where the point "
-            f"is stationary"
+            f"expected two or more values of {name}, got {shown(wanted)}; the "
+            f"first is where the point is stationary"
         )
     return name, values
 

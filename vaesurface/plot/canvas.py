@@ -7,9 +7,10 @@
 'black'
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +20,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from vaesurface.refusal import refusing, shown
 
 __all__ = [
     "ALPHA",
@@ -34,6 +37,7 @@ __all__ = [
     "colorbar",
     "counted",
     "decimals",
+    "drawing",
     "drawn_on",
     "legend",
     "lowest",
@@ -41,6 +45,9 @@ __all__ = [
     "require_scale",
     "style",
 ]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 COLUMN = 3.4  # inches
 COLORS = "viridis"  # perceptually uniform, safe for the color-blind
@@ -76,6 +83,26 @@ def style() -> AbstractContextManager[None]:
     return mpl.rc_context(look)
 
 
+def drawing(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of a function that draws: what it cannot draw is a ValueError of one line, and a
+    figure that it began is closed.
+    """
+
+    @wraps(function)
+    def drawn(*args: P.args, **options: P.kwargs) -> R:
+        before = set(plt.get_fignums())
+        form, remedy = f"what plot.{function.__name__} draws", "its help says the shapes"
+        try:
+            with refusing(form, remedy):
+                return function(*args, **options)
+        except Exception:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+            raise
+
+    return drawn
+
+
 @contextmanager
 def drawn_on(ax: Axes | None, height: float) -> Iterator[Axes]:
     """The axes given, or new ones in the look of `style`, height inches high."""
@@ -88,10 +115,11 @@ def drawn_on(ax: Axes | None, height: float) -> Iterator[Axes]:
 
 def require_scale(scale: str, *choices: str) -> None:
     """Raise ValueError for a scale that is none of the choices."""
-    if scale not in choices:
+    if not isinstance(scale, str) or scale not in choices:
         *others, last = map(repr, choices)
         raise ValueError(
-            f"expected scale {', '.join(others)} or {last}, got {scale!r}; choose one of them"
+            f"expected scale {', '.join(others)} or {last}, got {shown(repr(scale))}; choose one "
+            f"of them"
         )
 
 

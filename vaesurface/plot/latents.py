@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vaesurface.plot.canvas import COLUMN, PALETTE, drawn_on, legend, style
+from vaesurface.plot.canvas import COLUMN, PALETTE, drawing, drawn_on, legend, style
 
 __all__ = ["diagnosis", "divergences", "residual_spectrum", "sigma_histogram"]
 
@@ -28,6 +28,7 @@ FOOT = 0.7  # of bars on a logarithmic axis of counts
 THRESHOLD: Any = {"color": "k", "linestyle": "--", "linewidth": 0.8}
 
 
+@drawing
 def sigma_histogram(
     sigma: npt.ArrayLike | Mapping[str, npt.ArrayLike],
     ax: Axes | None = None,
@@ -79,6 +80,7 @@ def _histogram(sigma: npt.ArrayLike, name: str) -> tuple[np.ndarray, np.ndarray]
     return np.histogram(np.minimum(values, WIDEST), bins)[0], bins
 
 
+@drawing
 def divergences(
     kl: npt.ArrayLike,
     ax: Axes | None = None,
@@ -122,6 +124,7 @@ def divergences(
     return axes
 
 
+@drawing
 def residual_spectrum(
     eigenvalues: npt.ArrayLike, level: float, ax: Axes | None = None, *, title: str = ""
 ) -> Axes:
@@ -155,6 +158,7 @@ def residual_spectrum(
     return axes
 
 
+@drawing
 def diagnosis(
     kl: npt.ArrayLike,
     sigma: npt.ArrayLike,

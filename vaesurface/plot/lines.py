@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
 from vaesurface.marks import UNIT
-from vaesurface.plot.canvas import drawn_on, lowest, require_scale
+from vaesurface.plot.canvas import drawing, drawn_on, lowest, require_scale
 from vaesurface.plot.overlay import Mark, overlay
 
 __all__ = ["path_profile", "segment"]
@@ -28,6 +28,7 @@ GUIDE: Any = {"color": "0.6", "linewidth": 0.6, "linestyle": ":", "zorder": 1}  
 IMAGES: Any = {"marker": "o", "markersize": 2.2, "markerfacecolor": "w", "markeredgewidth": 0.6}
 
 
+@drawing
 def segment(
     line: Any,
     ax: Axes | None = None,
@@ -73,6 +74,7 @@ def segment(
     return axes
 
 
+@drawing
 def path_profile(
     path: Any,
     ax: Axes | None = None,

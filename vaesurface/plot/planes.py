@@ -31,6 +31,7 @@ from vaesurface.plot.canvas import (
     EMPTY,
     colorbar,
     counted,
+    drawing,
     drawn_on,
     lowest,
     require_scale,
@@ -44,6 +45,7 @@ CELLS: Any = {"shading": "nearest", "rasterized": True}
 TICKS = 7  # that a logarithmic color bar holds
 
 
+@drawing
 def plane(
     plane: Any,
     ax: Axes | None = None,
@@ -75,6 +77,7 @@ def plane(
     return axes
 
 
+@drawing
 def field(
     plane: Any,
     values: npt.ArrayLike,
@@ -115,6 +118,7 @@ def field(
     return axes
 
 
+@drawing
 def eigenvalue_map(
     plane: Any,
     values: npt.ArrayLike,

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from vaesurface.marks import KINDS, MINIMUM, SADDLE, UNIT
-from vaesurface.plot.canvas import colorbar, counted, drawn_on, lowest
+from vaesurface.plot.canvas import colorbar, counted, drawing, drawn_on, lowest
 
 __all__ = ["index_scatter", "spectrum"]
 
@@ -25,6 +25,7 @@ BINS_PER_DECADE = 5
 BOTTOM, RUG, FOOT = 0.45, 0.55, 0.7
 
 
+@drawing
 def spectrum(
     eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Sequence[Any], title: str = ""
 ) -> Axes:
@@ -91,6 +92,7 @@ def _draw_bars(axes: Axes, parts: Sequence[np.ndarray], edges: np.ndarray) -> in
     return tallest
 
 
+@drawing
 def index_scatter(
     energy: npt.ArrayLike,
     index: npt.ArrayLike,

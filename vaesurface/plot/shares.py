@@ -28,6 +28,7 @@ from vaesurface.plot.canvas import (
     MARKERS,
     PALETTE,
     colorbar,
+    drawing,
     drawn_on,
     legend,
     readable,
@@ -55,6 +56,7 @@ class Counts(NamedTuple):
     lost: np.ndarray
 
 
+@drawing
 def phase_diagram(
     ds: xr.Dataset,
     ax: Axes | None = None,
@@ -181,6 +183,7 @@ def _positions(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(part), place + part, np.nan)
 
 
+@drawing
 def collapse_shares(
     depth: npt.ArrayLike,
     shares: Mapping[str, npt.ArrayLike],
@@ -214,6 +217,7 @@ def collapse_shares(
     return axes
 
 
+@drawing
 def basin_volume(
     alpha: npt.ArrayLike,
     shares: Mapping[str, npt.ArrayLike],
@@ -241,6 +245,7 @@ def basin_volume(
     return axes
 
 
+@drawing
 def trap(
     alpha: npt.ArrayLike,
     shares: Mapping[str, npt.ArrayLike],

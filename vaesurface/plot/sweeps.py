@@ -27,6 +27,7 @@ from vaesurface.plot.canvas import (
     MARKERS,
     PALETTE,
     decimals,
+    drawing,
     drawn_on,
     legend,
 )
@@ -39,6 +40,7 @@ CURVES: dict[str, Any] = {"minimum": SOLID, "not a minimum": BROKEN}
 EVENTS = {"fold": ">", "branch point": "o", "jump": "v"}
 
 
+@drawing
 def bifurcation(
     branches: Sequence[Any],
     ax: Axes | None = None,
@@ -128,6 +130,7 @@ def _draw_verticals(axes: Axes, lines: Mapping[str, float]) -> None:
     axes.set_ylim(low, low + (high - low) / (1 - share))
 
 
+@drawing
 def active_units(
     value: npt.ArrayLike,
     kl: npt.ArrayLike,
@@ -178,6 +181,7 @@ def _draw_count(axes: Any, x: np.ndarray, count: np.ndarray, color: str) -> None
     axes.tick_params(axis="y", colors=color)
 
 
+@drawing
 def basin_width(
     alpha: npt.ArrayLike,
     ax: Axes | None = None,
@@ -224,6 +228,7 @@ def _quantiles(values: np.ndarray) -> np.ndarray:
     return quantiles
 
 
+@drawing
 def barrier_scaling(
     alpha: npt.ArrayLike,
     barrier: npt.ArrayLike,
@@ -252,6 +257,7 @@ def barrier_scaling(
     return axes
 
 
+@drawing
 def depth_errors(
     depth: npt.ArrayLike,
     errors: Mapping[str, npt.ArrayLike],

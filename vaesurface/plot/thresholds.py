@@ -16,7 +16,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vaesurface.marks import UNIT
-from vaesurface.plot.canvas import DASHED, DOTTED, GAMMA, PALETTE, decimals, drawn_on, legend
+from vaesurface.plot.canvas import (
+    DASHED,
+    DOTTED,
+    GAMMA,
+    PALETTE,
+    decimals,
+    drawing,
+    drawn_on,
+    legend,
+)
 
 __all__ = ["decoder_thresholds", "rays", "thresholding"]
 
@@ -24,6 +33,7 @@ MODELS = "os^vD"  # markers of their curves
 SUBS = (1.0, 2.0, 5.0)  # ticks of a decade
 
 
+@drawing
 def thresholding(
     gamma: npt.ArrayLike,
     curves: Mapping[str, npt.ArrayLike],
@@ -68,6 +78,7 @@ def thresholding(
     return axes
 
 
+@drawing
 def decoder_thresholds(
     gamma: npt.ArrayLike,
     whole: npt.ArrayLike,
@@ -105,6 +116,7 @@ def decoder_thresholds(
     return axes
 
 
+@drawing
 def rays(
     gamma: npt.ArrayLike,
     energy: Mapping[str, npt.ArrayLike],

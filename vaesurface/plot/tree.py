@@ -15,7 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.ticker import NullLocator
 
 from vaesurface.marks import UNIT
-from vaesurface.plot.canvas import HALO, colorbar, counted, drawn_on, require_scale
+from vaesurface.plot.canvas import HALO, colorbar, counted, drawing, drawn_on, require_scale
 
 __all__ = ["disconnectivity"]
 
@@ -43,6 +43,7 @@ class Tree(NamedTuple):
     top: np.ndarray
 
 
+@drawing
 def disconnectivity(
     minima: npt.ArrayLike,
     edges: Sequence[tuple[int, int, float]],

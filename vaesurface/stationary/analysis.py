@@ -26,6 +26,7 @@ from vaesurface.problem import (
     irregular,
     require_key,
 )
+from vaesurface.refusal import whole
 from vaesurface.stationary import crossing, flat, model, ties
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.model import DENSE
@@ -95,6 +96,9 @@ def analyze(
     a kink there, as one of the loss's operations shows or a straight line; outside of `vmap` and
     `jit` the smooth pieces that meet there are examined, where they are few.
     """
+    if key is not None:
+        require_key(key)
+    dense, directions = whole("dense", dense, least=0), whole("directions", directions, least=0)
     judge = partial(_judged, problem, params, key, dense=dense)
     point, left = judge()
     if left is None:

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import optimize
 from vaesurface.problem import Params, Problem, adopt, require_float64, require_key
+from vaesurface.refusal import number, whole
 from vaesurface.stationary.analysis import analyze
 from vaesurface.stationary.descent import descend, refine
 from vaesurface.stationary.verdict import StationaryPoint
@@ -37,6 +38,9 @@ def find(
     for what is no key, RuntimeError without float64.
     """
     own = adopt(problem)
+    require_key(key)
+    number("scale", scale, least=0.0)
+    whole("escapes", escapes, least=0)
     # A program each, of which the two that take no long loops are compiled quickly.
     refined = refine(own, _run(own, key, scale, optimizer=optimizer or optimize.adam()))
     if escapes:

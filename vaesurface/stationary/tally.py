@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 from optax.assignment import hungarian_algorithm
 
 from vaesurface.problem import Params, Problem, adopt
+from vaesurface.refusal import number, shown
 
 __all__ = ["Best", "align", "best_of", "distance", "distinct", "missing_mass"]
 
@@ -96,8 +97,8 @@ def best_of(
     kept = np.flatnonzero(reached)
     groups = distinct(problem, losses[kept], jax.tree.map(itemgetter(kept), leaves))
     outcome = np.full(losses.size, -1)
-    for number, group in enumerate(groups):
-        outcome[kept[group]] = number
+    for i, group in enumerate(groups):
+        outcome[kept[group]] = i
     unseen, upper = missing_mass(outcome)
     return Best(
         starts=losses.size,
@@ -128,6 +129,12 @@ def missing_mass(outcome: ArrayLike, confidence: float = UPPER_CONFIDENCE) -> tu
     as their number's root alone.
     """
     values = np.ravel(outcome)
+    if values.dtype.kind not in "iu" or not values.size:
+        raise ValueError(
+            f"expected outcomes (N,) as integers, one or more, got {shown(outcome)}; number what "
+            f"was drawn"
+        )
+    number("confidence", confidence, above=0.0, most=1.0)
     counts = np.unique(values[values >= 0], return_counts=True)[1]
     # By lot, so that an order of the draws, such as an axis of scales, does not matter; by the same
     # one every time.

@@ -21,7 +21,10 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from vaesurface import data
 from vaesurface.energy import VAEParams
+from vaesurface.refusal import LARGEST, shown, whole
+from vaesurface.theory import doors
 
 __all__ = [
     "Expected",
@@ -103,8 +106,19 @@ def eigenvalues(X: ArrayLike) -> Any:
     of its largest number, and what is below the norm of so much random rounding of the data, or
     below that of the decomposition itself, is zero.
     """
+    if not isinstance(X, jax.core.Tracer):
+        known = data.reals(X, "X")
+        squared = np.abs(known).max(initial=0.0) <= LARGEST
+        if known.ndim != 2 or not len(known) or not squared:
+            raise ValueError(
+                f"expected finite data (n, d) of at most {LARGEST:g} in size, got shape "
+                f"{known.shape}; give one row per datum, in other units"
+            )
+        X = X if isinstance(X, jax.Array) else known
     xp = _namespace(X)
     n, d = np.shape(X)
+    if not d:
+        return xp.zeros(0)
     _, Z = centered(X)
     eps = np.finfo(np.float64).eps
     unit = eps * xp.max(xp.abs(X), axis=0)
@@ -152,7 +166,13 @@ def stationary_points(
     One for every set of at most `latent` directions with lambda > beta gamma; gamma=None is
     learned. Rotations within the retained directions add saddles that are not listed.
     """
-    X = np.asarray(X, np.float64)
+    X = np.asarray(doors.matrix(X), np.float64)
+    latent = _checked(latent, gamma, beta)
+    return _listed(X, latent, gamma, beta)
+
+
+def _listed(X: np.ndarray, latent: int, gamma: float | None, beta: float) -> Iterator[Expected]:
+    """Them, one after the other."""
     spectrum = _spectrum(X)
     d, values = X.shape[1], spectrum.values
     for size in range(min(latent, d) + 1):
@@ -184,6 +204,7 @@ def global_minimum(
     """
     # An X that is not traced is decomposed at once, by NumPy, and only its eigenvalues enter a
     # program that is being traced.
+    X = doors.matrix(X)
     X = X if isinstance(X, jax.core.Tracer) else np.asarray(X, np.float64)
     return jnp.asarray(affine_optimum(eigenvalues(X), latent, gamma, beta).energy)
 
@@ -203,6 +224,9 @@ def affine_optimum(
     lambda > beta gamma (Tipping & Bishop 1999 for beta = 1); with slack, the fewest whose energy is
     within slack of the lowest.
     """
+    latent = _checked(latent, gamma, beta)
+    if not isinstance(values, jax.core.Tracer):
+        values = _checked_values(values)
     # Without JAX's arrays it is NumPy's, and in float64 whatever JAX is set to.
     xp = _namespace(values, gamma, beta)
     lambdas = xp.asarray(values, float)
@@ -219,6 +243,30 @@ def affine_optimum(
         energy = xp.where((rest == 0) & (b * size < d), -xp.inf, energy)
     best = xp.argmax(energy <= xp.min(energy) + slack)
     return Optimum(kept=best, gamma=g[best], energy=energy[best])
+
+
+def _checked(latent: Any, gamma: Any, beta: Any) -> int:
+    """The number of latents; raises ValueError for one that is none, or gamma, beta out of
+    range.
+    """
+    if gamma is not None:
+        doors.positive("gamma", gamma, ", or None to learn it")
+    doors.positive("beta", beta)
+    return whole("latents", latent, least=0)
+
+
+NEGATIVE = 1e-9  # of the largest eigenvalue: what rounding leaves below zero
+
+
+def _checked_values(values: Any) -> Any:
+    """Eigenvalues (d,), of JAX where they were. Raises ValueError for what are none."""
+    known = data.reals(values, "values")
+    vector = known.ndim == 1 and known.size and np.isfinite(known).all()
+    if not vector or known.min() < -NEGATIVE * known.max():
+        raise ValueError(
+            f"expected eigenvalues (d,) >= 0, got {shown(values)}; give a covariance's"
+        )
+    return values if isinstance(values, jax.Array) else known
 
 
 def _namespace(*arrays: Any) -> Any:

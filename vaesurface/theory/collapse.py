@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import energy
 from vaesurface.energy import VAEParams
+from vaesurface.theory import doors
 from vaesurface.theory.bisection import bisect
 
 __all__ = ["CollapseRadius", "collapse_radius", "is_trivial"]
@@ -70,7 +71,12 @@ def collapse_radius(
     The limit for slack -> 0 is alpha / a*, with 2 R Q(a*)^2 = h2(a*). Zero at alpha = 0. X (n, d)
     and alpha may be traced.
     """
-    X = jnp.asarray(X)
+    X = jnp.asarray(doors.matrix(X))
+    doors.nonnegative("alpha", alpha)
+    doors.positive("beta", beta)
+    doors.nonnegative("slack", slack)
+    if gamma is not None:
+        doors.positive("gamma", gamma, ", or None where it is learned")
     alpha = jnp.asarray(alpha, X.dtype)
     farthest = jnp.max(jnp.linalg.norm(X - X.mean(axis=0)[None], axis=1))
     gammabar = energy.gammabar(X)

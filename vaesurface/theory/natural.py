@@ -21,6 +21,8 @@ array([2., 0.])
 
 import numpy as np
 
+from vaesurface.refusal import shown, whole
+from vaesurface.theory import doors
 from vaesurface.theory.affine import eigenvalues
 
 __all__ = [
@@ -85,7 +87,22 @@ def _inverse_roots(variances: np.ndarray) -> np.ndarray:
 def collapse_ratios(X: np.ndarray, likelihood: str, classes: int = 1) -> np.ndarray:
     """Eigenvalues (rank of D,) of D^(-1/2) S D^(-1/2) at the best constant decoder, descending: the
     beta below which a latent pays along each direction.
+
+    Raises ValueError for data that the likelihood is not of.
     """
+    X = np.asarray(doors.matrix(X), np.float64)
+    if not isinstance(likelihood, str) or likelihood not in NATURAL:
+        raise ValueError(
+            f"expected likelihood as one of {', '.join(NATURAL)}, got {shown(likelihood)}; "
+            f"choose one of them"
+        )
+    classes = whole("classes", classes, least=1)
+    if X.shape[1] % classes:
+        raise ValueError(
+            f"expected features in groups of {classes} classes, got {X.shape[1]}; give every "
+            f"group all classes"
+        )
+    require_range("X", X, likelihood, classes)
     return eigenvalues(scaled(X, inverse_root(X.mean(axis=0)[None], likelihood, classes)))
 
 
@@ -94,7 +111,11 @@ def collapse_index(
 ) -> int:
     """Number of negative Hessian eigenvalues, over all parameters, at the collapsed point of the
     decoder that is affine in the natural parameter: latent x #{eigenvalues above beta}.
+
+    Raises ValueError as `collapse_ratios` does.
     """
+    doors.positive("beta", beta)
+    latent = whole("latents", latent, least=1)
     return latent * int(np.sum(collapse_ratios(X, likelihood, classes) > beta))
 
 

@@ -15,10 +15,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+from vaesurface import data
 from vaesurface.energy import VAEParams
+from vaesurface.refusal import shown, whole
+from vaesurface.theory import doors
 from vaesurface.theory.affine import centered, global_minimum
 from vaesurface.theory.pairs import PAIR_BITS, Pair, added, less_product
 
@@ -107,7 +111,6 @@ class _Factors(NamedTuple):
     doubt: Array
 
 
-@partial(jax.jit, static_argnums=1)
 def unbounded_ray(
     X: ArrayLike,
     latent: int,
@@ -131,6 +134,17 @@ def unbounded_ray(
     where `global_minimum` is finite (lowest: its value, if it has been computed). X (n, d), alpha
     and beta may be traced. Jitted.
     """
+    doors.nonnegative("alpha", alpha)
+    doors.positive("beta", beta)
+    latent = whole("latents", latent, least=1)
+    return _unbounded_ray(doors.matrix(X), latent, alpha, beta, lowest)
+
+
+@partial(jax.jit, static_argnums=1)
+def _unbounded_ray(
+    X: ArrayLike, latent: int, alpha: ArrayLike, beta: ArrayLike, lowest: ArrayLike | None
+) -> Ray:
+    """The same of arguments that are checked."""
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
     n, d = X.shape
@@ -171,6 +185,17 @@ def ray_slope(loss: Callable[[VAEParams], Array], ray: Ray, gammas: ArrayLike) -
     """Slopes (m - 1,) in log gamma of the energies measured at points (m,) of a ray: they tend to
     `ray.slope`.
     """
+    if not callable(loss) or not isinstance(ray, Ray):
+        raise ValueError(
+            f"expected a loss and a ray, got {shown(loss)} and {shown(ray)}; take "
+            f"problem.loss and theory.unbounded_ray"
+        )
+    if not isinstance(gammas, jax.core.Tracer):
+        known = data.reals(gammas, "gammas")
+        if known.ndim != 1 or len(known) < 2 or not ((known > 0) & np.isfinite(known)).all():
+            raise ValueError(
+                f"expected at least two gammas > 0, got {shown(gammas)}; give a row of them"
+            )
     gammas = jnp.asarray(gammas, ray.slope.dtype)
     energies = jax.lax.map(loss, jax.vmap(ray.at)(gammas))
     return jnp.diff(energies) / jnp.diff(jnp.log(gammas))

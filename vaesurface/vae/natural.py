@@ -19,7 +19,6 @@ of u of 1.5, 1e-10 at 2, 1e-7 at 3, 1e-4 at 5) or over the latents (categorical,
 
 from dataclasses import dataclass
 from functools import partial
-from operator import index
 from typing import Any
 
 import jax
@@ -31,6 +30,8 @@ from jax.typing import ArrayLike
 from vaesurface import data, energy, shards
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, require_float64
+from vaesurface.refusal import shown, whole
+from vaesurface.theory import doors
 from vaesurface.theory.natural import LIKELIHOODS, require_range
 from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.threshold import ThresholdVAE, threshold_vae
@@ -309,35 +310,32 @@ def _require_built(
     activation: Any, alpha: ArrayLike, likelihood: str, posterior: str, gamma: Any
 ) -> None:
     """Refuse what the family does not have yet."""
-    bent = not isinstance(alpha, jax.core.Tracer) and np.any(np.asarray(alpha) != 0)
+    known = not isinstance(alpha, jax.core.Tracer)
+    bent = known and not (np.shape(alpha) == () and np.asarray(alpha) == 0)
     if activation is not None or bent:
         raise ValueError(
-            f"expected activation=None and alpha=0, an affine decoder, got {activation!r} and "
-            f"{alpha}; use vae.threshold_vae for the soft threshold, others are not built yet"
+            f"expected activation=None and alpha=0, an affine decoder, got "
+            f"{shown(activation)} and {shown(alpha)}; use vae.threshold_vae for the "
+            "soft threshold, others are not built yet"
         )
-    if likelihood not in LIKELIHOODS:
+    if not isinstance(likelihood, str) or likelihood not in LIKELIHOODS:
         raise ValueError(
-            f"expected likelihood as one of {', '.join(LIKELIHOODS)}, got {likelihood!r}; others "
-            "are not built yet"
+            f"expected likelihood as one of {', '.join(LIKELIHOODS)}, got "
+            f"{shown(likelihood)!r}; others are not built yet"
         )
-    if posterior != "diagonal":
+    if not isinstance(posterior, str) or posterior != "diagonal":
         raise ValueError(
-            f"expected posterior='diagonal', got {posterior!r}; others are not built yet"
+            f"expected posterior='diagonal', got {shown(posterior)!r}; others are not built yet"
         )
     if likelihood != "gaussian" and gamma is not None:
         raise ValueError(
-            f"expected no gamma with likelihood={likelihood!r}, got {gamma}; only a Gaussian has "
-            "a variance of its own"
+            f"expected no gamma with likelihood={likelihood!r}, got {shown(gamma)}; only "
+            "a Gaussian has a variance of its own"
         )
 
 
 def _latents(latent: Any, features: int, likelihood: str) -> int:
-    try:
-        number = index(latent)
-    except TypeError:
-        raise ValueError(
-            f"expected a whole number of latents, got {latent!r}; give an integer"
-        ) from None
+    number = whole("latents", latent)
     most = min(features, MOST_LATENTS) if likelihood == "categorical" else features
     if not 1 <= number <= most:
         reason = (
@@ -347,15 +345,11 @@ def _latents(latent: Any, features: int, likelihood: str) -> int:
         )
         raise ValueError(
             f"expected 1 <= latent <= {most} with likelihood={likelihood!r} ({reason}), got "
-            f"{number}; choose another number"
+            f"{shown(number)}; choose another number"
         )
     return number
 
 
 def _positive(name: str, value: ArrayLike) -> Array:
-    if not isinstance(value, jax.core.Tracer):
-        number = np.asarray(value)
-        valid = number.ndim == 0 and number.dtype.kind in "biuf" and 0 < number < np.inf
-        if not valid:
-            raise ValueError(f"expected {name} > 0, got {value}; choose another value")
+    doors.positive(name, value)
     return jnp.asarray(value, jnp.float64)

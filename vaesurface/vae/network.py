@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import data, energy, moved, problem
 from vaesurface.problem import Autoencoder, Deterministic, Problem, Symmetry
+from vaesurface.theory import doors
 from vaesurface.vae import architecture as networks
 from vaesurface.vae.architecture import Architecture
 
@@ -123,8 +124,9 @@ def network_vae(
             f"expected nodes (s, {architecture.latent}), got {nodes.noise.shape}; make them for "
             "these latents"
         )
-    _require_positive("gamma", gamma)
-    _require_positive("beta", beta)
+    if gamma is not None:
+        doors.positive("gamma", gamma, ", or None to learn it")
+    doors.positive("beta", beta)
     return NetworkVAE(
         X=X,
         architecture=architecture,
@@ -132,13 +134,6 @@ def network_vae(
         gamma=None if gamma is None else jnp.asarray(gamma, X.dtype),
         beta=jnp.asarray(beta, X.dtype),
     )
-
-
-def _require_positive(name: str, value: ArrayLike | None) -> None:
-    if value is None or isinstance(value, jax.core.Tracer):
-        return
-    if not 0 < float(np.asarray(value)) < np.inf:
-        raise ValueError(f"expected {name} > 0, got {value}; choose another value")
 
 
 @partial(

@@ -10,10 +10,8 @@ posterior of each datum is a Gaussian with its own mean and standard deviations 
 3.000
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from operator import index
 from typing import NamedTuple
 
 import jax
@@ -25,7 +23,8 @@ from jax.typing import ArrayLike
 from vaesurface import data, energy, problem, shards, theory
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Problem, Theory, require_float64
-from vaesurface.theory import affine, rows
+from vaesurface.refusal import shown, whole
+from vaesurface.theory import affine, doors, rows
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae.elementwise import ElementwiseVAE
 
@@ -61,22 +60,16 @@ def threshold_vae(
     if not isinstance(X, jax.core.Tracer):
         X = data.check(X)
     features = np.shape(X)[1]
-    try:
-        latent = index(latent)
-    except TypeError:
-        raise ValueError(
-            f"expected a whole number of latents, got {latent!r}; give an integer"
-        ) from None
+    latent = whole("latents", latent)
     if not 1 <= latent <= features:
         raise ValueError(
-            f"expected 1 <= latent <= {features} (the data's features), got {latent}; choose fewer "
-            "latents"
+            f"expected 1 <= latent <= {features} (the data's features), got "
+            f"{shown(latent)}; choose fewer latents"
         )
-    _require("alpha", alpha, "alpha >= 0", lambda a: np.isfinite(a) & (a >= 0))
-    _require("beta", beta, "beta > 0", lambda b: np.isfinite(b) & (b > 0))
+    doors.nonnegative("alpha", alpha)
+    doors.positive("beta", beta)
     if gamma is not None:
-        expected = "gamma > 0, or None to learn it"
-        _require("gamma", gamma, expected, lambda g: np.isfinite(g) & (g > 0))
+        doors.positive("gamma", gamma, ", or None to learn it")
         gamma = jnp.asarray(gamma, jnp.float64)
     return ThresholdVAE(
         X=shards.spread(X),
@@ -222,11 +215,3 @@ def sampled_loss(
 ) -> Array:
     """`problem.sampled`, as a function that optimizers of noisy losses take."""
     return problem.sampled(params, key, samples, batch)
-
-
-def _require(name: str, value: ArrayLike, expected: str, allowed: Callable) -> None:
-    if isinstance(value, jax.core.Tracer):
-        return
-    number = np.asarray(value)
-    if number.ndim or number.dtype.kind not in "biuf" or not allowed(number):
-        raise ValueError(f"expected {expected}, got {name} = {value}; choose another value")
