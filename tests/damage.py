@@ -23,9 +23,10 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from vaesurface import data, diagnose, proof, report, vae
-from vaesurface.cli import points, sweeps
+from vaesurface import data, diagnose, files, proof, report, vae
+from vaesurface.cli import points
 from vaesurface.energy import VAEParams
+from vaesurface.refusal import reading
 
 __all__ = ["READERS", "Reader", "answer", "spoiled"]
 
@@ -218,6 +219,12 @@ def _verified(path: Path) -> Any:
     return proof.verify(certificate, PROBLEM.X).reason
 
 
+def _settings(path: Path) -> Any:
+    """Names of settings; what they are is checked one by one."""
+    with reading("a TOML file", "mend it", path):
+        return list(files.read_toml(path))
+
+
 def _diagnosed(path: Path) -> Any:
     """With all that is said of it."""
     diagnosis = diagnose.load(path)
@@ -258,7 +265,7 @@ READERS = [
     Reader("ray.json", _certificate("ray"), _verified),
     Reader("point.json", _certificate("point"), _verified),
     Reader("point.npz", _npz(**POINT._asdict()), lambda path: points._read_point(path, POINT)),
-    Reader("sweep.toml", _bytes(SETTINGS.encode()), lambda path: list(sweeps._toml(path))),
+    Reader("sweep.toml", _bytes(SETTINGS.encode()), _settings),
 ]
 if find_spec("pyarrow"):
     READERS += [

@@ -28,6 +28,7 @@ from vaesurface.diagnose.search import ADAM, STARTS, search
 from vaesurface.diagnose.verdict import Diagnosis
 from vaesurface.optimize import Optimizer
 from vaesurface.problem import Autoencoder, Params, Problem, adopt
+from vaesurface.refusal import located
 
 __all__ = ["arrays", "collapse", "exported", "functions", "load", "trained"]
 
@@ -157,7 +158,9 @@ def load(path: str | os.PathLike) -> Diagnosis:
     """Diagnose an .npz with the arguments of `arrays` by name. Raises ValueError for a bad file,
     FileNotFoundError for none.
     """
-    return _diagnosed(export.load(path))
+    arrays = export.load(path)
+    with located(path):
+        return _diagnosed(arrays)
 
 
 def _diagnosed(exported: Export) -> Diagnosis:

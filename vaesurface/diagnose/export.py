@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vaesurface import data
 from vaesurface.diagnose import likelihoods
-from vaesurface.refusal import located, reading
+from vaesurface.refusal import LARGEST, located, number, reading
 
 __all__ = ["OPTIONAL", "PRIOR", "REQUIRED", "Export", "check", "load"]
 
@@ -35,7 +35,6 @@ PRIOR = ("prior_mean", "prior_std")  # of N(0, I) where they are not there
 KEYS = (*REQUIRED, *OPTIONAL, *PRIOR)
 NEAR = 0.87  # share of two names that agrees, from which one is the other misspelt
 LARGEST_LOG_STD = 100  # the square of its deviation, in nats, float64 still holds beside others
-LARGEST = 1e70  # of a number whose fourth power float64 still holds, summed over data
 WEIGHTS = (".weight", ".bias", "/kernel", "kernel:0")  # how frameworks name those of a network
 # What people call arrays that say the same as one of ours, and how that is made of them.
 KIN = {
@@ -174,6 +173,9 @@ def check(
 
 
 def _require_positive(variance: np.ndarray) -> None:
+    number("gamma", variance.max(), most=LARGEST**2)
+    if variance.min() > 0:
+        number("gamma", variance.min(), least=LARGEST**-2, most=LARGEST**2)
     if not (variance > 0).all():
         raise ValueError(
             f"expected gamma > 0, got {variance.min():g}; give the decoder's variance, not its "
@@ -308,6 +310,7 @@ def _weight(beta: npt.ArrayLike) -> float:
     if weight.size != 1 or not weight.item() > 0:
         got = f"{weight.item():g}" if weight.size == 1 else f"an array of shape {weight.shape}"
         raise ValueError(f"expected one number beta > 0, got {got}; give the weight of the KL part")
+    number("beta", weight.item(), least=LARGEST**-2, most=LARGEST**2)
     return weight.item()
 
 
