@@ -23,10 +23,11 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from vaesurface import data, diagnose, files, proof, report, vae
+from vaesurface import data, diagnose, files, proof, report, store, vae
 from vaesurface.cli import points
 from vaesurface.energy import VAEParams
 from vaesurface.refusal import reading
+from vaesurface.store import chunks, plans, record
 
 __all__ = ["READERS", "Reader", "answer", "spoiled"]
 
@@ -237,7 +238,47 @@ CIFAR = b"".join(b"\1" + bytes(image) for image in PIXELS)
 SVHN = {"X": PIXELS.transpose(2, 3, 1, 0)}
 SETTINGS = 'data = "digits"\nlimit = 9\nalpha = [0.0, 1]\nsteps = 30\nbeta = 1.5\n'
 
+CELLS = {"alpha": np.linspace(0.0, 1.0, 6), "seed": np.arange(6)}
+PLAN = store.Plan(store.canonical({"alpha": [0.0, 0.5], "seed": range(3)}), size=4)
+SWEEP = {
+    "format": record.FORMAT,
+    "config": {"latent": 2, "optimizer": "Adam"},
+    "data": "0" * 64,
+    "dtype": "float64",
+    "axes": {"alpha": "float64", "seed": "int64"},
+    "leaves": {"loss": [[], "float64"], "params_weight": [[2, 3], "float64"]},
+}
+
+
+def _chunk(path: Path) -> None:
+    leaves = {"loss": np.arange(6.0), "params_weight": np.ones((6, 2, 3))}
+    contents = store.Contents(CELLS, leaves, np.array(["saddle of index 1"] * 6))
+    made = {"software": {"jax": "0.10"}, "seconds": 1.0, "by": "here:1"}
+    chunks.write(path.parent, contents, SWEEP, made).rename(path)
+
+
+def _read_chunk(path: Path) -> Any:
+    found = chunks.read(path, SWEEP).contents()
+    return found.cells, found.leaves
+
+
+def _plan(path: Path) -> None:
+    plans.keep(path.parent, PLAN)
+    (path.parent / "plans" / path.name).rename(path)
+
+
+def _read_plan(path: Path) -> Any:
+    return tuple(axis.values for axis in plans.read_one(path).axes.values())
+
+
 READERS = [
+    Reader(
+        "store.json",
+        lambda path: record.write(path.parent, SWEEP | {"software": []}),
+        lambda path: record.read(path.parent),
+    ),
+    Reader("chunk.npz", _chunk, _read_chunk),
+    Reader(f"{PLAN.name}.npz", _plan, _read_plan),
     Reader("rows.npy", _npy, data.load),
     Reader("rows.npz", _npz(X=ROWS), data.load),
     Reader("packed.npy.gz", _packed(_npy), data.load),

@@ -36,7 +36,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "optimize": "problem",
         "plot": "marks moved refusal",
         "report": "files marks moved refusal",
-        "store": "data files provenance",
+        "store": "data files provenance refusal",
         "theory": "data energy moved problem refusal",
     },
     {

@@ -15,7 +15,6 @@ array([3., 4.])
 import hashlib
 import json
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,24 +25,8 @@ import numpy as np
 from vaesurface import files
 from vaesurface.store.names import Columns, complaint, differences, identities
 
-__all__ = ["Chunk", "Contents", "layout", "read", "readable", "told", "write"]
+__all__ = ["Chunk", "Contents", "array_of", "layout", "read", "readable", "told", "write"]
 
-DAMAGE = (
-    AttributeError,
-    EOFError,
-    KeyError,
-    MemoryError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 REMEDY = "delete it to have its cells computed again"
 Value = TypeVar("Value")
 
@@ -143,7 +126,9 @@ def told(file: Path) -> dict[str, Any] | None:
     return None if about is None else about["sweep"]
 
 
-def readable(file: Path, use: Callable[[Any], Value], remedy: str = REMEDY) -> Value:
+def readable(
+    file: Path, use: Callable[[Any], Value], remedy: str = REMEDY, what: str = "a whole chunk"
+) -> Value:
     """What `use` makes of a file's arrays, with whatever fails there named after the file."""
     try:
         with files.opened(file) as raw, np.load(raw, allow_pickle=False) as arrays:
@@ -154,8 +139,16 @@ def readable(file: Path, use: Callable[[Any], Value], remedy: str = REMEDY) -> V
     except _Edited as error:
         got = f"{file} with another {error} than was written"
         raise complaint("a chunk as it was written", got, remedy) from error
-    except DAMAGE as error:
-        raise complaint("a whole chunk", f"{file} damaged", remedy) from error
+    except Exception as error:  # parsers raise anything on a damaged file
+        raise complaint(what, f"{file} damaged", remedy) from error
+
+
+def array_of(arrays: Any, name: str) -> np.ndarray:
+    """One of a file's arrays; raises ValueError for what is none, which NumPy gives as bytes."""
+    array = arrays[name]
+    if not isinstance(array, np.ndarray) or array.dtype.hasobject:
+        raise ValueError(f"{name} is no array")
+    return array
 
 
 def layout(leaves: Columns) -> dict[str, list]:
@@ -201,14 +194,14 @@ def _about(arrays: Any) -> dict[str, Any] | None:
     """What a chunk says of itself."""
     if "about" not in arrays.files:
         return None
-    about = json.loads(arrays["about"].tobytes())
+    about = json.loads(array_of(arrays, "about").tobytes())
     if not (isinstance(about, dict) and {"sweep", "made", "digests"} <= about.keys()):
         raise ValueError("it does not say what it is")
     return about
 
 
 def _member(arrays: Any, name: str, about: Mapping[str, Any] | None) -> np.ndarray:
-    array = arrays[name]
+    array = array_of(arrays, name)
     if about is not None and about["digests"].get(name) != _digest(array):
         raise _Edited(name)
     return array

@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vaesurface.refusal import complaint
+
 __all__ = [
     "Axis",
     "Columns",
@@ -133,11 +135,6 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
         for name in sorted(old.keys() | new.keys())
         if (name in old, old.get(name)) != (name in new, new.get(name))
     )
-
-
-def complaint(expected: str, got: str, remedy: str) -> ValueError:
-    """The one line that every complaint about a sweep is."""
-    return ValueError(f"expected {expected}, got {got}; {remedy}")
 
 
 def _axis(name: str, values: Any) -> Axis:

@@ -24,7 +24,7 @@ from vaesurface import files
 from vaesurface.store import chunks
 from vaesurface.store.names import Axis, complaint
 
-__all__ = ["Plan", "keep", "read"]
+__all__ = ["Plan", "keep", "read", "read_one"]
 
 
 class Plan(NamedTuple):
@@ -75,21 +75,27 @@ def keep(path: Path, plan: Plan) -> None:
 
 def read(path: Path) -> list[Plan]:
     """All plans of a store. Raises ValueError for a damaged one, naming it."""
+    return [read_one(file) for file in sorted(path.glob("plans/*.npz"))]
+
+
+def read_one(file: Path) -> Plan:
+    """A plan from its file."""
     remedy = "delete it; the next sweep of its cells plans them again"
-    plans = []
-    for file in sorted(path.glob("plans/*.npz")):
-        plan = chunks.readable(file, _plan, remedy)
-        if file.stem != plan.name:
-            raise complaint("a plan as it was written", f"{file} with other cells", remedy)
-        plans.append(plan)
-    return plans
+    plan = chunks.readable(file, _plan, remedy, "a whole plan")
+    if file.stem != plan.name:
+        raise complaint("a plan as it was written", f"{file} with other cells", remedy)
+    return plan
 
 
 def _plan(arrays: Any) -> Plan:
-    about = json.loads(arrays["about"].tobytes())
+    about = json.loads(chunks.array_of(arrays, "about").tobytes())
     axes = {
-        name: Axis(values=arrays[f"axis_{name}"], impl=impl) for name, impl in about["axes"].items()
+        name: Axis(values=chunks.array_of(arrays, f"axis_{name}"), impl=impl)
+        for name, impl in about["axes"].items()
     }
-    if not axes or not isinstance(about["size"], int) or about["size"] < 1:
+    plan = Plan(axes=axes, size=about["size"])
+    if not isinstance(plan.size, int) or plan.size < 1 or plan.blocks < 1:
         raise ValueError("it does not say what it is")
-    return Plan(axes=axes, size=about["size"])
+    if not all(isinstance(axis.impl, str | None) and plan.name for axis in axes.values()):
+        raise ValueError("its axes have no names")
+    return plan
