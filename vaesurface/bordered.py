@@ -48,9 +48,10 @@ SEPARATED = 1e-10
 AMPLIFIED = 100.0
 # Numbers in the border of the data taken at a time: 4 MiB, which caches nearly hold.
 BORDER = 2**19
-# Blocks that a symmetric product's rows are cut into, each of NARROW rows at least: of 8, 7/16 need
-# not be computed, and products that are narrower are slower.
-PARTS = 8
+DEPTH = 1024  # columns of it at least: a product of fewer is slower, by a third at 200
+# Blocks that a symmetric product's rows are cut into, each of NARROW rows at least: of 12, 11/24
+# need not be computed, and products that are narrower are slower.
+PARTS = 12
 NARROW = 128
 
 
@@ -105,7 +106,7 @@ def factor(
     scale: Scale | None = None,
     balanced: bool = False,
 ) -> Factors:
-    """Differentiate and eliminate batch_size data at a time, by default as many as `BORDER` allows.
+    """Differentiate and eliminate batch_size data at a time, by default as many as `BORDER` and `DEPTH` say.
 
     S = A - B D^-1 B' is summed over the data; the eigenvectors of S and of D are all that a
     solution or the inertia needs.
@@ -434,7 +435,7 @@ def _batches(size: int, each: _Each, batch_size: int | None) -> _Batch:
     number of parameters of all rows.
     """
     n, q = each.local.shape
-    m = min(n, batch_size or max(1, BORDER // (size * q)))
+    m = min(n, batch_size or max(1, BORDER // (size * q), DEPTH // q))
     count = -(-n // m)
     m = -(-n // count)
     missing = count * m - n
