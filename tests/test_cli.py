@@ -20,10 +20,14 @@ SWEEP = (
     "--steps 300 --json --out"
 )
 VERBS = (
-    "demo sweep slice plot report analyze census certify verify path follow basin network diagnose "
-    "reproduce"
+    "demo sweep status slice plot report analyze census certify verify path follow basin network "
+    "diagnose reproduce"
 ).split()
-LACKS = {"verify": {"--out"}, "diagnose": {"--data"}}  # it writes nothing; it has no data
+LACKS = {  # it writes nothing; it has no data; neither
+    "verify": {"--out"},
+    "diagnose": {"--data"},
+    "status": {"--data", "--out"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -404,20 +408,21 @@ def test_a_page_has_a_place_to_go(vaesurface, tmp_path):
         ("certify --data antipodal --latent 1 --radius 0", "radius > 0"),
         ("verify {none.json} --data antipodal", "none.json"),
         ("census --data antipodal --latent 5", "1 <= latent <= 2"),
-        ("sweep --out {new} --alpha ,", "at least one value along alpha"),
-        ("sweep --out {new} --alpha 0,x", "numbers with commas"),
+        ("sweep --out {new} --alpha ,", "at least one number for --alpha"),
+        ("sweep --out {new} --alpha 0,x", "expected numbers for --alpha"),
         ("sweep --out {new} --alpha -0.1", "alpha >= 0"),
-        ("sweep --out {new} --alpha inf", "alpha >= 0"),
-        ("sweep --out {new} --scale -1", "scales >= 0"),
-        ("sweep --out {new} --seeds 0", "at least one seed"),
+        ("sweep --out {new} --alpha inf", "--alpha as a finite number"),
+        ("sweep --out {new} --scale -1", "--scale >= 0"),
+        ("sweep --out {new} --seeds 0", "--seeds >= 1"),
         ("sweep --out {new} --optimizer magic", "an optimizer out of"),
         ("sweep --out {new} --optimizer lbfgs --learning-rate 1", "no learning rate"),
         ("sweep --out {new} --steps 0", "steps >= 1"),
         ("sweep --out {new} --config {bad.toml}", "TOML"),
         ("sweep --out {new} --config {odd.toml}", "alhpa"),
-        ("sweep --out {new} --config {typed.toml}", "another type for seeds"),
+        ("sweep --out {new} --config {typed.toml}", "whole numbers for seeds in"),
         ("sweep --out {new} --config {none.toml}", "none.toml"),
         ("sweep --out {nan.csv} --data antipodal --latent 1", "expected a directory"),
+        ("status {new}", "expected a store"),
         ("slice {new}", "expected a store"),
         ("plot {new}", "expected a store"),
         ("dance", "dance"),

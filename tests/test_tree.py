@@ -55,11 +55,11 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "experiments": "curvature data energy files landscape optimize paths plot problem proof "
-        "report stationary store sweep theory vae"
+        "refusal report stationary store sweep theory vae"
     },
     {
         "cli": "data diagnose experiments files optimize plot proof provenance refusal report "
-        "stationary store theory vae"
+        "stationary store sweep theory vae"
     },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}

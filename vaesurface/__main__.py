@@ -16,9 +16,15 @@ def main() -> None:
     if sys.argv[1:] in ([], ["--help"]):
         sys.stdout.write(HELP.read_text(encoding="utf-8"))
         return
+    from vaesurface.cli import ending
     from vaesurface.cli import main as run
 
-    run()
+    try:
+        run()
+    except SystemExit as stop:
+        if stop.code in (ending.INTERRUPTED, ending.TERMINATED):
+            ending.leave(stop.code)
+        raise
 
 
 if __name__ == "__main__":

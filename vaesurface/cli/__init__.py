@@ -4,7 +4,7 @@
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing
 else. Exit codes: 0 done, 1 the answer is negative, 2 bad usage or bad input, with one line on
 stderr. Verbs import what they need when they run, so help is instant. Verbs by what they are about:
-`sweeps`, `points`, `geometry`, `diagnosis`, `reproduce`.
+`sweeps`, `pages`, `points`, `geometry`, `diagnosis`, `reproduce`.
 """
 
 import gc
@@ -12,39 +12,57 @@ import sys
 
 import typer
 
+from vaesurface.cli import ending
+
 # Verbs appear in --help in this order.
 # isort: off
-from vaesurface.cli import programs, sweeps, points, geometry, diagnosis, reproduce
+from vaesurface.cli import programs, sweeps, pages, points, geometry, diagnosis, reproduce
 from vaesurface.cli.options import app
 # isort: on
 
-__all__ = ["app", "diagnosis", "geometry", "main", "points", "programs", "reproduce", "sweeps"]
+__all__ = [
+    "app",
+    "diagnosis",
+    "geometry",
+    "main",
+    "pages",
+    "points",
+    "programs",
+    "reproduce",
+    "sweeps",
+]
 
-INTERRUPTED = 130  # typer's word for Ctrl-C
 YOUNG = 100_000  # objects between two looks for garbage: programs that are traced are no garbage
 
 
 def main() -> None:
-    """Run a verb; every error is one line on stderr and exit code 2, Ctrl-C one line and 130."""
+    """Run a verb; every error is one line on stderr and exit code 2, Ctrl-C one line and 130,
+    SIGTERM the same line and 143.
+    """
     gc.set_threshold(YOUNG, 50, 50)
     if len(sys.argv) == 1:
         sys.argv.append("--help")
+    with ending.asked_to_end() as asked:
+        code = _run()
+    if code == ending.INTERRUPTED:  # typer's word for Ctrl-C
+        _complain(ending.WORDS)
+        code = ending.TERMINATED if asked.terminated else code
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the verb that the command line names."""
     try:
-        code = typer.main.get_command(app).main(standalone_mode=False)
+        return typer.main.get_command(app).main(standalone_mode=False)
     except (ValueError, OSError, RuntimeError) as error:
         _complain(str(error))
-        sys.exit(2)
     except MemoryError:
         _complain("expected memory to suffice, got MemoryError; take fewer data")
-        sys.exit(2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # which typer's own, of usage, have
             raise
         _complain(f"{error.format_message()} (see --help)")
-        sys.exit(2)
-    if code == INTERRUPTED:
-        _complain("interrupted; finished chunks are kept, run again to go on")
-    sys.exit(code)
+    return 2
 
 
 def _complain(message: str) -> None:

@@ -15,6 +15,7 @@ from vaesurface.cli.options import (
     Studies,
     Surface,
     Terms,
+    Workers,
     awake,
     command,
     directory,
@@ -37,6 +38,7 @@ def path(
     surface: Surface,
     starts: Starts = 6,
     draw: Draw,
+    workers: Workers,
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
@@ -44,7 +46,7 @@ def path(
     what the saddle joins.
     """
     alpha = positive("--alpha", surface.alpha)  # where collapse is a minimum
-    setting = _setting(surface.model, surface.terms, starts, draw, out)
+    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
     from vaesurface.experiments.rim import rim
 
     with awake("climbing"):
@@ -81,6 +83,7 @@ def follow(
     ] = False,
     starts: Starts = 6,
     draw: Draw,
+    workers: Workers,
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
@@ -91,7 +94,7 @@ def follow(
     to = number("--to", to, least=0) if parameter == "alpha" else positive("--to", to)
     if to == first:
         raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
-    setting = _setting(surface.model, surface.terms, starts, draw, out)
+    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
     import numpy as np
 
     from vaesurface.experiments.branches import branches
@@ -123,6 +126,7 @@ def basin(
     ] = 1500,
     starts: Starts = 6,
     draw: Draw,
+    workers: Workers,
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
@@ -130,7 +134,7 @@ def basin(
     runs out of it?
     """
     alphas = numbers("--alpha", alpha, positive)
-    setting = _setting(model, terms, starts, draw, out)
+    setting = _setting(model, terms, starts, draw, workers, out)
     from vaesurface.experiments.width import width
 
     with awake("measuring"):
@@ -152,13 +156,14 @@ def network(
     ] = 10,
     starts: Starts = 12,
     draw: Draw,
+    workers: Workers,
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
     """Which stationary points are there, and how high are the passes between them? Table and
     disconnectivity graph.
     """
-    setting = _setting(surface.model, surface.terms, starts, draw, out)
+    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
     from vaesurface.experiments.graph import graph
 
     with awake("exploring"):
@@ -166,8 +171,11 @@ def network(
     return studied(study, out, as_json)
 
 
-def _setting(model: Model, terms: Terms, starts: int, draw: Draw, out: Path) -> Any:
+def _setting(
+    model: Model, terms: Terms, starts: int, draw: Draw, workers: Workers, out: Path
+) -> Any:
     """What the studies of geometry share, checked."""
+    workers.require_one_kind()
     directory(out)
     X = load(model)
     float64()
@@ -184,6 +192,7 @@ def _setting(model: Model, terms: Terms, starts: int, draw: Draw, out: Path) -> 
         seed=draw.seed,
         out=out,
         command=command(),
+        executor=workers.executor(),
     )
     setting.problem(0.0)  # refuses what no problem can be made of
     return setting

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
+from functools import partial
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ import typer
 
 from vaesurface.cli import programs
 from vaesurface.cli.values import checked, count, existing, first_seed, number, positive, text
+from vaesurface.refusal import complaint
 
 __all__ = [
     "Alpha",
@@ -43,13 +45,13 @@ __all__ = [
     "Studies",
     "Surface",
     "Terms",
+    "Workers",
     "app",
     "command",
     "directory",
     "float64",
     "load",
     "make_problem",
-    "numbers",
     "say",
     "single_file",
     "studied",
@@ -200,6 +202,59 @@ class Draw:
     ] = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who computes what can be done side by side."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="processes on this machine; default: threads of one, on all cores it may use",
+            callback=checked(count, most=4096),
+        ),
+    ] = None
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            help="workers of a dask cluster instead, by its address: tcp://host:8786",
+            callback=checked(text),
+        ),
+    ] = None
+    scheduler_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--scheduler-file",
+            help="the same by the file that its scheduler wrote",
+            callback=checked(existing),
+        ),
+    ] = None
+
+    def require_one_kind(self) -> None:
+        """Refuse options of which one would be passed over."""
+        names = ("workers", "scheduler", "scheduler_file")
+        given = [f"--{n.replace('_', '-')}" for n in names if getattr(self, n) is not None]
+        if len(given) > 1:
+            raise complaint("one kind of workers", " and ".join(given), "drop one of them")
+
+    @property
+    def here(self) -> bool:
+        """Whether they are of this machine."""
+        return self.scheduler is None and self.scheduler_file is None
+
+    def executor(self, most: int | None = None) -> Any:
+        """What starts them, as `sweep.grid` takes it; most: of this machine, at a time."""
+        from vaesurface import sweep
+
+        self.require_one_kind()
+        if not self.here:
+            return sweep.cluster(self.scheduler, scheduler_file=self.scheduler_file)
+        if self.workers is None:
+            return partial(sweep.threads, most)
+        return partial(sweep.processes, self.workers if most is None else most)
+
+
 def verb(example: str, name: str | None = None) -> Callable[[Callable[..., int]], Any]:
     """Make a function, which returns an exit code, a verb with an example below its help.
 
@@ -269,16 +324,6 @@ def make_problem(model: Model, alpha: float, terms: Terms) -> Any:
     from vaesurface import vae
 
     return vae.threshold_vae(load(model), model.latent, alpha, terms.gamma, terms.beta)
-
-
-def numbers(name: str, text: str) -> list[float]:
-    """The numbers of an option that takes several with commas."""
-    try:
-        return [float(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise ValueError(
-            f"expected numbers with commas for --{name}, got {text!r}; write 0,0.1,0.5"
-        ) from error
 
 
 def command() -> str:

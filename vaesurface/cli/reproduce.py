@@ -12,6 +12,7 @@ from vaesurface.cli.options import (
     Limit,
     Rows,
     Studies,
+    Workers,
     awake,
     command,
     directory,
@@ -49,7 +50,7 @@ TRAINED = {
     "fig2": Trained("fig2", "fig2", "PLAN", "PLAN_FULL", seeds=10),
     "warm-start": Trained("warm_start", "warm_start", "PLAN", "PLAN_FULL", seeds=24),
 }
-PROVED = ("prop41", "prop51")  # modules, and functions (out, command, full, seeds) -> Study in them
+PROVED = ("prop41", "prop51")  # modules, and functions (out, command, full, seeds, executor)
 PROVED_SEEDS = 3
 NAMES = ", ".join([*TRAINED, *PROVED])
 
@@ -82,6 +83,7 @@ def reproduce(
             callback=checked(count),
         ),
     ] = None,
+    workers: Workers,
     out: Studies = Path("results/paper"),
     as_json: Json = False,
 ) -> int:
@@ -90,6 +92,7 @@ def reproduce(
     """
     if name not in TRAINED and name not in PROVED:
         raise ValueError(f"expected one of {NAMES}, got {name}; choose one")
+    workers.require_one_kind()
     directory(out)
     changes = {"sources": tuple(data) if data else None, "limit": limit, "steps": steps}
     changes = {field: value for field, value in changes.items() if value is not None}
@@ -98,10 +101,12 @@ def reproduce(
             f"expected none of --data, --limit, --steps for {name}, got one; leave it out"
         )
     float64()
+    executor = workers.executor()
     if name in PROVED:
         with awake("computing"):
-            study = _proved(name, full, seeds or PROVED_SEEDS, out)
+            study = _proved(name, full, seeds or PROVED_SEEDS, executor, out)
     else:
+        changes["executor"] = executor
         study = _trained(TRAINED[name], full, changes, seeds, out)
     return studied(study, out, as_json)
 
@@ -118,9 +123,9 @@ def _trained(
     return function(plan, seeds or experiment.seeds, out, command())
 
 
-def _proved(name: str, full: bool, seeds: int, out: Path) -> Any:
+def _proved(name: str, full: bool, seeds: int, executor: Any, out: Path) -> Any:
     """The study of a proposition."""
-    return getattr(_module(name), name)(out, command(), full, seeds)
+    return getattr(_module(name), name)(out, command(), full, seeds, executor)
 
 
 def _module(name: str) -> Any:

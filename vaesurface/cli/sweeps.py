@@ -1,6 +1,5 @@
-"""Verbs about many starts: sweep them, draw what came of it, make a page of all results."""
+"""Verbs about many starts: sweep them, and see how far a sweep is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,26 +7,26 @@ from typing import Annotated, Any
 
 import typer
 
+from vaesurface.cli import grids
+from vaesurface.cli.forecasts import explained, fitting
+from vaesurface.cli.grids import Own, Settings
 from vaesurface.cli.options import (
-    Chosen,
     Json,
-    Limit,
     Model,
-    Moved,
     Out,
-    Results,
     Rows,
+    Workers,
     awake,
     directory,
     float64,
     load,
-    numbers,
     say,
-    single_file,
     verb,
 )
+from vaesurface.cli.values import checked, count, positive
+from vaesurface.refusal import complaint
 
-__all__ = ["demo", "plot", "report", "slice_", "sweep"]
+__all__ = ["demo", "status", "sweep"]
 
 DEMO: dict[str, Any] = {  # about a minute on two cores
     "alpha": [0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4],
@@ -39,241 +38,285 @@ DEMO: dict[str, Any] = {  # about a minute on two cores
 SWEEP: dict[str, Any] = {
     "data": "digits-4x4",
     "limit": None,
-    "latent": 2,
+    "latent": [2],
     "out": "results/sweep",
 }
-TYPES: dict[str, Any] = {  # of the settings in a TOML file
-    "data": str,
-    "optimizer": str,
-    "out": str,
-    "alpha": list,
-    "scale": list,
-    "limit": int,
-    "latent": int,
-    "seeds": int,
-    "steps": int,
-    "gamma": (int, float),
-    "beta": (int, float),
-    "learning_rate": (int, float),
-}
-ORDER = ("overview", "path", "basin", "follow", "network")  # of studies on a page; others follow
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        "--memory",
+        help="GB for all workers together, as many at a time as fit; default: what is free",
+        callback=checked(positive),
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Which share of the work this process does, and what is kept of it."""
+
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", help="the i-th of n parts of the work, i/n, for job arrays"),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", help="cells in a block, the unit of work", callback=checked(count)
+        ),
+    ] = None
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            help="parameters to keep besides the verdicts, comma separated (of a function: "
+            "results), or all; default: all but arrays of more than 256 kB a cell",
+        ),
+    ] = None
+
+    def options(self) -> dict[str, Any]:
+        """As `sweep.fill` takes them."""
+        return {
+            "shard": grids.shard("--shard", self.shard),
+            "batch_size": self.batch_size,
+            "keep": grids.options(self.keep),
+        }
 
 
 @verb("demo --out results/demo")
 def demo(
     *,
     model: Model,
+    workers: Workers,
+    memory: Memory = None,
     out: Out = Path("results/demo"),
     as_json: Json = False,
 ) -> int:
     """Which starts collapse? A sweep over handwritten digits, with figures, a table and the answer
     in sentences.
     """
+    workers.require_one_kind()
     directory(out)
     data, limit, note = model.data, model.limit, ""
     if data == SWEEP["data"] and limit is None:
         limit = DEMO["limit"]
         note = f"to save time: the first {limit} of 1797 digits, means over 2 × 2 pixels"
     grid = {name: DEMO[name] for name in ("alpha", "scale", "seeds", "steps")}
-    swept, points = _sweep(data, limit, model.latent, out / "sweep", **grid)
+    told = grid | {"data": data, "limit": limit, "latent": [model.latent], "seeds": DEMO["seeds"]}
+    (asked,) = _asked(told).values()
+    swept = _sweep(asked, out / "sweep", workers, memory, {})
+    ((swept, points),) = _distinct(swept).values()
     return _demonstrated(swept, points, out, note, as_json)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What `vaesurface sweep` takes from the command line or else from a TOML file."""
-
-    data: Annotated[str | None, typer.Option("--data", help="name or path; default digits-4x4")] = (
-        None
-    )
-    limit: Limit = None
-    latent: Annotated[int | None, typer.Option("--latent", help="latent dimensions; default 2")] = (
-        None
-    )
-    alpha: Annotated[
-        str | None, typer.Option("--alpha", help="decoder perturbation strengths, comma separated")
-    ] = None
-    scale: Annotated[
-        str | None, typer.Option("--scale", help="initialization scales, comma separated")
-    ] = None
-    seeds: Annotated[int | None, typer.Option("--seeds", help="starts per cell")] = None
-    gamma: Annotated[
-        float | None, typer.Option("--gamma", help="decoder variance; learned if not given")
-    ] = None
-    beta: Annotated[
-        float | None, typer.Option("--beta", help="weight of the KL part; default 1")
-    ] = None
-    optimizer: Annotated[
-        str | None, typer.Option("--optimizer", help="adam, gradient-descent or lbfgs")
-    ] = None
-    steps: Annotated[int | None, typer.Option("--steps", help="optimizer steps")] = None
-    learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="not for lbfgs")
-    ] = None
-
-    def chosen(self) -> dict[str, Any]:
-        """Those that were given, grids as numbers."""
-        settings = {name: value for name, value in vars(self).items() if value is not None}
-        grids = settings.keys() & {"alpha", "scale"}
-        return settings | {name: numbers(name, settings[name]) for name in sorted(grids)}
 
 
 @verb("sweep --data digits --limit 300 --alpha 0,0.1,0.3 --scale 0.1,1 --seeds 4 --out results/s")
 def sweep(
     *,
     settings: Settings,
+    own: Own,
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file with these settings; flags win")
     ] = None,
+    workers: Workers,
+    share: Share,
+    memory: Memory = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="say what it would take, and neither compute nor write"),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", help="directory for the results; default results/sweep")
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Sweep alpha x initialization scale x seed; run again with the same --out to go on where it
-    stopped or to add cells.
+    """Sweep alpha x initialization scale x seed, or gamma, beta, latents and rows too, or a
+    function of your own; run again with the same --out to go on where it stopped or to add cells.
     """
-    values = SWEEP | {name: DEMO[name] for name in ("alpha", "scale", "seeds")}
-    chosen = settings.chosen()
-    values |= ({} if config is None else _toml(config)) | chosen
-    if out is not None:
-        values["out"] = out
-    data, limit, latent, place = (values.pop(name) for name in ("data", "limit", "latent", "out"))
-    swept, points = _sweep(data, limit, latent, Path(place), **values)
-    result, text = _answered(swept, points)
-    say({"store": str(Path(place))} | result | {"files": []}, text, as_json)
-    return 0
-
-
-@verb("slice results/demo/sweep --alpha 0.1 --out figures", name="slice")
-def slice_(
-    *,
-    results: Results,
-    alpha: Chosen = None,
-    data: Moved = None,
-    out: Out = Path("results/figures"),
-    as_json: Json = False,
-) -> int:
-    """Energy along the line and over the plane through the collapsed point and the best points that
-    a sweep found.
-    """
-    return _figures(results, data, out, as_json, alpha, ("line", "plane"))
-
-
-@verb("plot results/demo/sweep --out figures")
-def plot(
-    *,
-    results: Results,
-    alpha: Chosen = None,
-    data: Moved = None,
-    out: Out = Path("results/figures"),
-    as_json: Json = False,
-) -> int:
-    """Phase diagram of a sweep, and Hessian spectra of the collapsed and the best point at one
-    alpha.
-    """
-    return _figures(results, data, out, as_json, alpha, ("phase", "spectrum"))
-
-
-@verb("report results/demo")
-def report(
-    *,
-    results: Annotated[
-        Path,
-        typer.Argument(help="directory with what sweep, demo, path, follow, basin or network left"),
-    ],
-    data: Moved = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="the page; default report.html in that directory")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """One HTML page of all results in a directory: verdicts with evidence, figures, a surface that
-    turns, cells that open.
-    """
-    from vaesurface import files
-    from vaesurface import report as pages
-
-    if not results.is_dir():
-        raise ValueError(
-            f"expected a directory with results, got {results}; name the --out of another verb"
-        )
-    out = results / "report.html" if out is None else out
-    single_file(out)
-    files.inside(results, "report")  # a link there would be written through, too
-    _overview(results, data)
-    studies = [
-        (study, place) for place in (results / "report", results) for study in pages.studies(place)
-    ]
-    if not studies:
-        raise ValueError(
-            f"expected results of sweep, path, follow, basin or network in {results}, got none; "
-            f"run one first"
-        )
-    rank = {name: i for i, name in enumerate(ORDER)}
-    studies.sort(key=lambda one: rank.get(one[0].name, len(rank)))
-    files.write(out, pages.page(studies, f"vaesurface: {results.resolve().name}"))
-    titles = [study.title for study, _ in studies]
-    say({"file": str(out), "studies": titles}, [*titles, f"wrote {out}"], as_json)
-    return 0
-
-
-def _overview(results: Path, data: str | None) -> None:
-    """Leave a study of the sweep in a directory of results, if there is one."""
-    places = (results, results / "sweep")
-    store = next((place for place in places if (place / "store.json").exists()), None)
-    if store is None:
-        return
-    from vaesurface import files
-
-    files.inside(results, store.relative_to(results))
-    files.confined(store)
-    data = data or _own_source(store)
-    float64()
-    from vaesurface.experiments import ends, starts
-    from vaesurface.experiments.overview import overview
-
-    swept = starts.reopen(store, data)
-    overview(swept, ends.distinct(swept), results / "report", f"vaesurface report {results}")
-
-
-def _own_source(store: Path) -> str:
-    """Where the data of a store are, unless that is outside of it: who made it may have named
-    anything.
-    """
-    from vaesurface import data, files
-
+    workers.require_one_kind()
+    options = share.options()
+    told = grids.gathered(settings, own, config)
+    place = Path(told.pop("out", SWEEP["out"]) if out is None else out)
+    refusal = _refusal(place)
+    asked = _of_function(told) if "function" in told else _asked(told)
     try:
-        source = files.read_json("store.json", within=store)["config"]["source"]
-    except files.Refusal:
-        raise
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(
-            f"expected a store of `vaesurface sweep`, got {store} ({type(error).__name__}: "
-            f"{error}); name another one"
-        ) from error
-    return data.within(source, store)
+        if explain:
+            return explained(asked, place, workers, memory, options, as_json)
+        if "function" in told:
+            return _filled(asked, place, workers, memory, options, as_json)
+        return _swept(asked, place, workers, memory, options, as_json)
+    except OSError as error:
+        raise refusal or error from error
+
+
+@verb("status results/sweep")
+def status(
+    *,
+    results: Annotated[Path, typer.Argument(help="directory of a sweep, or of several")],
+    as_json: Json = False,
+) -> int:
+    """How far is a sweep: cells planned, done, missing, running and failed, by whom, and how long
+    it may take still.
+    """
+    float64()
+    from vaesurface.store.status import below
+
+    stores = below(results) or {"": results}
+    return _told(list(stores.values()), as_json)
+
+
+def _told(places: list[Path], as_json: bool) -> int:
+    """Say how far stores are; the exit code: 1 where something failed."""
+    from vaesurface.store.status import read
+
+    found = [read(place) for place in places]
+    if len(found) == 1:
+        say(found[0].plain(), found[0].words, as_json)
+    else:
+        lines = [line for one in found for line in ("", f"{one.path}:", *one.words)]
+        say({"stores": [one.plain() for one in found]}, lines[1:], as_json)
+    return int(any(one.failed for one in found))
+
+
+def _refusal(place: Path) -> ValueError | None:
+    """Refuse a place where no results can be; of a store there that cannot be written to only when
+    something is to be written.
+    """
+    try:
+        directory(place)
+    except ValueError as error:
+        if not (place.is_dir() and any(place.iterdir())):
+            raise
+        return error
+    return None
+
+
+def _asked(told: dict[str, Any]) -> dict[str, Any]:
+    """Sweeps that are asked for, by the name of their store below the directory of the results: ""
+    where there is one only.
+    """
+    float64()
+    from vaesurface.experiments import starts
+
+    told = SWEEP | {name: DEMO[name] for name in ("alpha", "scale", "seeds")} | told
+    told.pop("out", None)
+    chosen: dict[str, Any] = {
+        name: told.pop(name) for name in ("steps", "learning_rate") if name in told
+    }
+    make_optimizer = _optimizer(told.pop("optimizer", "adam"), chosen)
+    source, limit, latents = told.pop("data"), told.pop("limit"), told.pop("latent")
+    rows = told.pop("rows", None)
+    X = load(Rows(data=source, limit=limit))
+    if rows is not None and max(rows) > len(X):
+        remedy = "ask for fewer, or for more with --limit"
+        raise complaint(f"--rows up to the data's {len(X)}", f"{max(rows)}", remedy)
+    sweeps = {}
+    for number, latent in ((n, k) for k in latents for n in rows or [len(X)]):
+        several = {"latent": latent} if len(latents) > 1 else {}
+        several |= {"rows": number} if len(rows or []) > 1 else {}
+        sweeps[starts.named(**several)] = starts.asked(
+            X[:number],
+            source,
+            latent,
+            make_optimizer=make_optimizer,
+            **told,
+        )
+    return sweeps
+
+
+def _swept(
+    asked: dict[str, Any],
+    place: Path,
+    workers: Workers,
+    memory: float | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> int:
+    """Sweep, and answer; while cells are missing say how far it is instead."""
+    found = {
+        name: _sweep(one, place / name, workers, memory, options) for name, one in asked.items()
+    }
+    if not all(swept.ds.computed.all() for swept in found.values()):
+        return _told([place / name for name in asked], as_json)
+    answers = {
+        ",".join(filter(None, (name, part))): (str(place / name), *_answered(swept, points))
+        for name, whole in found.items()
+        for part, (swept, points) in _distinct(whole).items()
+    }
+    if list(answers) == [""]:
+        ((store, result, text),) = answers.values()
+        say({"store": store} | result | {"files": []}, text, as_json)
+        return 0
+    results = [{"part": n, "store": store} | result for n, (store, result, _) in answers.items()]
+    text = [line for n, (*_, lines) in answers.items() for line in (f"{n}:", *lines, "")]
+    say({"store": str(place), "parts": results, "files": []}, text[:-1], as_json)
+    return 0
+
+
+def _of_function(told: dict[str, Any]) -> dict[str, Any]:
+    """The same of a function of the user's."""
+    float64()
+    from itertools import product
+
+    from vaesurface.experiments import functions, starts
+
+    function, each = told["function"], told.get("each", {})
+    X = None
+    if "X" in functions.takes(function) and "X" not in {**told["axis"], **told.get("set", {})}:
+        X = load(Rows(data=told.get("data", SWEEP["data"]), limit=told.get("limit")))
+    elif given := sorted(told.keys() & {"data", "limit"}):
+        got = f"--{given[0]} for {function}, which has none"
+        raise complaint("an argument X for the data", got, "drop the option")
+    sweeps = {}
+    for cell in product(*each.values()):
+        values = dict(zip(each, cell, strict=True))
+        fixed = told.get("set", {}) | values
+        name = starts.named(**{k: v for k, v in values.items() if len(each[k]) > 1})
+        sweeps[name] = functions.asked(function, told["axis"], fixed, X)
+    return sweeps
+
+
+def _filled(
+    asked: dict[str, Any],
+    place: Path,
+    workers: Workers,
+    memory: float | None,
+    options: dict[str, Any],
+    as_json: bool,
+) -> int:
+    """Compute a function's results, and say what they are and how far that is."""
+    from vaesurface.cli.awake import Bar
+    from vaesurface.experiments import functions
+    from vaesurface.store.status import read
+
+    results, text = [], []
+    for name, one in asked.items():
+        executor = workers.executor(fitting(one, workers, memory))
+        ds = functions.compute(one, place / name, executor=executor, progress=Bar, **options)
+        told, table = read(place / name), functions.table(ds)
+        results.append(told.plain())
+        text += [f"{name}:"] * bool(name) + [table, "", told.words[0], f"in {place / name}", ""]
+    say({"stores": results} if len(results) > 1 else results[0], text[:-1], as_json)
+    return 0
 
 
 def _sweep(
-    source: str, limit: int | None, latent: int, out: Path, optimizer: str = "adam", **settings: Any
-) -> tuple[Any, Any]:
-    """The finished sweep, and the distinct points that it found."""
-    directory(out)
-    float64()
+    asked: Any, out: Path, workers: Workers, memory: float | None, options: dict[str, Any]
+) -> Any:
+    """What a sweep has found when this process has done its share."""
     from vaesurface.cli.awake import Bar
+    from vaesurface.experiments import starts
+
+    executor = workers.executor(fitting(asked, workers, memory))
+    return starts.compute(asked, out, executor=executor, progress=Bar, **options)
+
+
+def _distinct(swept: Any) -> dict[str, tuple[Any, Any]]:
+    """The parts of a sweep by name, each with the distinct points in it."""
     from vaesurface.experiments import ends, starts
 
-    options: dict[str, Any] = {
-        k: settings.pop(k) for k in ("steps", "learning_rate") if k in settings
-    }
-    make_optimizer = _optimizer(optimizer, options)
-    X = load(Rows(data=source, limit=limit))
-    swept = starts.compute(
-        X, source, latent, out, make_optimizer=make_optimizer, progress=Bar, **settings
-    )
     with awake("telling points apart"):
-        return swept, ends.distinct(swept)
+        parts = starts.parts(swept)
+        return {name: (part, ends.distinct(part)) for name, part in parts.items()}
 
 
 def _optimizer(name: str, options: dict[str, Any]) -> Any:
@@ -321,48 +364,3 @@ def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) 
     names = [str(file) for file in written]
     say(result | {"files": names}, text + [f"wrote {name}" for name in names], as_json)
     return 0
-
-
-def _figures(
-    results: Path,
-    source: str | None,
-    out: Path,
-    as_json: bool,
-    alpha: float | None,
-    kinds: Sequence[str],
-) -> int:
-    """Draw from a store."""
-    directory(out)
-    float64()
-    from vaesurface.experiments import ends, pictures, starts
-
-    swept = starts.reopen(results, source)
-    out.mkdir(parents=True, exist_ok=True)
-    files = pictures.draw(swept, ends.distinct(swept), out, alpha, kinds)
-    names = [str(file) for file in files]
-    say({"files": names}, [f"wrote {name}" for name in names], as_json)
-    return 0
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    """Settings of a sweep from a TOML file."""
-    from vaesurface import files
-
-    try:
-        settings = files.read_toml(path)
-    except files.Refusal:
-        raise
-    except ValueError as error:
-        raise ValueError(f"expected a TOML file, got {path}: {error}; mend it") from error
-    for name, value in settings.items():
-        if name not in TYPES:
-            raise ValueError(
-                f"expected settings out of {', '.join(TYPES)}, got {name} in {path}; rename or "
-                f"drop it"
-            )
-        if not isinstance(value, TYPES[name]) or isinstance(value, bool):
-            raise ValueError(
-                f"expected another type for {name} in {path}, got {value!r}; see `vaesurface "
-                f"sweep --help`"
-            )
-    return settings

@@ -54,6 +54,9 @@ class End(NamedTuple):
 def distinct(swept: starts.Sweep) -> list[End]:
     """The distinct stationary points of every alpha, lowest energy first; runs that reached none
     come last.
+
+    Where the parameters were not kept, points are one that have the same energy, up to rounding,
+    the same numbers of negative and flat eigenvalues and the same number of active latents.
     """
     ends = []
     for alpha in swept.ds.alpha.values:
@@ -61,13 +64,33 @@ def distinct(swept: starts.Sweep) -> list[End]:
         cells = cells.isel(run=cells.computed.values)
         reached = cells.kind.values != Kind.NOT_STATIONARY
         points = cells.isel(run=reached)
-        groups = tally.distinct(swept.problem(alpha), points.loss.values, starts.params(points))
+        groups = _told_apart(swept, alpha, points)
         runs = [np.flatnonzero(reached)[group] for group in groups]
         if not reached.all():
             runs.append(np.flatnonzero(~reached))
         fixed = swept.settings["gamma"]
         ends += [_end(cells.isel(run=group[0]), float(alpha), fixed, len(group)) for group in runs]
     return ends
+
+
+def _told_apart(swept: starts.Sweep, alpha: float, points: Any) -> list[np.ndarray]:
+    """Points of one alpha (run) in groups that are one, lowest energy first."""
+    problem: Any = swept.problem(alpha)
+    if starts.has_params(points):
+        return tally.distinct(problem, points.loss.values, starts.params(points))
+    energy = points.loss.values
+    active = points.active.values.sum(axis=-1)
+    counts = np.stack([points.inertia_negative.values, points.inertia_flat.values, active], axis=1)
+    rounding = float(problem.rounding(problem.collapsed()))
+    groups: list[list[int]] = []
+    for i in np.lexsort((energy, *counts.T)):
+        last = groups[-1][-1] if groups else None
+        same = last is not None and (counts[i] == counts[last]).all()
+        if same and energy[i] - energy[last] <= rounding:
+            groups[-1].append(int(i))
+        else:
+            groups.append([int(i)])
+    return [np.array(group) for group in sorted(groups, key=lambda group: energy[group[0]])]
 
 
 def _end(run: Any, alpha: float, gamma: float | None, count: int) -> End:

@@ -23,29 +23,23 @@ CELLS = 41  # of the plane, a side
 NAMES = ("collapsed point", "best found", "next best")  # of the places of `pictures.cast`
 
 
-def overview(swept: Sweep, ends: Sequence[End], out: Path, command: str) -> Study:
-    """The study of a sweep, written into `out` with its figures."""
+def overview(swept: Sweep, ends: Sequence[End], out: Path, command: str, part: str = "") -> Study:
+    """The study of a sweep, written into `out` with its figures; without parameters it has the
+    phase diagram only.
+
+    part: of a larger sweep, by name.
+    """
     alpha = telling(ends)
-    problem = swept.problem(alpha)
-    places = pictures.cast(swept, ends, alpha)
-    points = {
-        name: place.point
-        for name, place in zip(NAMES, places, strict=True)
-        if place.point is not None
-    }
     grid = {name: swept.ds[name].values for name in ("alpha", "scale")}
     out.mkdir(parents=True, exist_ok=True)
+    if lacking := pictures.without_params(swept):
+        shown: dict[str, Any] = {"said": [*answer(swept, ends), f"{lacking}."]}
+    else:
+        shown = {"said": answer(swept, ends), **_points(swept, ends, out, alpha)}
     study = Study(
-        name="overview",
-        title="Which starts collapse?",
-        said=answer(swept, ends),
-        verdicts=[verdict(f"{name}, alpha = {alpha:g}", point) for name, point in points.items()],
-        figures=_figures(swept, ends, out, alpha),
-        interactive=[
-            _phase(swept.ds),
-            _surface(problem, places, points, alpha),
-            *spectra(problem, points),
-        ],
+        name=f"overview-{part}" if part else "overview",
+        title=f"Which starts collapse?{part and f' ({part})'}",
+        **shown | {"interactive": [_phase(swept.ds), *shown.get("interactive", [])]},
         settings={
             **swept.settings,
             **{name: ", ".join(f"{v:g}" for v in values) for name, values in grid.items()},
@@ -54,6 +48,22 @@ def overview(swept: Sweep, ends: Sequence[End], out: Path, command: str) -> Stud
     )
     report.save(study, out)
     return study
+
+
+def _points(swept: Sweep, ends: Sequence[End], out: Path, alpha: float) -> dict[str, Any]:
+    """Verdicts and figures of the points at one alpha, as fields of a study."""
+    problem = swept.problem(alpha)
+    places = pictures.cast(swept, ends, alpha)
+    points = {
+        name: place.point
+        for name, place in zip(NAMES, places, strict=True)
+        if place.point is not None
+    }
+    return {
+        "verdicts": [verdict(f"{name}, alpha = {alpha:g}", p) for name, p in points.items()],
+        "figures": _figures(swept, ends, out, alpha),
+        "interactive": [_surface(problem, places, points, alpha), *spectra(problem, points)],
+    }
 
 
 def _figures(swept: Sweep, ends: Sequence[End], out: Path, alpha: float) -> list[Figure]:

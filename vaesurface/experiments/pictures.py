@@ -17,7 +17,9 @@ from vaesurface.experiments.ends import End, telling
 from vaesurface.plot import Mark
 from vaesurface.stationary import Kind, StationaryPoint
 
-__all__ = ["Place", "cast", "draw"]
+__all__ = ["FIGURES", "Place", "cast", "draw", "without_params"]
+
+FIGURES = ("phase", "line", "plane", "spectrum")
 
 
 class Place(NamedTuple):
@@ -57,14 +59,15 @@ def draw(
     ends: Sequence[End],
     out: Path,
     alpha: float | None = None,
-    kinds: Sequence[str] = ("phase", "line", "plane", "spectrum"),
+    kinds: Sequence[str] = FIGURES,
     note: str = "",
 ) -> list[Path]:
     """Figures, written into `out`: their files.
 
     alpha: of all but "phase", the most telling one by default. note: for the phase diagram's
-    caption. Line and plane go through the places of `cast`. Raises ValueError for an alpha that is
-    not the sweep's.
+    caption. Line and plane go through the places of `cast`. Where parameters are not kept only
+    "phase" is drawn, and `without_params` says so; ValueError if there is nothing else to draw, and
+    for an alpha that is not the sweep's.
     """
     alpha = telling(ends) if alpha is None else alpha
     if alpha not in swept.ds.alpha.values:
@@ -72,7 +75,10 @@ def draw(
             f"expected an alpha of the sweep, got {alpha:g}; choose from "
             f"{swept.ds.alpha.values.tolist()}"
         )
-    pictures = _pictures(swept, cast(swept, ends, alpha), alpha, kinds, note)
+    if "phase" in kinds and without_params(swept, kinds):
+        kinds = ["phase"]
+    places = [] if set(kinds) == {"phase"} else cast(swept, ends, alpha)
+    pictures = _pictures(swept, places, alpha, kinds, note)
     with plot.style():
         for name, picture in pictures.items():
             axes = picture()
@@ -80,6 +86,17 @@ def draw(
                 axes.figure.savefig(new, dpi=200)
             plt.close(axes.figure)
     return [out / f"{name}.png" for name in pictures]
+
+
+def without_params(swept: starts.Sweep, kinds: Sequence[str] = FIGURES) -> str:
+    """Why some of the figures cannot be drawn, in one line; "" where they can."""
+    lacking = [kind for kind in kinds if kind != "phase"]
+    if starts.has_params(swept.ds) or not lacking:
+        return ""
+    return (
+        f"no {', '.join(lacking)}: the sweep did not keep parameters; sweep into another --out "
+        f"with --keep all"
+    )
 
 
 def _pictures(

@@ -46,9 +46,11 @@ class Row(NamedTuple):
     slope: float
 
 
-def prop41(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
+def prop41(
+    out: Path, command: str, full: bool, seeds: int = 3, executor: Any = sweep.threads
+) -> Study:
     """alpha from 0.01 to 5, 10 starts per seed at every alpha and scale; full: 100, and alpha twice
-    as finely.
+    as finely. executor: as for `sweep.grid`.
     """
     alphas = np.geomspace(*ALPHAS, 19 if full else 10)
     count = (100 if full else 10) * seeds
@@ -63,6 +65,7 @@ def prop41(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
         seed=0,
         out=out,
         command=command,
+        executor=executor,
     )
     rows = [_row(setting, alpha) for alpha in alphas]
     ended, lost = _ended(setting, alphas)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaesurface import data, plot, stationary, theory
+from vaesurface import data, plot, stationary, sweep, theory
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
@@ -75,9 +75,11 @@ class Decoders(NamedTuple):
     latents: np.ndarray
 
 
-def prop51(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
+def prop51(
+    out: Path, command: str, full: bool, seeds: int = 3, executor: Any = sweep.threads
+) -> Study:
     """The thresholding plot for the digits at 4 x 4 pixels; full: more of them, more latents, a
-    finer grid.
+    finer grid. executor: as for `sweep.grid`.
     """
     size = FULL if full else SMALL
     X = data.load("digits-4x4", limit=size.rows)
@@ -92,6 +94,7 @@ def prop51(out: Path, command: str, full: bool, seeds: int = 3) -> Study:
         seed=0,
         out=out,
         command=command,
+        executor=executor,
     )
     eigenvalues = theory.eigenvalues(X)[: size.latent]
     gammas = np.geomspace(eigenvalues[-1] / 5, 1.6 * eigenvalues[0], size.values)

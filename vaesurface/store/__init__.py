@@ -11,7 +11,7 @@ store (`open`) or from memory (`dataset`), and into a file (`save`).
 """
 
 from vaesurface.store.chunks import Contents
-from vaesurface.store.directory import Store, create, kept, words
+from vaesurface.store.directory import Store, create, is_store, kept, words
 from vaesurface.store.driver import Driver
 from vaesurface.store.labels import dataset, open, save
 from vaesurface.store.names import (
@@ -41,6 +41,7 @@ __all__ = [
     "create",
     "dataset",
     "identities",
+    "is_store",
     "kept",
     "named",
     "open",

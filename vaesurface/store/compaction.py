@@ -6,6 +6,7 @@ a cell, and an interruption leaves some of them twice, which is no harm.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,19 @@ def _merged(path: Path, some: list[Chunk], sweep: dict[str, Any]) -> None:
 
 
 def _made(some: list[Chunk]) -> dict[str, Any] | None:
+    """By whom all of them were made; "cells", of a file that was put together only: how many by
+    each.
+    """
     made = [chunk.about["made"] for chunk in some if chunk.about and chunk.about["made"]]
     if not made:
         return None
+    cells: Counter[str] = Counter()
+    for chunk in some:
+        one = (chunk.about or {}).get("made") or {}
+        cells.update(one.get("cells") or {one.get("by", "unknown"): len(chunk)})
     by = dict.fromkeys(name for one in made for name in one["by"].split(", "))
-    return made[0] | {"seconds": sum(one["seconds"] for one in made), "by": ", ".join(by)}
+    seconds = sum(one["seconds"] for one in made)
+    return made[0] | {"seconds": seconds, "by": ", ".join(by), "cells": dict(cells)}
 
 
 def _joined(parts: list[Columns]) -> Columns:

@@ -7,7 +7,8 @@ restarts. `grid` returns all results, `fill` leaves them in a store.
 
 `task`: what a worker computes; `travel`: how that gets there; `workers`: who computes; `keeping`:
 where results go; `filling`: how all of it is done whatever goes wrong; `cluster`: workers on other
-machines; `each`: the same workers for functions that are not traced.
+machines; `each`: the same workers for functions that are not traced; `memory`: how much they may
+have.
 
 >>> powers = grid(lambda base, exponent: base**exponent, base=[0.5, 2.0], exponent=[1, 2, 3])
 >>> print(powers)
@@ -30,10 +31,12 @@ from vaesurface.sweep import filling
 from vaesurface.sweep.cluster import cluster
 from vaesurface.sweep.each import each, side_by_side
 from vaesurface.sweep.keeping import Keeper, Nowhere, Plainly, Shared
+from vaesurface.sweep.memory import available
 from vaesurface.sweep.task import Mapper, Task, Traced, together
 from vaesurface.sweep.workers import Executors, cores, crew, processes, threads
 
 __all__ = [
+    "available",
     "cluster",
     "cores",
     "each",

@@ -1,0 +1,67 @@
+"""What happens when somebody wants the program to end before it is done?
+
+SIGTERM, which Slurm and Kubernetes send some time before they kill, is taken for Ctrl-C: what is
+finished is kept, claims are given back. Where the program is in the middle of compiling it cannot
+do even that, and ends after a while as it is: chunks are whole at any moment, and claims of a
+process that is gone are anyone's.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+__all__ = ["INTERRUPTED", "TERMINATED", "WORDS", "asked_to_end", "leave"]
+
+INTERRUPTED, TERMINATED = 130, 143  # exit codes: 128 and the signal's number
+WORDS = "interrupted; finished chunks are kept, run again to go on"
+PATIENCE = 10.0  # seconds: Slurm and Kubernetes have 30 before they kill
+
+
+@contextmanager
+def asked_to_end() -> Iterator[SimpleNamespace]:
+    """Make SIGTERM a KeyboardInterrupt; yields something that says by `terminated` whether it
+    came.
+    """
+    asked = SimpleNamespace(terminated=False)
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield asked
+        return
+
+    def interrupt(*_: object) -> None:
+        asked.terminated = True
+        raise KeyboardInterrupt
+
+    # Signals are handled between two steps of the interpreter, but written to a pipe at once.
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.signal(signal.SIGTERM, interrupt)
+    waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+    try:
+        yield asked
+    finally:
+        signal.set_wakeup_fd(waking)
+        signal.signal(signal.SIGTERM, before)
+        os.close(writing)
+
+
+def leave(code: int) -> None:
+    """End now: threads that compute cannot be stopped, and are not waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _watch(reading: int) -> None:
+    """End the program some time after SIGTERM if it has not ended by itself."""
+    while received := os.read(reading, 1):
+        if received[0] == signal.SIGTERM:
+            time.sleep(PATIENCE)
+            os.write(2, f"vaesurface: {WORDS}\n".encode())
+            os._exit(TERMINATED)
+    os.close(reading)

@@ -1,0 +1,197 @@
+"""Verbs about what a sweep left: figures of it, and a page of all results in a directory."""
+
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaesurface.cli.options import (
+    Chosen,
+    Json,
+    Moved,
+    Out,
+    Results,
+    directory,
+    float64,
+    say,
+    single_file,
+    verb,
+)
+
+__all__ = ["plot", "report", "slice_"]
+
+ORDER = ("overview", "path", "basin", "follow", "network")  # of studies on a page; others follow
+
+
+@verb("slice results/demo/sweep --alpha 0.1 --out figures", name="slice")
+def slice_(
+    *,
+    results: Results,
+    alpha: Chosen = None,
+    data: Moved = None,
+    out: Out = Path("results/figures"),
+    as_json: Json = False,
+) -> int:
+    """Energy along the line and over the plane through the collapsed point and the best points that
+    a sweep found.
+    """
+    return _figures(results, data, out, as_json, alpha, ("line", "plane"))
+
+
+@verb("plot results/demo/sweep --out figures")
+def plot(
+    *,
+    results: Results,
+    alpha: Chosen = None,
+    data: Moved = None,
+    out: Out = Path("results/figures"),
+    as_json: Json = False,
+) -> int:
+    """Phase diagram of a sweep, and Hessian spectra of the collapsed and the best point at one
+    alpha.
+    """
+    return _figures(results, data, out, as_json, alpha, ("phase", "spectrum"))
+
+
+@verb("report results/demo")
+def report(
+    *,
+    results: Annotated[
+        Path,
+        typer.Argument(help="directory with what sweep, demo, path, follow, basin or network left"),
+    ],
+    data: Moved = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="the page; default report.html in that directory")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """One HTML page of all results in a directory: verdicts with evidence, figures, a surface that
+    turns, cells that open.
+    """
+    from vaesurface import files
+    from vaesurface import report as pages
+
+    if not results.is_dir():
+        raise ValueError(
+            f"expected a directory with results, got {results}; name the --out of another verb"
+        )
+    own = out is None  # else nothing is written into the results, which may not be ours
+    out = results / "report.html" if out is None else out
+    single_file(out)
+    files.inside(results, "report")  # a link there would be written through, too
+    with nullcontext(results / "report") if own else tempfile.TemporaryDirectory() as drawn:
+        places = [*_overviews(results, data, Path(drawn)), results / "report", results]
+        studies = _studies(dict.fromkeys(places))
+        if not studies:
+            raise ValueError(
+                f"expected results of sweep, path, follow, basin or network in {results}, got "
+                f"none; run one first"
+            )
+        files.write(out, pages.page(studies, f"vaesurface: {results.resolve().name}"))
+    titles = [study.title for study, _ in studies]
+    say({"file": str(out), "studies": titles}, [*titles, f"wrote {out}"], as_json)
+    return 0
+
+
+def _overviews(results: Path, data: str | None, out: Path) -> list[Path]:
+    """Leave studies of the sweeps in a directory of results, each in a folder below `out`: these
+    folders.
+    """
+    from vaesurface import files
+    from vaesurface.experiments import starts
+
+    stores = starts.stores(results)
+    for store in stores.values():
+        files.inside(results, store.relative_to(results))
+        files.confined(store)
+    sources = {name: data or _own_source(store) for name, store in stores.items()}
+    if not stores:
+        return []
+    float64()
+    from vaesurface.experiments import ends
+    from vaesurface.experiments.overview import overview
+
+    folders = []
+    for name, swept in _parts(stores, sources).items():
+        folders.append(out / name)
+        command = f"vaesurface report {results}"
+        overview(swept, ends.distinct(swept), folders[-1], command, name)
+    return folders
+
+
+def _studies(places: Iterable[Path]) -> list[tuple[Any, Path]]:
+    """Studies in some folders, in the order of a page, each once."""
+    from vaesurface import report as pages
+
+    found: dict[str, tuple[Any, Path]] = {}
+    for place in places:
+        for study in pages.studies(place):
+            found.setdefault(study.name, (study, place))
+    rank = {name: i for i, name in enumerate(ORDER)}
+    return sorted(found.values(), key=lambda one: rank.get(_verb(one[0]), len(rank)))
+
+
+def _verb(study: Any) -> str:
+    return study.name.partition("-")[0]
+
+
+def _own_source(store: Path) -> str:
+    """Where the data of a store are, unless that is outside of it: who made it may have named
+    anything.
+    """
+    from vaesurface import data, files
+
+    try:
+        source = files.read_json("store.json", within=store)["config"]["source"]
+    except files.Refusal:
+        raise
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"expected a store of `vaesurface sweep`, got {store} ({type(error).__name__}: "
+            f"{error}); name another one"
+        ) from error
+    return data.within(source, store)
+
+
+def _parts(stores: dict[str, Path], sources: dict[str, str | None]) -> dict[str, Any]:
+    """Sweeps over alpha, scale and seed, by name, of some stores; the name of a single one is "".
+
+    sources: where their data are; None: where they were.
+    """
+    from vaesurface.experiments import starts
+
+    found = {}
+    for store, path in stores.items():
+        for part, swept in starts.parts(starts.reopen(path, sources[store])).items():
+            name = part if len(stores) == 1 else ",".join(filter(None, (store, part)))
+            found[name] = swept
+    return found
+
+
+def _figures(
+    results: Path,
+    source: str | None,
+    out: Path,
+    as_json: bool,
+    alpha: float | None,
+    kinds: Sequence[str],
+) -> int:
+    """Draw from a store."""
+    directory(out)
+    float64()
+    from vaesurface.experiments import ends, pictures, starts
+
+    stores = starts.stores(results) or {"": results}  # which is refused
+    written, left_out = [], ""
+    for name, swept in _parts(stores, dict.fromkeys(stores, source)).items():
+        (out / name).mkdir(parents=True, exist_ok=True)
+        written += pictures.draw(swept, ends.distinct(swept), out / name, alpha, kinds)
+        left_out = left_out or pictures.without_params(swept, kinds)
+    names = [str(file) for file in written]
+    result = {"files": names} | ({"left_out": left_out} if left_out else {})
+    say(result, [f"wrote {name}" for name in names] + [left_out] * bool(left_out), as_json)
+    return 0
