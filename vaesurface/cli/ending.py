@@ -51,10 +51,13 @@ def asked_to_end() -> Iterator[SimpleNamespace]:
 
 
 def leave(code: int) -> None:
-    """End now: threads that compute cannot be stopped, and are not waited for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    """End without waiting for threads that compute, which cannot be stopped; where there are none
+    Python ends as usual, and tidies up.
+    """
+    if any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _watch(reading: int) -> None:

@@ -142,8 +142,10 @@ def _total(results: list[dict[str, Any]]) -> str:
     from vaesurface.store.status import spell
 
     known = [one["seconds"] for one in results]
-    time = "an unknown time" if None in known else f"about {spell(sum(known))}"
     cells, size = (sum(one[name] for one in results) for name in ("missing", "bytes"))
+    time = "an unknown time" if None in known else f"about {spell(sum(known))}"
+    if not cells:
+        return f"in all: nothing to compute, {_size(size)}"
     return f"in all: {cells} cells to compute, one store after the other, {time}, {_size(size)}"
 
 

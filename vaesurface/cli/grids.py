@@ -214,7 +214,7 @@ def seeds(name: str, value: Any) -> Sequence[int]:
 def axis(name: str, text: str) -> tuple[str, list[Any]]:
     """An argument and its values, from name=values."""
     argument, _, listed = text.partition("=")
-    if not argument.strip().isidentifier():
+    if not (argument.strip().isidentifier() and listed.strip()):
         remedy = "write it so, with = and commas"
         raise complaint(f"{name} like width=1,2,4 or seed=0:100", repr(text), remedy)
     return argument.strip(), _values(f"{name} {argument.strip()}", listed)

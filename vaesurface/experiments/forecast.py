@@ -21,6 +21,7 @@ import numpy as np
 from vaesurface import store, sweep, vae
 from vaesurface.experiments import starts
 from vaesurface.experiments.starts import Asked
+from vaesurface.refusal import complaint
 from vaesurface.store import status
 
 __all__ = ["COMPILING", "PROCESS", "Forecast", "Sizes", "each", "forecast", "memory"]
@@ -114,7 +115,11 @@ def _bytes(what: Asked, out: Path, keep: Any) -> float:
     cell = {name: jax.ShapeDtypeStruct((), v.dtype) for name, v in what.axes.items()}
     leaves = store.named(jax.eval_shape(what.cell, **cell), what.axes)
     size = {name: leaf.size * leaf.dtype.itemsize for name, leaf in leaves.items()}
-    chosen = starts.keeping(what, keep) or store.kept(out)
+    chosen, there = starts.keeping(what, keep), store.kept(out)
+    if chosen is not None and there is not None and set(chosen) != set(there):
+        remedy = "leave out --keep, or choose another directory (--out)"
+        raise complaint(f"--keep as in {out}", "other results", remedy)
+    chosen = chosen or there
     if chosen is None:
         chosen = [name for name in size if size[name] <= sweep.LARGEST_LEAF]
     label = LABEL if _sizes(what) is not None else 0

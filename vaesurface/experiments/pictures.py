@@ -75,7 +75,9 @@ def draw(
             f"expected an alpha of the sweep, got {alpha:g}; choose from "
             f"{swept.ds.alpha.values.tolist()}"
         )
-    if "phase" in kinds and without_params(swept, kinds):
+    if lacking := without_params(swept, kinds):
+        if "phase" not in kinds:
+            raise ValueError(lacking)
         kinds = ["phase"]
     places = [] if set(kinds) == {"phase"} else cast(swept, ends, alpha)
     pictures = _pictures(swept, places, alpha, kinds, note)
@@ -94,8 +96,8 @@ def without_params(swept: starts.Sweep, kinds: Sequence[str] = FIGURES) -> str:
     if starts.has_params(swept.ds) or not lacking:
         return ""
     return (
-        f"no {', '.join(lacking)}: the sweep did not keep parameters; sweep into another --out "
-        f"with --keep all"
+        f"expected parameters for {', '.join(lacking)}, got a sweep that did not keep them; sweep "
+        f"into another --out with --keep all"
     )
 
 

@@ -287,7 +287,7 @@ def params(ds: Any) -> VAEParams:
     """
     if not has_params(ds):
         raise ValueError(
-            "expected a sweep whose parameters are kept, got one without; sweep into another --out "
+            "expected a sweep that kept its parameters, got one without; sweep into another --out "
             "with --keep all"
         )
     fields: dict[str, Any] = {
