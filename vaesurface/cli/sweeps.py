@@ -69,8 +69,8 @@ class Share:
         str | None,
         typer.Option(
             "--keep",
-            help="parameters to keep besides the verdicts, comma separated (of a function: "
-            "results), or all; default: all but arrays of more than 256 kB a cell",
+            help="results to keep, comma separated, or all; verdicts always are, so that loss "
+            "keeps no parameters; default: all but arrays of more than 256 kB a cell",
         ),
     ] = None
 
@@ -289,6 +289,8 @@ def _filled(
     from vaesurface.store.status import read
 
     results, text = [], []
+    if not workers.here:
+        functions.carry(next(iter(asked.values())))
     for name, one in asked.items():
         executor = workers.executor(fitting(one, workers, memory))
         ds = functions.compute(one, place / name, executor=executor, progress=Bar, **options)

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import jax
 import numpy as np
 
@@ -23,7 +24,7 @@ from vaesurface import store, sweep
 from vaesurface.experiments.starts import Asked
 from vaesurface.refusal import complaint
 
-__all__ = ["asked", "compute", "table", "takes"]
+__all__ = ["asked", "carry", "compute", "table", "takes"]
 
 DATA = "X"  # what an argument is called that gets the data
 RESERVED = {*inspect.signature(sweep.fill).parameters} - {"axes"}
@@ -43,6 +44,14 @@ def asked(
     cell = partial(called, **fixed, **({} if X is None else {DATA: X}))
     _require_traceable(function, cell, parsed)
     return Asked(X, {"function": function, **fixed}, cell, parsed)
+
+
+def carry(what: Asked) -> None:
+    """Let the module of a function travel with it to workers that do not have it."""
+    module = sys.modules[what.settings["function"].partition(":")[0]]
+    here = Path(getattr(module, "__file__", None) or "/").resolve()
+    if here.is_relative_to(Path.cwd().resolve()):
+        cloudpickle.register_pickle_by_value(module)
 
 
 def takes(function: str) -> Collection[str]:
