@@ -1,7 +1,7 @@
 """Verbs about what a sweep left: figures of it, and a page of all results in a directory."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -157,7 +157,7 @@ def _own_source(store: Path) -> str:
     return data.within(source, store)
 
 
-def _parts(stores: dict[str, Path], sources: dict[str, str | None]) -> dict[str, Any]:
+def _parts(stores: dict[str, Path], sources: Mapping[str, str | None]) -> dict[str, Any]:
     """Sweeps over alpha, scale and seed, by name, of some stores; the name of a single one is "".
 
     sources: where their data are; None: where they were.

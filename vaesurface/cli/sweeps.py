@@ -293,6 +293,7 @@ def _filled(
         functions.carry(next(iter(asked.values())))
     for name, one in asked.items():
         executor = workers.executor(fitting(one, workers, memory))
+        _tidy(place / name)
         ds = functions.compute(one, place / name, executor=executor, progress=Bar, **options)
         told, table = read(place / name), functions.table(ds)
         results.append(told.plain())
@@ -309,7 +310,16 @@ def _sweep(
     from vaesurface.experiments import starts
 
     executor = workers.executor(fitting(asked, workers, memory))
+    _tidy(out)
     return starts.compute(asked, out, executor=executor, progress=Bar, **options)
+
+
+def _tidy(out: Path) -> None:
+    """Remove what drivers that were killed left half written in a store."""
+    from vaesurface import files
+
+    for folder in (out, *(out / name for name in ("chunks", "plans", "failures", "payload"))):
+        files.sweep(folder)
 
 
 def _distinct(swept: Any) -> dict[str, tuple[Any, Any]]:
