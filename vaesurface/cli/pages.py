@@ -103,11 +103,12 @@ def _overviews(results: Path, data: str | None, out: Path) -> list[Path]:
     """
     from vaesurface import files
     from vaesurface.experiments import starts
+    from vaesurface.store.status import below
 
-    stores = starts.stores(results)
-    for store in stores.values():
+    for store in below(results).values():
         files.inside(results, store.relative_to(results))
         files.confined(store)
+    stores = starts.stores(results)
     sources = {name: data or _own_source(store) for name, store in stores.items()}
     if not stores:
         return []
