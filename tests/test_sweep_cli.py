@@ -315,16 +315,32 @@ def test_what_is_on_a_read_only_disk_can_be_used(several, tmp_path, verb):
 
 
 def test_sigterm_is_taken_for_an_interruption(monkeypatch):
-    def slow(*_, **__):
+    def terminated():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(30)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(ending, "PATIENCE", 1e6)
+    monkeypatch.setattr(ending, "PATIENCE", 0.5)
     with pytest.raises(KeyboardInterrupt), ending.asked_to_end() as asked:
-        slow()
+        terminated()
     assert asked.terminated
     assert signal.getsignal(signal.SIGTERM) is before
+    time.sleep(1)  # who has heard of it is not ended, too
+
+
+def test_a_program_that_cannot_hear_of_sigterm_ends_all_the_same():
+    deaf = (
+        "import os, signal\n"
+        "from vaesurface.cli import ending\n"
+        "ending.PATIENCE = 0.2\n"
+        "with ending.asked_to_end():\n"
+        "    signal.signal(signal.SIGTERM, lambda *_: None)\n"  # as while XLA compiles
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    while True:\n"
+        "        pass\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", deaf], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (143, f"vaesurface: {ending.WORDS}\n")
 
 
 @pytest.mark.slow

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -41,10 +40,12 @@ def asked_to_end() -> Iterator[SimpleNamespace]:
     os.set_blocking(writing, False)
     before = signal.signal(signal.SIGTERM, interrupt)
     waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reading,), daemon=True).start()
+    left = threading.Event()
+    threading.Thread(target=_watch, args=(reading, left), daemon=True).start()
     try:
         yield asked
     finally:
+        left.set()
         signal.set_wakeup_fd(waking)
         signal.signal(signal.SIGTERM, before)
         os.close(writing)
@@ -60,11 +61,10 @@ def leave(code: int) -> None:
         os._exit(code)
 
 
-def _watch(reading: int) -> None:
-    """End the program some time after SIGTERM if it has not ended by itself."""
+def _watch(reading: int, left: threading.Event) -> None:
+    """End the program some time after SIGTERM if it has not heard of it by then."""
     while received := os.read(reading, 1):
-        if received[0] == signal.SIGTERM:
-            time.sleep(PATIENCE)
+        if received[0] == signal.SIGTERM and not left.wait(PATIENCE):
             os.write(2, f"vaesurface: {WORDS}\n".encode())
             os._exit(TERMINATED)
     os.close(reading)
