@@ -106,7 +106,8 @@ def factor(
     scale: Scale | None = None,
     balanced: bool = False,
 ) -> Factors:
-    """Differentiate and eliminate batch_size data at a time, by default as `BORDER` and `DEPTH` say.
+    """Differentiate and eliminate batch_size data at a time, by default as many as `BORDER` and
+    `DEPTH` say.
 
     S = A - B D^-1 B' is summed over the data; the eigenvectors of S and of D are all that a
     solution or the inertia needs.
