@@ -73,7 +73,7 @@ def test_a_ray_is_one_of_the_data_however_far_the_threshold_swamps_them(ray, nam
 
 def test_where_float64_cannot_tell_it_says_so(ray):
     X = RANKED["antipodal"]
-    for alpha in (1e17, 1e40, 1e200, 1e307):
+    for alpha in (1e17, 1e40, 1e69):
         known = ray(X, 1, alpha)
         assert not known.exists and known.undecided
     for alpha in (0.0, 0.5, 1e9):
@@ -655,7 +655,7 @@ def test_a_loss_without_parameters_is_refused():
 
 
 def test_certificates_that_are_none_are_refused_in_one_line(tmp_path):
-    with pytest.raises(ValueError, match="expected a certificate's file, got the folder"):
+    with pytest.raises(ValueError, match=r"expected a regular file, got .*, a folder; name"):
         proof.load(tmp_path)
     deep = tmp_path / "deep.json"
     deep.write_text('{"claim": ' + "[" * 100_000 + "]" * 100_000 + "}")

@@ -4,6 +4,7 @@ from the numbers.
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 
@@ -159,7 +160,7 @@ def test_warm_start_counts_collapsed_runs(vaesurface, toy, tmp_path):
             "expected one of fig1-left, fig1-middle, fig1-right, fig2, warm-start, prop41, "
             "prop51, got fig3",
         ),
-        ("reproduce fig2 --seeds 0", "expected --seeds of 1 or more, got 0"),
+        ("reproduce fig2 --seeds 0", "expected --seeds >= 1, got 0; choose another value"),
         (
             "reproduce fig2 --out pyproject.toml",
             "expected a directory for the results, got the file pyproject.toml",
@@ -186,7 +187,8 @@ def test_bad_input_is_one_line_and_exit_code_2(vaesurface, toy, tmp_path, line, 
 def test_propositions_are_handed_what_was_asked_for(vaesurface, tmp_path, monkeypatch):
     asked = []
 
-    def stand_in(out, command, full, seeds):
+    def stand_in(out, command, full, seeds, executor):
+        assert isinstance(executor(), ThreadPoolExecutor)
         asked.append((out, command, full, seeds))
         return report.Study("prop41", "A trap", ["It is one."])
 

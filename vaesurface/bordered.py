@@ -27,7 +27,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, shards
-from vaesurface.problem import Params, Parts, PerDatum, Problem, entry, without_data
+from vaesurface.problem import Params, Parts, PerDatum, Problem, apart, entry
 
 __all__ = [
     "Factors",
@@ -121,10 +121,15 @@ def factor(
     rows, shared, local = layout.arrays(params)
     n, q = local.shape
     given = _given(rows.size + shared.size, n, q, scale, balanced)
-    common = _Common(without_data(structure), rows, shared)
+    rest, whole_again = apart(structure)
     each = _Each(local=local, data=structure.data, scale=given.local)
-    passed = partial(_passed, layout, batch_size)
-    sums, blocks = shards.summed(passed, common, each)
+
+    def passed(common: tuple, each: _Each) -> tuple[_Sums, _Blocks]:
+        rest, rows, shared = common
+        own = layout._replace(structure=whole_again(rest))
+        return _passed(own, rows, shared, each, batch_size)
+
+    sums, blocks = shards.summed(passed, (rest, rows, shared), each)
     sums = jax.tree.map(lambda x: x / n, sums)
     sums = sums._replace(subtracted=_mirrored(sums.subtracted))
     whole = _whole(sums)
@@ -381,19 +386,6 @@ def _unravel_slice(tree: Params) -> Callable[[Array], Params]:
     return ravel_pytree(jax.tree.map(lambda leaf: leaf[0], tree))[1]
 
 
-class _Common(NamedTuple):
-    """What all data depend on.
-
-    structure: for its hyper-parameters.
-    rows: (d, r).
-    shared: (t,).
-    """
-
-    structure: PerDatum
-    rows: Array
-    shared: Array
-
-
 class _Each(NamedTuple):
     """Of each datum.
 
@@ -421,14 +413,12 @@ class _Batch(NamedTuple):
 
 
 def _passed(
-    layout: _Layout, batch_size: int | None, common: _Common, each: _Each
+    layout: _Layout, rows: Array, shared: Array, each: _Each, batch_size: int | None
 ) -> tuple["_Sums", "_Blocks"]:
     """Sums over data, and their blocks."""
-    n = len(each.data)
-    layout = layout._replace(structure=common.structure)
-    batches = _batches(common.rows.size, each, batch_size)
-    sums, blocks = _summed(layout, common.rows, common.shared, batches)
-    return sums, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:n], blocks)
+    batches = _batches(rows.size, each, batch_size)
+    sums, blocks = _summed(layout, rows, shared, batches)
+    return sums, jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(each.data)], blocks)
 
 
 def _batches(size: int, each: _Each, batch_size: int | None) -> _Batch:

@@ -52,6 +52,7 @@ __all__ = [
     "Symmetry",
     "Theory",
     "adopt",
+    "apart",
     "entry",
     "evaluations",
     "hessians",
@@ -61,7 +62,6 @@ __all__ = [
     "require_key",
     "require_numbers",
     "require_scalar",
-    "without_data",
 ]
 
 __getattr__ = moved.names(__name__)
@@ -379,15 +379,31 @@ class PerDatum:
         n = len(self.data)
         if shards.count(n) == 1:
             return _mean(common, each)
-        common = common._replace(structure=without_data(self))
-        total, _ = shards.summed(_sum, common, each)
-        return total / n
+        rest, whole = apart(self)
+
+        def total(common: tuple, each: _Each) -> tuple[Array, tuple]:
+            rest, rows, shared = common
+            own = _Common(structure=whole(rest), rows=rows, shared=shared)
+            return _mean(own, each) * len(each.data), ()
+
+        return shards.summed(total, (rest, parts.rows, parts.shared), each)[0] / n
 
 
-def without_data(structure: PerDatum) -> PerDatum:
-    """For terms and penalties, which are given the data one by one."""
-    own = structure.data
-    return jax.tree.map(lambda leaf: leaf[:0] if leaf is own else leaf, structure)
+def apart(structure: PerDatum) -> tuple[list[Any], Callable[[list[Any]], PerDatum]]:
+    """A structure's arrays without the data, of which each device has its share only, and the
+    function that makes it whole again: terms may ask how many data there are.
+    """
+    leaves, treedef = jax.tree.flatten(structure)
+    own = [leaf is structure.data for leaf in leaves]
+
+    def whole(rest: list[Any]) -> PerDatum:
+        others = iter(rest)
+        both = [
+            leaf if is_data else next(others) for leaf, is_data in zip(leaves, own, strict=True)
+        ]
+        return jax.tree.unflatten(treedef, both)
+
+    return [leaf for leaf, is_data in zip(leaves, own, strict=True) if not is_data], whole
 
 
 class _Common(NamedTuple):
@@ -420,11 +436,6 @@ def _mean(common: _Common, each: _Each) -> Array:
     if size <= HELD:
         return jnp.mean(_values(common, each))
     return blocks.mean(_values, max(1, BLOCK * n // size), common, each)
-
-
-def _sum(common: _Common, each: _Each) -> tuple[Array, tuple]:
-    """Of one device's data; nothing is theirs alone."""
-    return _mean(common, each) * len(each.data), ()
 
 
 def _values(common: _Common, each: _Each) -> Array:

@@ -26,7 +26,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 
-from vaesurface.problem import Params, require_numbers, require_scalar
+from vaesurface.problem import Params, Symmetry, require_numbers, require_scalar
 from vaesurface.refusal import shown
 
 __all__ = ["Loss", "Product", "linearized", "program"]
@@ -74,7 +74,10 @@ def _require_arguments(
             f"expected a loss, a function of the parameters, got {shown(loss)}; give "
             "one, as problem.loss"
         )
-    require_numbers("a Hessian", (args, {k: v for k, v in options.items() if k not in static}))
+    numbers = {name: value for name, value in options.items() if name not in static}
+    # Symmetries bring functions of their own.
+    given = [value for value in (*args, *numbers.values()) if not isinstance(value, Symmetry)]
+    require_numbers("a Hessian", given)
     for name in static:
         value = options.get(name)
         try:

@@ -88,11 +88,23 @@ class Claims:
         return [claim for claim in claims if claim.name not in self._held]
 
     def _created(self, file: Path) -> bool:
+        """Make a claim's file, whole: a link to one beside it; or where there are no links, and
+        whoever is killed at that moment is not known by it, by exclusive creation.
+        """
+        draft = file.with_name(f".{file.name}-{secrets.token_hex(8)}.tmp")
         try:
-            with file.open("x", encoding="utf-8") as new:
-                json.dump(_identity(), new)
+            draft.write_text(json.dumps(_identity()), encoding="utf-8")
+            try:
+                os.link(draft, file)
+            except FileExistsError:
+                return False
+            except OSError:
+                with file.open("x", encoding="utf-8") as new:
+                    json.dump(_identity(), new)
         except FileExistsError:
             return False
+        finally:
+            draft.unlink(missing_ok=True)
         return True
 
     def _abandoned(self, file: Path) -> bool:
