@@ -101,8 +101,8 @@ class _Filling:
         if not any(len(self._rows(block)) for block in self._todo):
             return
         self._advance = advance
+        self._crew.start(self._keeper.payload)  # first, since there may be nobody to be had
         self._keeper.begin()
-        self._crew.start(self._keeper.payload)
         while self._hand_out() or self._await_others():
             self._collect()
         if self._failure is not None:
