@@ -250,6 +250,24 @@ def test_chunks_are_put_together_and_nothing_is_missed(tmp_path, expected, monke
     assert list((tmp_path / "claims").iterdir()) == []
 
 
+def test_a_reader_is_not_misled_by_another_that_finds_chunks_put_together(
+    tmp_path, expected, monkeypatch, a_chunk_a_block
+):
+    sweep.fill(cell, store=tmp_path, batch_size=2, **AXES)
+    ds, leaf, reading = store.open(tmp_path), chunks.Chunk.leaf, []
+
+    def put_together_meanwhile(chunk, name):
+        value = leaf(chunk, name)
+        if not reading:
+            reading.append(name)
+            compaction.compact(tmp_path, record.sweep(record.read(tmp_path)))
+            ds.loss.isel(a=slice(1, 3)).load()
+        return value
+
+    monkeypatch.setattr(chunks.Chunk, "leaf", put_together_meanwhile)
+    np.testing.assert_array_equal(ds.loss.values, expected["loss"])
+
+
 def test_chunks_of_older_versions_come_to_know_their_sweep(tmp_path, expected, monkeypatch):
     monkeypatch.setattr(filling, "EVERY", 0.0)
     sweep.fill(cell, store=tmp_path, shard=(1, 2), batch_size=5, **AXES)

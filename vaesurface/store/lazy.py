@@ -7,7 +7,7 @@ are asked for, from the chunks that hold them.
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -26,6 +26,16 @@ FILL = {"f": np.nan, "c": np.nan, "U": NOT_COMPUTED, "O": NOT_COMPUTED}
 PATIENCE = 5  # times that chunks may be put together while they are being read
 
 
+class _Placed(NamedTuple):
+    """Chunks, the number of the first cell of each, and the number of the cell at each place of a
+    grid, -1 where there is none.
+    """
+
+    chunks: list[Chunk]
+    begins: np.ndarray
+    where: np.ndarray
+
+
 class Cells:
     """Where the cells of a grid are among a store's chunks.
 
@@ -42,7 +52,7 @@ class Cells:
     @property
     def there(self) -> np.ndarray:
         """Which are computed, of the grid's shape."""
-        return self._where >= 0
+        return self._placed.where.reshape(self.shape) >= 0
 
     def read(self, name: str | None, where: np.ndarray, fill: np.ndarray) -> np.ndarray:
         """One result, or for None the words, at some places of the grid (m,): (m, *), `fill` where
@@ -58,12 +68,13 @@ class Cells:
     def _read(self, name: str | None, where: np.ndarray, fill: np.ndarray) -> np.ndarray:
         values = np.empty((len(where), *fill.shape), fill.dtype)
         values[...] = fill
-        rows = self._where.ravel()[where]
-        owner = np.searchsorted(self._begins, rows, side="right") - 1
+        placed = self._placed  # all of it at once: another thread may renew it
+        rows = placed.where[where]
+        owner = np.searchsorted(placed.begins, rows, side="right") - 1
         for number in np.unique(owner[rows >= 0]):
-            chunk, mine = self._chunks[number], np.flatnonzero(owner == number)
+            chunk, mine = placed.chunks[number], np.flatnonzero(owner == number)
             leaf = chunk.label() if name is None else chunk.leaf(name)
-            values[mine] = leaf[rows[mine] - self._begins[number]]
+            values[mine] = leaf[rows[mine] - placed.begins[number]]
         return values
 
     def _place(self, found: list[Chunk]) -> None:
@@ -73,8 +84,7 @@ class Cells:
             place = places(self._axes, chunk.cells)
             inside = place >= 0
             where[place[inside]] = begin + np.flatnonzero(inside)
-        self._chunks, self._begins = found, begins[:-1]
-        self._where = where.reshape(self.shape)
+        self._placed = _Placed(found, begins[:-1], where)
 
 
 def present(path: Path, sweep: Mapping[str, Any]) -> list[Chunk]:
