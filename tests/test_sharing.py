@@ -371,6 +371,24 @@ def test_a_parcel_has_each_array_once():
     np.testing.assert_array_equal(back["two"][1], X)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ma.masked_less(np.arange(30_000.0), 10.0),
+        np.ones(30_000).view(np.recarray),
+        jnp.full(30_000, 1.0),
+    ],
+    ids=["masked", "subclass", "weak"],
+)
+def test_an_array_that_is_more_than_its_numbers_arrives_as_what_it_is(value):
+    parcel = travel.pack(value)
+    back = travel.unpack(parcel.digest, parcel.contents)
+    assert type(back) is type(value)
+    assert getattr(back, "weak_type", None) == getattr(value, "weak_type", None)
+    assert np.ma.count_masked(back) == np.ma.count_masked(value)
+    np.testing.assert_array_equal(np.ma.getdata(back), np.ma.getdata(value))
+
+
 DRIVER = """if True:
     import sys, jax, numpy as np
     from functools import partial

@@ -107,8 +107,12 @@ class _Pickler(cloudpickle.Pickler):
         self.arrays: dict[str, bytes | np.ndarray] = {}
 
     def persistent_id(self, value: Any) -> Any:
-        """Of an array of numbers, its kind and digest; None leaves a value to pickle."""
-        if isinstance(value, jax.core.Tracer) or not isinstance(value, np.ndarray | jax.Array):
+        """Of an array of numbers, its kind and digest; None leaves a value to pickle, as all that
+        is more than its numbers: masked arrays and matrices, arrays of JAX's of a weak type.
+        """
+        if type(value) not in (np.ndarray, np.memmap) and not isinstance(value, jax.Array):
+            return None
+        if isinstance(value, jax.core.Tracer) or getattr(value, "weak_type", False):
             return None
         if getattr(value.dtype, "kind", "key") not in "biufc" or value.nbytes <= SMALL:
             return None
