@@ -51,10 +51,10 @@ PROGRAM = """if True:
 """
 
 
-def run(*args):
+def run(*args, program=PROGRAM):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *map(str, args)],
+        [sys.executable, "-c", program, *map(str, args)],
         capture_output=True,
         text=True,
         env=os.environ | {"XLA_FLAGS": flags},
@@ -70,6 +70,36 @@ def test_four_devices_give_what_one_gives(held):
 @pytest.mark.slow
 def test_four_devices_find_the_same_point():
     run(40, 2**14, "find")
+
+
+MESHES = """if True:
+    import jax, numpy as np
+    jax.config.update("jax_enable_x64", True)
+    from jax.sharding import AxisType
+    from vaesurface import sweep, vae
+
+    X = np.random.default_rng(0).normal(size=(8, 3))
+    params = vae.threshold_vae(X, 1).collapsed()
+
+    def grid():
+        return sweep.grid(lambda alpha: vae.threshold_vae(X, 1, alpha=alpha).loss(params),
+                          alpha=[0.1, 0.2])
+
+    expected = grid()
+    with jax.set_mesh(jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))):
+        np.testing.assert_allclose(grid(), expected, rtol=1e-12)
+    with jax.set_mesh(jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))):
+        try:
+            grid()
+        except ValueError as error:
+            assert "expected a mesh with the axis 'data' of type Auto, got" in str(error), error
+        else:
+            raise AssertionError("no refusal")
+"""
+
+
+def test_a_problem_may_be_made_in_a_traced_function_and_a_mesh_of_another_type_is_refused():
+    run(program=MESHES)
 
 
 def test_data_that_cannot_be_shared_equally_stay_on_one_device():

@@ -30,17 +30,32 @@ AXIS = "data"  # of the mesh
 
 
 def count(n: int) -> int:
-    """How many devices share n data."""
+    """How many devices share n data. Raises ValueError under a mesh whose axis is of another type
+    than Auto, by which every operation would have to say where its results are.
+    """
     mesh = jax.sharding.get_abstract_mesh()
     size = 1 if mesh.empty or AXIS in mesh.manual_axes else mesh.shape.get(AXIS, 1)
-    return size if n % size == 0 else 1
+    if size == 1 or n % size:
+        return 1
+    if AXIS not in mesh.auto_axes:
+        raise ValueError(
+            f"expected a mesh with the axis {AXIS!r} of type Auto, got Explicit; give "
+            f"jax.make_mesh axis_types=(jax.sharding.AxisType.Auto,)"
+        )
+    return size
 
 
 def spread(X: ArrayLike) -> Array:
-    """Data (n, ...) in float64, each device's share on it."""
+    """Data (n, ...) in float64, each device's share on it; in a function that is being traced it is
+    the compiler that divides them.
+    """
     if isinstance(X, jax.core.Tracer) or count(len(np.shape(X)) and np.shape(X)[0]) == 1:
         return jnp.asarray(X, jnp.float64)
-    return jax.device_put(X, NamedSharding(jax.sharding.get_mesh(), PartitionSpec(AXIS)))
+    try:
+        mesh = jax.sharding.get_mesh()
+    except ValueError:  # JAX's answer where it is tracing
+        return jnp.asarray(X, jnp.float64)
+    return jax.device_put(X, NamedSharding(mesh, PartitionSpec(AXIS)))
 
 
 def own(tree: Any) -> Any:
