@@ -94,6 +94,23 @@ def test_the_age_of_a_claim_is_by_the_disks_clock(tmp_path, monkeypatch):
         assert not one.take("a")
 
 
+def test_a_claim_from_the_future_holds_no_longer_than_another(tmp_path):
+    (tmp_path / "a").write_text('{"by": "elsewhere:1"}')
+    os.utime(tmp_path / "a", (time.time() + 1e5,) * 2)
+    assert claims.living(tmp_path) == []
+    with claims.Claims(tmp_path) as one:
+        assert one.take("a")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, lambda file: os.symlink(file, file)])
+def test_what_is_no_claim_but_called_like_one_is_in_nobodys_way(tmp_path, make):
+    make(tmp_path / "a")
+    with claims.Claims(tmp_path, lease=0.2) as one:
+        assert not one.take("a") and len(claims.living(tmp_path, 0.2)) == 1
+        time.sleep(0.3)
+        assert one.take("a")
+
+
 def test_a_claim_of_a_process_that_is_gone_is_free_at_once(tmp_path):
     code = f"""if True:
         import os, pathlib

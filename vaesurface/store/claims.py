@@ -19,6 +19,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,7 +119,8 @@ class Claims:
             file.rename(taken)
         except FileNotFoundError:  # somebody was faster
             return False
-        taken.unlink(missing_ok=True)
+        with suppress(OSError):  # which was no file
+            taken.unlink()
         return True
 
     def _renew(self) -> None:
@@ -141,19 +143,26 @@ def living(folder: Path, lease: float = LEASE) -> list[Claim]:
     now, claims = _now(folder), []
     for name in names:
         try:
-            identity, age = _told(folder / name), now - (folder / name).stat().st_mtime
+            identity, age = _told(folder / name), now - os.lstat(folder / name).st_mtime
         except FileNotFoundError:
             continue
-        if age < lease and not _gone(identity):
+        if _is_recent(age, lease) and not _gone(identity):
             claims.append(Claim(name=name, by=str(identity.get("by", "unknown")), age=age))
     return claims
 
 
 def _holds(file: Path, now: float, lease: float) -> bool:
     try:
-        return now - file.stat().st_mtime < lease and not _gone(_told(file))
+        return _is_recent(now - os.lstat(file).st_mtime, lease) and not _gone(_told(file))
     except FileNotFoundError:
         return False
+
+
+def _is_recent(age: float, lease: float) -> bool:
+    """Whether it was renewed lately: not so in a future that the disk's clock was set back from,
+    either.
+    """
+    return abs(age) < lease
 
 
 def _now(folder: Path) -> float:
@@ -174,7 +183,9 @@ def _told(file: Path) -> dict[str, Any]:
     """What a claim says; nothing while it is being written."""
     try:
         identity = files.read_json(file)
-    except ValueError:
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError):
         return {}
     return identity if isinstance(identity, dict) else {}
 
