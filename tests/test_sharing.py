@@ -179,6 +179,11 @@ def heavy(seed):
     return {"loss": 1.0 * seed, "point": jnp.full(40_000, seed, float), "kind": seed}
 
 
+def test_a_shard_of_no_blocks_says_what_is_asked_for(tmp_path):
+    sweep.fill(cell, store=tmp_path, shard=(5, 5), batch_size=10, **AXES)
+    assert store.open(tmp_path).computed.size == 30 and not store.open(tmp_path).computed.any()
+
+
 def test_large_arrays_are_kept_on_demand_only(tmp_path):
     sweep.fill(heavy, store=tmp_path / "a", seed=range(3))
     assert set(store.open(tmp_path / "a")) == {"loss", "kind", "computed"}

@@ -98,11 +98,12 @@ class _Filling:
 
     def run(self, advance: Callable[[int], object]) -> None:
         """Until nothing is left, or something fails. advance: is told numbers of cells."""
+        if self.missing.any():  # said, too, by a process whose share is none of it
+            self._keeper.begin()
         if not any(len(self._rows(block)) for block in self._todo):
             return
         self._advance = advance
-        self._crew.start(self._keeper.payload)  # first, since there may be nobody to be had
-        self._keeper.begin()
+        self._crew.start(self._keeper.payload)
         while self._hand_out() or self._await_others():
             self._collect()
         if self._failure is not None:
