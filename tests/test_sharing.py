@@ -53,6 +53,24 @@ def computed(path):
     return there
 
 
+class TakenAway:
+    """Progress, at whose second step something happens."""
+
+    def __init__(self, **_):
+        self._steps = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def update(self, cells):
+        self._steps += 1
+        if self._steps == 2:
+            self.taken_away()
+
+
 # Claims
 
 
@@ -301,6 +319,18 @@ def test_chunks_of_older_versions_come_to_know_their_sweep(tmp_path, expected, m
     (tmp_path / "store.json").unlink()
     assert store.open(tmp_path).computed.all()
     assert all(chunks.told(file) for file in tmp_path.glob("chunks/*.npz"))
+
+
+def test_a_store_that_was_taken_away_meanwhile_says_what_it_lacks(tmp_path, a_chunk_a_block):
+    path = tmp_path / "store"
+
+    class Progress(TakenAway):
+        def taken_away(self):
+            path.rename(tmp_path / "moved")
+
+    sweep.fill(cell, store=path, batch_size=5, progress=Progress, **AXES)
+    there = [int(store.open(one).computed.sum()) for one in (path, tmp_path / "moved")]
+    assert sum(there) == 30 and store.open(path).computed.size == 30
 
 
 # Workers

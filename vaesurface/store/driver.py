@@ -145,6 +145,7 @@ class Driver:
             differing = differences(there, self._sweep)
         except (AttributeError, OSError, RecursionError, TypeError, ValueError):
             record.write(self._path, {**self._sweep, "software": []})
+            self.begin()  # else what is missing there would not be asked for
             return
         if differing:
             expected = f"{self._path}/store.json as it was when this sweep began"
