@@ -222,6 +222,11 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_results_of_no_size_have_names_too():
+    points = sweep.grid(lambda a: {"empty": jnp.zeros((0, 2)) * a}, a=[1.0, 2.0])
+    assert store.dataset(points, a=[1.0, 2.0]).empty.shape == (2, 0, 2)
+
+
 def test_importing_the_store_loads_no_xarray():
     heavy = "{'xarray', 'zarr', 'h5netcdf'} & set(sys.modules)"
     code = f"import sys, vaesurface.store; assert not {heavy}, {heavy}"

@@ -10,6 +10,7 @@ are called.
 
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Collection, Mapping
@@ -97,7 +98,8 @@ def dataset(points: Any, **axes: Any) -> Any:
             raise complaint(f"leading axes {sizes}", got, remedy)
     import xarray as xr
 
-    flat = {name: leaf.reshape(-1, *leaf.shape[len(sizes) :]) for name, leaf in leaves.items()}
+    total = math.prod(sizes)
+    flat = {name: leaf.reshape(total, *leaf.shape[len(sizes) :]) for name, leaf in leaves.items()}
     if (label := directory.words(type(points), flat)) is not None:
         leaves["label"] = label.reshape(sizes)
     order = [np.argsort(plain(axis.values)) for axis in parsed.values()]
