@@ -343,6 +343,21 @@ def test_a_program_that_cannot_hear_of_sigterm_ends_all_the_same():
     assert (ended.returncode, ended.stderr) == (143, f"vaesurface: {ending.WORDS}\n")
 
 
+def test_who_is_interrupted_does_not_wait_for_what_jax_computes_still():
+    waiting = (
+        "import atexit, multiprocessing, time\n"
+        "atexit.register(time.sleep, 1000)\n"  # as JAX's runtime has it, which crashes then
+        "import jax\n"
+        "from vaesurface.cli import ending\n"
+        "lock = multiprocessing.get_context('spawn').Lock()\n"  # is cleared away all the same
+        "ending.leave(ending.INTERRUPTED)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", waiting], capture_output=True, text=True, timeout=60
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["", "--workers 2"])
 def test_a_driver_that_is_terminated_keeps_what_is_finished(tmp_path, workers):

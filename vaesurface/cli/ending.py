@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import util
 from types import SimpleNamespace
 
 __all__ = ["INTERRUPTED", "TERMINATED", "WORDS", "asked_to_end", "leave"]
@@ -52,12 +53,15 @@ def asked_to_end() -> Iterator[SimpleNamespace]:
 
 
 def leave(code: int) -> None:
-    """End without waiting for threads that compute, which cannot be stopped; where there are none
-    Python ends as usual, and tidies up.
+    """End without waiting for what computes and cannot be stopped: threads of ours, and JAX's own,
+    under which Python would even crash; where there are none Python ends as usual.
     """
-    if any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()):
+    ours = any(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate())
+    if ours or "jaxlib" in sys.modules:
         sys.stdout.flush()
         sys.stderr.flush()
+        if not ours:
+            util._exit_function()  # type: ignore[attr-defined] # as usual, lest semaphores stay
         os._exit(code)
 
 
