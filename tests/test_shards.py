@@ -73,20 +73,27 @@ def test_four_devices_find_the_same_point():
 
 
 MESHES = """if True:
+    import sys
     import jax, numpy as np
     jax.config.update("jax_enable_x64", True)
     from jax.sharding import AxisType
-    from vaesurface import sweep, vae
+    from vaesurface import stationary, sweep, vae
 
     X = np.random.default_rng(0).normal(size=(8, 3))
-    params = vae.threshold_vae(X, 1).collapsed()
+    params = vae.threshold_vae(X, 1, 0.0).collapsed()
 
     def grid():
         return sweep.grid(lambda alpha: vae.threshold_vae(X, 1, alpha=alpha).loss(params),
                           alpha=[0.1, 0.2])
 
+    def verdict():
+        binary = vae.elementwise_vae((X > 0).astype(float), 1, likelihood="bernoulli")
+        return stationary.analyze(binary, binary.collapsed()).label
+
+    words = verdict() if "verdict" in sys.argv else None
     expected = grid()
     with jax.set_mesh(jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))):
+        assert words is None or verdict() == words
         np.testing.assert_allclose(grid(), expected, rtol=1e-12)
     with jax.set_mesh(jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))):
         try:
@@ -100,6 +107,11 @@ MESHES = """if True:
 
 def test_a_problem_may_be_made_in_a_traced_function_and_a_mesh_of_another_type_is_refused():
     run(program=MESHES)
+
+
+@pytest.mark.slow
+def test_whether_a_loss_is_smooth_is_known_under_a_mesh_too():
+    run("verdict", program=MESHES)
 
 
 def test_data_that_cannot_be_shared_equally_stay_on_one_device():

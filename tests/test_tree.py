@@ -47,7 +47,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "landscape": "bordered curvature problem refusal",
         "proof": "data energy files problem refusal vae",
-        "stationary": "bordered curvature optimize problem refusal",
+        "stationary": "bordered curvature optimize problem refusal shards",
     },
     {
         "diagnose": "data energy optimize problem refusal stationary theory vae",

@@ -15,18 +15,24 @@ it all.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-__all__ = ["AXIS", "count", "own", "spread", "summed"]
+__all__ = ["AXIS", "alone", "count", "own", "spread", "summed"]
 
 AXIS = "data"  # of the mesh
+
+
+def alone() -> AbstractContextManager:
+    """What is traced in this context is for one device, of operations that say what they do."""
+    return jax.sharding.use_abstract_mesh(AbstractMesh((), ()))
 
 
 def count(n: int) -> int:

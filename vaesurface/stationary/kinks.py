@@ -27,6 +27,7 @@ import numpy as np
 from jax import Array
 from jax.extend import core
 
+from vaesurface import shards
 from vaesurface.problem import Params
 from vaesurface.stationary.smooth import WRAPPERS, bound, inner, ruled, suspect, suspicious
 
@@ -80,7 +81,8 @@ def evaluate(
     choices: by place, an integer for every element, as `ABOVE`. With any, stopped gradients are
     not stopped, so that derivatives are those of the values.
     """
-    closed = jax.make_jaxpr(loss)(params)
+    with shards.alone():
+        closed = jax.make_jaxpr(loss)(params)
     leaves = jax.tree.leaves(params)
     walker = _Walker(choices)
     (value,) = walker.run(closed, leaves, [True] * len(leaves), "")
