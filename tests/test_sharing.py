@@ -1,5 +1,6 @@
 """Drivers share a store, workers may die, files may vanish: nothing is lost, bits are equal."""
 
+import errno
 import json
 import os
 import pickle
@@ -288,6 +289,19 @@ def test_chunks_are_put_together_and_nothing_is_missed(tmp_path, expected, monke
     assert set(computed(tmp_path).values()) == {1}
     assert not np.isnan(before.loss.values).any()  # opened before, read afterwards
     assert list((tmp_path / "claims").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE])
+def test_a_chunk_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch, number):
+    sweep.fill(cell, store=tmp_path, **AXES)
+
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(chunks.files, "opened", refuse)
+    file, *_ = tmp_path.glob("chunks/*.npz")
+    with pytest.raises(OSError, match=f"{file.name} that cannot be read now"):
+        chunks.told(file)
 
 
 def test_a_reader_is_not_misled_by_another_that_finds_chunks_put_together(

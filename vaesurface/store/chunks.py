@@ -12,6 +12,7 @@ one, when they are asked for.
 array([3., 4.])
 """
 
+import errno
 import hashlib
 import json
 import zipfile
@@ -27,6 +28,8 @@ from vaesurface.store.names import Columns, complaint, differences, identities
 
 __all__ = ["Chunk", "Contents", "array_of", "layout", "read", "readable", "told", "write"]
 
+# What keeps a file from being read that may be whole.
+UNREADABLE = {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ETIMEDOUT}
 REMEDY = "delete it to have its cells computed again"
 Value = TypeVar("Value")
 
@@ -136,6 +139,16 @@ def readable(
             return use(arrays)
     except FileNotFoundError:
         raise
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # NFS's word for one that is gone
+            raise FileNotFoundError(error.errno, error.strerror, str(file)) from error
+        if error.errno in UNREADABLE:
+            line = (
+                f"expected {what}, got {file} that cannot be read now ({error.strerror}); see to "
+                f"that and try again"
+            )
+            raise OSError(line) from error
+        raise complaint(what, f"{file} damaged", remedy) from error
     except _Edited as error:
         got = f"{file} with another {error} than was written"
         raise complaint("a chunk as it was written", got, remedy) from error
