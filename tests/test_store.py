@@ -222,6 +222,14 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_an_axis_may_be_called_like_a_results_dimension(tmp_path):
+    points = sweep.grid(
+        lambda value_0: jnp.ones(3) * value_0, store=tmp_path / "s", value_0=[1.0, 2.0]
+    )
+    for ds in (store.dataset(points, value_0=[1.0, 2.0]), store.open(tmp_path / "s")):
+        assert dict(ds.value.sizes) == {"value_0": 2, "value_0_": 3}
+
+
 def test_results_of_no_size_have_names_too():
     points = sweep.grid(lambda a: {"empty": jnp.zeros((0, 2)) * a}, a=[1.0, 2.0])
     assert store.dataset(points, a=[1.0, 2.0]).empty.shape == (2, 0, 2)

@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Collection, Mapping
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -216,4 +217,5 @@ def _dimensions(
     fits = len(usual) == len(shape) and not set(usual) & set(axes)
     if fits and all(sizes.get(d, n) == n for d, n in zip(usual, shape, strict=True)):
         return usual
-    return tuple(f"{name}_{i}" for i in range(len(shape)))
+    own = [f"{name}_{i}" for i in range(len(shape))]
+    return tuple(dim + "_" * next(n for n in count() if dim + "_" * n not in axes) for dim in own)
