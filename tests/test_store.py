@@ -222,6 +222,18 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_store_that_another_makes_at_that_moment_is_no_reason_to_refuse(tmp_path, monkeypatch):
+    listed = type(tmp_path).iterdir
+
+    def meanwhile(folder):
+        monkeypatch.undo()
+        store.create(folder, latent=1)
+        return listed(folder)
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", meanwhile)
+    assert store.create(tmp_path, latent=1).path == tmp_path
+
+
 def test_an_axis_may_be_called_like_a_results_dimension(tmp_path):
     points = sweep.grid(
         lambda value_0: jnp.ones(3) * value_0, store=tmp_path / "s", value_0=[1.0, 2.0]

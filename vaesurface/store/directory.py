@@ -169,6 +169,6 @@ def _require_place(path: Path) -> None:
         raise complaint("a directory for the store", f"the file {path}", "name another place")
     if path.is_dir() and not is_store(path):
         others = [entry.name for entry in path.iterdir() if not entry.name.startswith(".store")]
-        if others:
+        if others and not is_store(path):  # which another process may have made in between
             got = f"{path} with {min(others)}"
             raise complaint("a store or an empty directory", got, "name another one")
