@@ -177,8 +177,11 @@ def test_shards_are_parts_of_the_work(tmp_path):
         sweep.fill(cell, store=tmp_path, shard=shard, batch_size=4, **AXES)
         assert store.open(tmp_path).computed.sum() == [12, 22, 30][i]
     assert set(computed(tmp_path).values()) == {1}
-    for wrong in ((0, 3), (4, 3)):
-        with pytest.raises(ValueError, match=r"expected a shard from \(1, m\) to \(m, m\), got"):
+    refused = (
+        r"expected (a shard from \(1, m\) to \(m, m\)|shards >= 1|a whole number of shards), got"
+    )
+    for wrong in ((0, 3), (4, 3), (1.5, 2)):
+        with pytest.raises(ValueError, match=refused):
             sweep.fill(cell, store=tmp_path, shard=wrong, **AXES)
 
 

@@ -309,7 +309,7 @@ def test_an_error_in_one_chunk_keeps_those_under_way(tmp_path, threads):
             {"key": jax.random.PRNGKey(0)[None]},
             r"expected a 1-D axis key, got shape \(1, 2\); .* jax.random.key",
         ),
-        ({"alpha": [1], "batch_size": 0}, "expected batch_size >= 1, got 0; give the number"),
+        ({"alpha": [1], "batch_size": 0}, "expected batch_size >= 1, got 0; choose another number"),
         (
             {"alpha": [1], "executor": Elsewhere(), "mapper": threading.Lock()},
             "expected a function that other processes can unpickle, .*; define",

@@ -41,7 +41,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "bordered": "curvature problem shards",
-        "sweep": "files moved problem provenance store",
+        "sweep": "files moved problem provenance refusal store",
         "vae": "data energy moved problem refusal shards theory",
     },
     {

@@ -152,8 +152,8 @@ def _own_source(store: Path) -> str:
         raise
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
-            f"expected a store of `vaesurface sweep`, got {store} ({type(error).__name__}: "
-            f"{error}); name another one"
+            f"expected a store of `vaesurface sweep` without --function, got {store} "
+            f"({type(error).__name__}: {error}); read it with store.open"
         ) from error
     return data.within(source, store)
 

@@ -213,8 +213,8 @@ def reopen(path: Path, source: str | None = None) -> Sweep:
     settings = json.loads(ds.attrs["config"])
     if missing := SETTINGS - settings.keys():
         raise ValueError(
-            f"expected a store of `vaesurface sweep`, got one without {min(missing)}; name "
-            f"another one"
+            f"expected a store of `vaesurface sweep` without --function, got one without "
+            f"{min(missing)}; read it with store.open"
         )
     if not ds.computed.any():
         raise ValueError(

@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vaesurface import moved
+from vaesurface import moved, refusal
 from vaesurface.problem import require_float64
 from vaesurface.store import Plan, Store, canonical, complaint, create, kept, named
 from vaesurface.sweep import filling
@@ -127,7 +127,7 @@ def fill(
     shard: (i, m), this is the i-th of m parts of the work, from (1, m) to (m, m).
     All else, and errors, as for `grid`.
     """
-    number, parts = shard
+    number, parts = (refusal.whole("shards", part, 1) for part in shard)
     if not 1 <= number <= parts:
         raise complaint("a shard from (1, m) to (m, m)", f"{shard}", "count from 1")
     task, traced, plan = _planned(fn, mapper, axes, batch_size)
@@ -170,7 +170,4 @@ def _program_size(batch_size: int | None, total: int) -> int:
     if batch_size is None:
         most = max(1, total // FEWEST_BLOCKS) if jax.default_backend() == "cpu" else total
         return min(LARGEST_CHUNK, most)
-    if batch_size < 1:
-        remedy = "give the number of cells in a block, or none"
-        raise complaint("batch_size >= 1", f"{batch_size}", remedy)
-    return min(batch_size, total)
+    return min(refusal.whole("batch_size", batch_size, 1), total)
