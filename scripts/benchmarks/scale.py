@@ -145,7 +145,7 @@ class Messages:
         self.sizes: list[int] = []
 
     def __enter__(self) -> "Messages":
-        self._submit = workers._Elsewhere.submit
+        self._submit = workers.Elsewhere.submit
 
         def weighed(crew: Any, rows: np.ndarray) -> Any:
             place = crew._source if isinstance(crew._source, Path) else list(crew._source)
@@ -153,11 +153,11 @@ class Messages:
             self.sizes.append(len(pickle.dumps(message)))
             return self._submit(crew, rows)
 
-        workers._Elsewhere.submit = weighed  # type: ignore[method-assign]
+        workers.Elsewhere.submit = weighed  # type: ignore[method-assign]
         return self
 
     def __exit__(self, *_: object) -> None:
-        workers._Elsewhere.submit = self._submit  # type: ignore[method-assign]
+        workers.Elsewhere.submit = self._submit  # type: ignore[method-assign]
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
