@@ -189,7 +189,7 @@ class _Filling:
             rows = np.concatenate([done.rows for done in group])
             block = Block(leaves=leaves, made={"software": software, "seconds": seconds})
             self._keeper.add(rows, block, [done.number for done in group])
-            self._unkept = [done for done in self._unkept if done not in group]
+            self._unkept = [d for d in self._unkept if d.block.made["software"] != software]
             self._kept_at = time.monotonic()
 
     def _fail(self, number: int, error: BaseException) -> None:
