@@ -131,5 +131,8 @@ def pyhessian_products(network: Network) -> tuple[Any, Callable[[], Tensor]]:
     net = model(network)
     made = hessian(net, nn.MSELoss(), data=batch(network), cuda=False)
     direction = split(tensor(network.direction), made.params)
-    call = lambda: joined(hessian_vector_product(made.gradsH, made.params, direction))  # noqa: E731
+
+    def call():
+        return joined(hessian_vector_product(made.gradsH, made.params, direction))
+
     return made, call

@@ -67,10 +67,9 @@ class Driver:
         """
         folder = self._path / "chunks"
         while folder.is_dir() and (changed := folder.stat().st_mtime_ns) != self._looked:
-            new = {name for name in os.listdir(folder) if name.endswith(".npz")} - self._seen
-            for name in sorted(new):
-                if not name.startswith("."):
-                    yield from self._found(folder / name)
+            there = {name for name in os.listdir(folder) if name.endswith(".npz")}
+            for name in sorted(there - self._seen):
+                yield from self._found(folder / name)
                 self._seen.add(name)
             self._looked = changed
 
@@ -103,10 +102,6 @@ class Driver:
         told = {"error": words, "by": provenance.worker(), "block": block, "time": time.time()}
         files.write(self._failure(block), json.dumps(told))
         self.give_back([block])
-
-    def waiting(self) -> int:
-        """How many blocks others are at."""
-        return sum(claim.name != COMPACTING for claim in self._claims.others())
 
     def end(self) -> None:
         """Leave the store in order."""

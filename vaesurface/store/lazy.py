@@ -18,7 +18,7 @@ from vaesurface.store import chunks
 from vaesurface.store.chunks import Chunk
 from vaesurface.store.names import Axis, places
 
-__all__ = ["FILL", "NOT_COMPUTED", "Cells", "Reader"]
+__all__ = ["FILL", "NOT_COMPUTED", "Cells", "KeptWords", "Reader", "Words", "present"]
 
 # What stands where nothing was computed, by kind of dtype; 0 or False for all others.
 NOT_COMPUTED = "not computed"
@@ -103,8 +103,8 @@ class Reader(BackendEntrypoint):
     def open_dataset(
         self, filename_or_obj: Any, *, drop_variables: Any = None, **given: Any
     ) -> Any:
-        """given: `cells`, `coords`, `attrs`, and by name: `dimensions` and `leaves` of the layout
-        (shape, dtype), `label` for words in the chunks, `result` for words of results.
+        """given: `cells`, `coords`, `attrs`; by name of a result `dimensions` and `leaves`, its
+        shape and dtype at a cell; `words`, `KeptWords` or `Words`, or None.
         """
         cells: Cells = given["cells"]
         axes = tuple(given["coords"])

@@ -45,8 +45,8 @@ def fill(
     crew: Crew,
     mine: Callable[[int], bool] = lambda block: True,
     progress: Callable[..., Any] | None = None,
-) -> int:
-    """Compute what is missing of a keeper's grid; returns how many cells are missing in the end.
+) -> None:
+    """Compute what is missing of a keeper's grid.
 
     mine: whether a block, by number, is this process's to compute; others are left out. progress:
     like `tqdm.tqdm`.
@@ -67,7 +67,6 @@ def fill(
                 filling.keep()
             finally:
                 crew.close(finished)
-    return int(filling.missing.sum())
 
 
 class _Filling:
@@ -88,12 +87,8 @@ class _Filling:
     def begun(self) -> tuple[int, int]:
         """How many of this process's cells are there, and how many there are to be."""
         self._look()
-        size, all_blocks = self._keeper.plan.size, len(self._todo) == self._keeper.plan.blocks
-        total = (
-            self.missing.size
-            if all_blocks
-            else sum(min(size, self.missing.size - block * size) for block in self._todo)
-        )
+        size = self._keeper.plan.size
+        total = sum(min(size, self.missing.size - block * size) for block in self._todo)
         return total - sum(len(self._rows(block)) for block in self._todo), total
 
     def run(self, advance: Callable[[int], object]) -> None:

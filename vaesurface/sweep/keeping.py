@@ -55,10 +55,6 @@ class Keeper(AbstractContextManager):
     def fail(self, block: int, error: BaseException) -> None:
         """A block could not be computed."""
 
-    def waiting(self) -> int:
-        """How many blocks others are at."""
-        return 0
-
     def end(self) -> None:
         """All is done."""
 
@@ -132,9 +128,6 @@ class Shared(Keeper):
 
     def fail(self, block: int, error: BaseException) -> None:
         self._driver.fail(block, error)
-
-    def waiting(self) -> int:
-        return self._driver.waiting()
 
     def end(self) -> None:
         self._driver.end()

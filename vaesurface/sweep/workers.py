@@ -216,9 +216,9 @@ class Elsewhere(Crew):
 def crew(task: Task, traced: Traced, executor: Any) -> Crew:
     """Those who compute a task's blocks.
 
-    traced: for threads of this process. executor: None for this thread; or a
-    function that makes one, which is ours then, and made again if its workers are lost. Raises
-    ValueError for an executor that cannot.
+    traced: for threads of this process. executor: None for this thread; or a function that makes
+    one, which is ours then, and made again if its workers are lost. Raises ValueError for an
+    executor that cannot.
     """
     if executor is None:
         return Crew(task, traced)
@@ -263,7 +263,7 @@ def is_lost(error: BaseException) -> bool:
     """Whether it was the worker that failed, and not what it computed."""
     if isinstance(error, BrokenExecutor | CancelledError):
         return True
-    lost = {"KilledWorker", "CommClosedError", "FutureCancelledError", "Scheduler"}
+    lost = {"KilledWorker", "CommClosedError", "FutureCancelledError"}
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return bool(kinds & lost) and type(error).__module__.startswith("distributed")
 
