@@ -8,8 +8,8 @@ worst something is computed twice.
 >>> import tempfile
 >>> with tempfile.TemporaryDirectory() as place, Claims(Path(place)) as one:
 ...     with Claims(Path(place)) as other:
-...         one.take("a"), other.take("a"), other.take("b"), [claim.name for claim in one.others()]
-(True, False, True, ['b'])
+...         one.take("a"), other.take("a"), [claim.name for claim in living(Path(place))]
+(True, False, ['a'])
 """
 
 import json
@@ -82,11 +82,6 @@ class Claims:
             with self._changing:
                 self._held.discard(name)
                 (self._folder / name).unlink(missing_ok=True)
-
-    def others(self) -> list[Claim]:
-        """Everybody else's that hold."""
-        claims = living(self._folder, self._lease)
-        return [claim for claim in claims if claim.name not in self._held]
 
     def _created(self, file: Path) -> bool:
         """Make a claim's file, whole: a link to one beside it; or where there are no links, and
