@@ -67,7 +67,7 @@ class Claims:
         """Claim something, unless somebody else's claim of it holds."""
         self._folder.mkdir(parents=True, exist_ok=True)
         file = self._folder / name
-        if not (self._created(file) or (self._abandoned(file) and self._created(file))):
+        if not (self._created(file) or self._taken_over(file)):
             return False
         with self._changing:
             self._held.add(name)
@@ -103,20 +103,28 @@ class Claims:
             draft.unlink(missing_ok=True)
         return True
 
-    def _abandoned(self, file: Path) -> bool:
-        """Whether a claim held no longer and was taken away: by one driver only, as a file can be
-        renamed only once.
+    def _taken_over(self, file: Path) -> bool:
+        """Whether a claim held no longer and is ours now. One driver at a time looks and acts: the
+        claim that another has just made in its place would be taken for the old one else.
         """
         if _holds(file, _now(self._folder), self._lease):
             return False
-        taken = file.with_name(f".{file.name}-{secrets.token_hex(8)}.tmp")
-        try:
-            file.rename(taken)
-        except FileNotFoundError:  # somebody was faster
+        turn = file.with_name(f".{file.name}.turn")
+        if not self._created(turn):
+            if not _holds(turn, _now(self._folder), self._lease):  # of one that was killed
+                turn.unlink(missing_ok=True)
             return False
-        with suppress(OSError):  # which was no file
-            taken.unlink()
-        return True
+        try:
+            if _holds(file, _now(self._folder), self._lease):
+                return False
+            old = file.with_name(f".{file.name}-{secrets.token_hex(8)}.tmp")
+            with suppress(FileNotFoundError):  # given back in between
+                file.rename(old)
+            with suppress(OSError):  # which was no file
+                old.unlink()
+            return self._created(file)
+        finally:
+            turn.unlink(missing_ok=True)
 
     def _renew(self) -> None:
         while not self._closed.wait(self._lease / RENEWALS):
