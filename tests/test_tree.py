@@ -5,6 +5,7 @@ import contextlib
 import importlib
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "blocks": "",
         "files": "",
+        "late": "",
         "moved": "",
         "provenance": "",
         "quick": "",
@@ -37,7 +39,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "plot": "marks moved refusal",
         "report": "files marks moved refusal",
         "store": "data files provenance refusal",
-        "theory": "data energy moved problem refusal",
+        "theory": "data energy late moved problem refusal",
     },
     {
         "bordered": "curvature problem shards",
@@ -50,7 +52,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "stationary": "bordered curvature optimize problem refusal shards",
     },
     {
-        "diagnose": "data energy optimize problem refusal stationary theory vae",
+        "diagnose": "data energy late optimize problem refusal stationary theory vae",
         "paths": "curvature data energy optimize problem refusal stationary theory vae",
     },
     {
@@ -64,9 +66,19 @@ FLOORS: tuple[dict[str, str], ...] = (
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}
 # Imports inside functions, of what is heavy and not always needed: third parties, or in the command
-# line, whose --help answers at once. Two of the package's own: verifying needs no JAX, proving
-# does; keeping results needs no xarray, reading them does.
-LIGHT = {("proof", "vae"), ("store", "store")}
+# line, whose --help answers at once. Three of the package's own: verifying needs no JAX, proving
+# does; keeping results needs no xarray, reading them does; diagnosing Gaussian decoders needs no
+# JAX, others do.
+LIGHT = {("proof", "vae"), ("store", "store"), ("diagnose", "diagnose")}
+
+
+@pytest.mark.parametrize("module", ["diagnose", "theory"])
+def test_what_stands_beside_other_frameworks_loads_no_jax(module):
+    program = f"import sys, vaesurface.{module}; print('jax' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "False"
 
 
 def sources(room):

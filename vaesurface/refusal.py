@@ -27,6 +27,7 @@ __all__ = [
     "LARGEST",
     "complaint",
     "is_complete",
+    "is_traced",
     "line",
     "located",
     "number",
@@ -131,7 +132,7 @@ def number(
     Traceback (most recent call last):
     ValueError: expected gamma > 0, or None to learn it, got gamma = -1.0; choose another value
     """
-    if _is_traced(value):
+    if is_traced(value):
         return
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     plain = isinstance(value, int | float) or (kind in "biuf" and kind and value.shape == ())
@@ -165,7 +166,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def _is_traced(value: Any) -> bool:
+def is_traced(value: Any) -> bool:
     """By JAX, where it is loaded."""
     jax = sys.modules.get("jax")
     return jax is not None and isinstance(value, jax.core.Tracer)

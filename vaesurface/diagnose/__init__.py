@@ -7,9 +7,9 @@ infinite density on few data, (iv) a decoder that needs no latents, (v) a bad lo
 for an encoder and a decoder in JAX; `arrays` and `load` for what any framework exports;
 `convention` says which gamma and beta stand for a loss as it was written.
 
->>> from vaesurface import data, vae
+>>> from vaesurface import data, diagnose, vae
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1, gamma=0.5)
->>> diagnosis = trained(problem.autoencoder(problem.collapsed()))
+>>> diagnosis = diagnose.trained(problem.autoencoder(problem.collapsed()))
 >>> diagnosis.label
 '(v) a bad local optimum, or training has not ended: 1 of 1 latents inactive'
 >>> diagnosis.evidence["affine"]
@@ -17,10 +17,16 @@ for an encoder and a decoder in JAX; `arrays` and `load` for what any framework 
 1 latents and is 0.8069 nats per datum lower'
 """
 
+from typing import TYPE_CHECKING
+
+from vaesurface import late
 from vaesurface.diagnose.convention import Convention, convention
-from vaesurface.diagnose.doors import arrays, collapse, exported, functions, load, trained
+from vaesurface.diagnose.doors import arrays, load
 from vaesurface.diagnose.terms import Collapse, Search, Spike
 from vaesurface.diagnose.verdict import Diagnosis
+
+if TYPE_CHECKING:
+    from vaesurface.diagnose.problems import collapse, exported, functions, trained
 
 __all__ = [
     "Collapse",
@@ -36,3 +42,6 @@ __all__ = [
     "load",
     "trained",
 ]
+
+LATE = {"problems": "collapse exported functions trained"}
+__getattr__ = late.names(__name__, LATE)

@@ -2,7 +2,7 @@
 gamma, no noise at all.
 
 >>> from vaesurface import data, vae
->>> from vaesurface.diagnose.doors import exported
+>>> from vaesurface.diagnose.problems import exported
 >>> problem = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1, gamma=0.5)
 >>> params = problem.collapsed()
 >>> ends = search(problem, params, exported(problem, params), np.array([False]), jax.random.key(0))

@@ -13,7 +13,7 @@ the eigenvalues of its covariance (1/n); energies in the paper's units, mean per
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,21 +21,19 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data
 from vaesurface.energy import VAEParams
-from vaesurface.refusal import LARGEST, shown, whole
+from vaesurface.refusal import is_traced
 from vaesurface.theory import doors
+from vaesurface.theory.spectra import (
+    affine_optimum,
+    centered,
+    checked,
+    eigenvalues,
+    energy_of,
+    learned_gamma,
+)
 
-__all__ = [
-    "Expected",
-    "Optimum",
-    "affine_optimum",
-    "centered",
-    "eigenvalues",
-    "family",
-    "global_minimum",
-    "stationary_points",
-]
+__all__ = ["Expected", "family", "global_minimum", "stationary_points"]
 
 EQUAL_ULPS = (
     8  # times max(n, d): singular values that differ by fewer units of the largest's rounding
@@ -60,19 +58,6 @@ class Expected(NamedTuple):
     negative: int
 
 
-class Optimum(NamedTuple):
-    """Global minimum of the affine model.
-
-    kept: (), the number of principal directions in use.
-    gamma: (), the decoder variance; zero where the energy has no lower bound.
-    energy: (), -inf there.
-    """
-
-    kept: Array
-    gamma: Array
-    energy: Array
-
-
 class _Spectrum(NamedTuple):
     """Of the covariance of data (n, d).
 
@@ -84,51 +69,6 @@ class _Spectrum(NamedTuple):
     center: np.ndarray
     values: np.ndarray
     directions: np.ndarray
-
-
-def centered(X: Any) -> tuple[Any, Any]:
-    """Mean (d,) of X (n, d) and deviations (n, d) from it: twice, as the first mean's rounding
-    would be another principal direction.
-    """
-    center = X.mean(axis=0)
-    center = center + (X - center[None]).mean(axis=0)
-    Z = X - center[None]
-    return center, Z - Z.mean(axis=0)[None]
-
-
-def eigenvalues(X: ArrayLike) -> Any:
-    """Eigenvalues (d,) of the covariance of X (n, d), descending, and exactly zero beyond the rank
-    of the data up to rounding.
-
-    They are squared singular values, down to eps^2 of the largest where eigenvalues of the
-    covariance end at eps; with the largest features first LAPACK keeps the digits of small ones on
-    top. The rank does not depend on the features' units: each is counted in units in the last place
-    of its largest number, and what is below the norm of so much random rounding of the data, or
-    below that of the decomposition itself, is zero.
-    """
-    if not isinstance(X, jax.core.Tracer):
-        known = data.reals(X, "X")
-        squared = np.abs(known).max(initial=0.0) <= LARGEST
-        if known.ndim != 2 or not len(known) or not squared:
-            raise ValueError(
-                f"expected finite data (n, d) of at most {LARGEST:g} in size, got shape "
-                f"{known.shape}; give one row per datum, in other units"
-            )
-        X = X if isinstance(X, jax.Array) else known
-    xp = _namespace(X)
-    n, d = np.shape(X)
-    if not d:
-        return xp.zeros(0)
-    _, Z = centered(X)
-    eps = np.finfo(np.float64).eps
-    unit = eps * xp.max(xp.abs(X), axis=0)
-    order = xp.argsort(-xp.sum(Z**2, axis=0))
-    R = xp.linalg.qr(Z[:, order], mode="r")
-    singular = xp.linalg.svd(R, compute_uv=False)
-    counted = xp.linalg.svd(R / xp.where(unit > 0, unit, 1.0)[order][None], compute_uv=False)
-    rank = xp.sum(counted > 4 * (math.sqrt(n) + math.sqrt(d)) + max(n, d) * eps * counted[0])
-    values = xp.where(xp.arange(singular.size) < rank, singular**2 / n, 0.0)
-    return xp.concatenate([values, xp.zeros(d - singular.size)])
 
 
 def family(X: Array, weight: Array) -> Array:
@@ -167,7 +107,7 @@ def stationary_points(
     learned. Rotations within the retained directions add saddles that are not listed.
     """
     X = np.asarray(doors.matrix(X), np.float64)
-    latent = _checked(latent, gamma, beta)
+    latent = checked(latent, gamma, beta)
     return _listed(X, latent, gamma, beta)
 
 
@@ -179,7 +119,7 @@ def _listed(X: np.ndarray, latent: int, gamma: float | None, beta: float) -> Ite
         for retained in combinations(range(d), size):
             kept, others = values[list(retained)], np.delete(values, list(retained))
             rest = others.sum()
-            variance = float(_learned(d, size, rest, beta)) if gamma is None else gamma
+            variance = float(learned_gamma(d, size, rest, beta)) if gamma is None else gamma
             if not variance > 0 or np.any(kept <= beta * variance):
                 continue
             logs = np.log(kept).sum()
@@ -189,7 +129,7 @@ def _listed(X: np.ndarray, latent: int, gamma: float | None, beta: float) -> Ite
             yield Expected(
                 retained=retained,
                 params=params,
-                loss=float(_energy(d, latent, size, rest, logs, variance, beta)),
+                loss=float(energy_of(d, latent, size, rest, logs, variance, beta)),
                 negative=_index(kept, others, latent, beta * variance),
             )
 
@@ -205,98 +145,14 @@ def global_minimum(
     # An X that is not traced is decomposed at once, by NumPy, and only its eigenvalues enter a
     # program that is being traced.
     X = doors.matrix(X)
-    X = X if isinstance(X, jax.core.Tracer) else np.asarray(X, np.float64)
+    X = X if is_traced(X) else np.asarray(X, np.float64)
     return jnp.asarray(affine_optimum(eigenvalues(X), latent, gamma, beta).energy)
-
-
-def affine_optimum(
-    values: ArrayLike,
-    latent: int,
-    gamma: ArrayLike | None = None,
-    beta: ArrayLike = 1.0,
-    slack: float = 0.0,
-) -> Optimum:
-    """The affine model's global minimum over data whose covariance has the eigenvalues values (d,),
-    descending.
-
-    The energy is -inf, and gamma zero, where gamma is learned and r <= latent directions, with beta
-    r < d, are all that is not zero. Otherwise it keeps the leading directions, as many as have
-    lambda > beta gamma (Tipping & Bishop 1999 for beta = 1); with slack, the fewest whose energy is
-    within slack of the lowest.
-    """
-    latent = _checked(latent, gamma, beta)
-    if not isinstance(values, jax.core.Tracer):
-        values = _checked_values(values)
-    # Without JAX's arrays it is NumPy's, and in float64 whatever JAX is set to.
-    xp = _namespace(values, gamma, beta)
-    lambdas = xp.asarray(values, float)
-    d, b = len(lambdas), xp.asarray(beta, lambdas.dtype)
-    # One candidate for every number of leading directions kept.
-    size = xp.arange(min(latent, d) + 1)
-    least = xp.where(size > 0, lambdas[size - 1], xp.inf)
-    rest = xp.append(xp.cumsum(lambdas[::-1])[::-1], 0.0)[size]
-    logs = xp.append(0.0, xp.cumsum(xp.log(xp.where(lambdas > 0, lambdas, 1.0))))[size]
-    g = _learned(d, size, rest, b) if gamma is None else xp.full_like(rest, gamma)
-    energy = _energy(d, latent, size, rest, logs, xp.where(g > 0, g, 1.0), b)
-    energy = xp.where((g > 0) & (least > b * g), energy, xp.inf)
-    if gamma is None:
-        energy = xp.where((rest == 0) & (b * size < d), -xp.inf, energy)
-    best = xp.argmax(energy <= xp.min(energy) + slack)
-    return Optimum(kept=best, gamma=g[best], energy=energy[best])
-
-
-def _checked(latent: Any, gamma: Any, beta: Any) -> int:
-    """The number of latents; raises ValueError for one that is none, or gamma, beta out of
-    range.
-    """
-    if gamma is not None:
-        doors.positive("gamma", gamma, ", or None to learn it")
-    doors.positive("beta", beta)
-    return whole("latents", latent, least=0)
-
-
-NEGATIVE = 1e-9  # of the largest eigenvalue: what rounding leaves below zero
-
-
-def _checked_values(values: Any) -> Any:
-    """Eigenvalues (d,), of JAX where they were. Raises ValueError for what are none."""
-    known = data.reals(values, "values")
-    vector = known.ndim == 1 and known.size and np.isfinite(known).all()
-    if not vector or known.min() < -NEGATIVE * known.max():
-        raise ValueError(
-            f"expected eigenvalues (d,) >= 0, got {shown(values)}; give a covariance's"
-        )
-    return values if isinstance(values, jax.Array) else known
-
-
-def _namespace(*arrays: Any) -> Any:
-    """jax.numpy where one of the arrays is JAX's, else numpy."""
-    return jnp if any(isinstance(a, jax.Array) for a in arrays) else np
 
 
 def _spectrum(X: np.ndarray) -> _Spectrum:
     center, Z = centered(X)
     directions = np.linalg.svd(Z, full_matrices=len(X) < X.shape[1])[2]
     return _Spectrum(center=center, values=eigenvalues(X), directions=directions.T)
-
-
-def _learned(d: int, kept: Any, rest: Any, beta: Any) -> Any:
-    """gamma = rest / (d - beta |J|), for kept = |J| directions and the other eigenvalues' sum; 0
-    where no gamma is stationary.
-    """
-    xp = _namespace(rest, beta)
-    free = d - beta * kept
-    return xp.where(free > 0, rest / xp.where(free > 0, free, 1.0), 0.0)
-
-
-def _energy(d: int, latent: int, kept: Any, rest: Any, logs: Any, gamma: Any, beta: Any) -> Any:
-    """d log gamma + rest / gamma + beta (kappa + |J| + sum_J log(lambda_j / (beta gamma)))
-
-    of `kept` = |J| directions whose log lambda_j sum to `logs`, the other eigenvalues to `rest`.
-    """
-    xp = _namespace(rest, gamma, beta)
-    gain = logs - kept * xp.log(beta * gamma)
-    return d * xp.log(gamma) + rest / gamma + beta * (kept + latent + gain)
 
 
 def _index(kept: np.ndarray, others: np.ndarray, latent: int, threshold: float) -> int:

@@ -9,11 +9,10 @@ ValueError: expected beta > 0 as a finite number, got beta = nan; choose another
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from vaesurface import data
-from vaesurface.refusal import LARGEST, complaint, number
+from vaesurface.refusal import LARGEST, complaint, is_traced, number
 
 __all__ = ["matrix", "nonnegative", "positive"]
 
@@ -23,7 +22,7 @@ def matrix(X: Any) -> Any:
 
     Raises ValueError for what `data.check` refuses.
     """
-    if isinstance(X, jax.core.Tracer):
+    if is_traced(X):
         if X.ndim != 2:
             raise complaint("a matrix (n, d)", f"shape {X.shape}", "give one row per datum")
         return X

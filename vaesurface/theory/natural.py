@@ -23,7 +23,7 @@ import numpy as np
 
 from vaesurface.refusal import shown, whole
 from vaesurface.theory import doors
-from vaesurface.theory.affine import eigenvalues
+from vaesurface.theory.spectra import eigenvalues
 
 __all__ = [
     "LIKELIHOODS",

@@ -23,8 +23,9 @@ from vaesurface import data
 from vaesurface.energy import VAEParams
 from vaesurface.refusal import shown, whole
 from vaesurface.theory import doors
-from vaesurface.theory.affine import centered, global_minimum
+from vaesurface.theory.affine import global_minimum
 from vaesurface.theory.pairs import PAIR_BITS, Pair, added, less_product
+from vaesurface.theory.spectra import centered
 
 __all__ = ["Ray", "ray_slope", "unbounded_ray"]
 
