@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg
 from scipy.cluster.vq import kmeans2, vq
 
-__all__ = ["codes", "held_out"]
+__all__ = ["codes", "gram", "held_out"]
 
 CODE_SIZES = (2, 4, 8, 16)  # words in a code
 CODE_DIRECTIONS = 5  # leading principal directions along which words are looked for
@@ -77,14 +77,20 @@ def _leading(Z: np.ndarray, count: int) -> np.ndarray:
     square root of its eigenvalue.
     """
     n, d = Z.shape
-    gram = Z.T @ Z if n > d else Z @ Z.T
-    values, vectors = linalg.eigh(gram, subset_by_index=(max(0, len(gram) - count), len(gram) - 1))
+    products = gram(Z)
+    ends = (max(0, len(products) - count), len(products) - 1)
+    values, vectors = linalg.eigh(products, subset_by_index=ends)
     values, vectors = values[::-1], vectors[:, ::-1]
     if n > d:
         return vectors
     present = values > n * np.finfo(float).eps * values[0]
     scales = np.where(present, 1.0 / np.sqrt(np.where(present, values, 1.0)), 0.0)
     return Z.T @ (vectors * scales[None])
+
+
+def gram(Z: np.ndarray) -> np.ndarray:
+    """Z'Z or ZZ', the smaller: they share their eigenvalues but for zeros."""
+    return Z.T @ Z if len(Z) > Z.shape[1] else Z @ Z.T
 
 
 def _far_apart(Z: np.ndarray, count: int) -> np.ndarray:

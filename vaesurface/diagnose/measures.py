@@ -12,9 +12,10 @@ holds for affine additions to the one at hand (`residual`, `lasting`), some for 
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import linalg
 
 from vaesurface import theory
 from vaesurface.diagnose import (
@@ -32,7 +33,7 @@ from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
 from vaesurface.diagnose.threads import one_of_few
 
-__all__ = ["active_latents", "measure"]
+__all__ = ["OfData", "active_latents", "measure", "of_data"]
 
 # Of posterior deviations: bins around 0, 0.05, ..., 2, and one of what is beyond.
 STD_EDGES = np.append(0.05 * np.arange(42) - 0.025, np.inf)
@@ -52,14 +53,47 @@ NO_REST = 1e-12
 AFFINE_SLACK = 2.0 * ACTIVE_NATS
 
 
-def measure(export: Export, search: Search | None = None) -> Facts:
-    """All numbers that a verdict rests on, of an export and of what was tried with its problem."""
+class OfData(NamedTuple):
+    """What data (n, d) alone decide, whatever is trained on them.
+
+    values: (d,), eigenvalues of their covariance, descending.
+    lasting: (d,), the same where those of leading directions, one a latent, are what lasts from one
+        half of the data to the other.
+    groups: (n,), numbers of the distinct rows.
+    """
+
+    values: np.ndarray
+    lasting: np.ndarray
+    groups: np.ndarray
+
+
+def of_data(x: np.ndarray, latent: int) -> OfData:
+    """Of data (n, d) and the number of latents: for whoever measures the same rows many times."""
+    with one_of_few(x.shape):
+        values, groups = theory.eigenvalues(x), repeats.groups(x)
+        lasting = _lasting_eigenvalues(x, values, latent, groups)
+    return OfData(values=values, lasting=lasting, groups=groups)
+
+
+def measure(
+    export: Export,
+    search: Search | None = None,
+    known: OfData | None = None,
+    with_gap: bool = True,
+) -> Facts:
+    """All numbers that a verdict rests on, of an export and of what was tried with its problem.
+
+    known: `of_data` of the export's x, if it is at hand; with_gap: with the distance to the best of
+    all decoders, which takes longest and decides only whether a decoder sees more than latents.
+    """
     with one_of_few(export.x.shape):
-        return _measured(export, search)
+        return _measured(export, search, known, with_gap)
 
 
-def _measured(export: Export, search: Search | None) -> Facts:
+def _measured(export: Export, search: Search | None, known: OfData | None, with_gap: bool) -> Facts:
     export, scaled = _of_one_variance(export)
+    if known is None or scaled:
+        known = of_data(export.x, export.mean.shape[1])
     spike, ordinary = _spiking(export)
     x, beta = export.x, export.beta
     gamma = math.exp(float(np.mean(np.log(export.gamma))))
@@ -70,7 +104,6 @@ def _measured(export: Export, search: Search | None) -> Facts:
     of_error = _of_error(export, level)
     error = of_error["error"]
     held_gamma = gamma if is_fixed(export.learned_gamma, error, gamma) else None
-    values, groups = theory.eigenvalues(x), repeats.groups(x)
     decided_without = active.any() or spike is not None
     facts = Facts(
         kind=Collapse.UNDECIDED,
@@ -88,21 +121,22 @@ def _measured(export: Export, search: Search | None) -> Facts:
         fitted=math.nan if spike is not None else fitted.level(export, active),
         exact=math.nan if spike is not None else fitted.exactly(export, active),
         codes=np.zeros((0, 2)),
-        binary=export.learned_gamma is None and not export.stated and _is_binary(x, groups),
+        binary=export.learned_gamma is None and not export.stated and _is_binary(x, known.groups),
         alone=export.alone,
         spike=spike,
         search=search,
-        distinct=int(groups.max()) + 1,
+        distinct=int(known.groups.max()) + 1,
         scaled=scaled,
         **of_posteriors,
         **of_error,
-        **_of_residual(export, groups),
-        **_of_affine_decoders(export, values, held_gamma, groups),
-        **_of_any_decoder(export, values, kl, error),
+        **_of_residual(export, known.groups),
+        **_of_affine_decoders(export, known, held_gamma),
+        **_of_any_decoder(export, known.values, kl, error),
     )
     facts = _with_doubts(facts, export)
-    facts = facts._replace(gap=gap.of_facts(x, values, facts))
-    return _with_what_decides(facts, export, groups)
+    if with_gap:
+        facts = facts._replace(gap=gap.of_facts(x, known.values, facts))
+    return _with_what_decides(facts, export, known.groups)
 
 
 def _is_binary(x: np.ndarray, groups: np.ndarray) -> bool:
@@ -267,22 +301,22 @@ def _energy(export: Export, gamma: float, error: float, kl: float) -> float:
 def _of_residual(export: Export, groups: np.ndarray) -> dict[str, Any]:
     """Of `Facts`, what the reconstruction leaves to affine additions."""
     residual = export.x - export.reconstruction
+    # To some digits of the largest, which decides: so in a tenth of the time of all digits of all.
+    products = halves.gram(residual - residual.mean(axis=0))
+    values = linalg.eigvalsh(products)[::-1] / len(residual)
     return {
-        "residual": theory.eigenvalues(residual)[: min(residual.shape)],
+        "residual": np.maximum(values, 0.0),
         "lasting": float(halves.held_out(residual, 1, groups)[0]),
     }
 
 
-def _of_affine_decoders(
-    export: Export, values: np.ndarray, gamma: float | None, groups: np.ndarray
-) -> dict[str, Any]:
-    """Of `Facts`, the best affine VAEs with as many latents; values (d,): eigenvalues of the data's
-    covariance; gamma: None where it is learned.
+def _of_affine_decoders(export: Export, known: OfData, gamma: float | None) -> dict[str, Any]:
+    """Of `Facts`, the best affine VAEs with as many latents; gamma: None where it is learned.
 
     Posteriors of amortized encoders are as good: at the optimum they are affine.
     """
+    values, lasting, _ = known
     k, beta, total = export.mean.shape[1], export.beta, float(values.sum())
-    lasting = _lasting_eigenvalues(export.x, values, k, groups)
     affine, affine_lasting = (
         theory.affine_optimum(v, k, gamma, beta, AFFINE_SLACK) for v in (values, lasting)
     )

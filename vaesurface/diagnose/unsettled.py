@@ -16,8 +16,7 @@ import math
 
 import numpy as np
 
-from vaesurface import theory
-from vaesurface.diagnose import posteriors
+from vaesurface.diagnose import halves, posteriors
 from vaesurface.diagnose.contradictions import GAMMA_TOLERANCE
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.terms import Unsettled
@@ -66,9 +65,9 @@ def _bias(export: Export, active: np.ndarray) -> float:
     """
     drawn = export.sampled_reconstruction
     residual = export.x - (export.reconstruction if drawn is None else drawn)
-    values = theory.eigenvalues(residual)
-    spread = math.sqrt(2.0 * float(np.sum(values**2)))
-    chance = float(values.sum()) / len(residual)
+    covariance = halves.gram(residual - residual.mean(axis=0)) / len(residual)
+    spread = math.sqrt(2.0) * float(np.linalg.norm(covariance))
+    chance = float(np.trace(covariance)) / len(residual)
     square = float(np.sum(residual.mean(axis=0) ** 2))
     if square <= chance + SURE * spread / len(residual):
         return 0.0
