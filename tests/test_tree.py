@@ -67,8 +67,8 @@ FLOORS: tuple[dict[str, str], ...] = (
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}
 # Imports inside functions, of what is heavy and not always needed: third parties, or in the command
 # line, whose --help answers at once. Three of the package's own: verifying needs no JAX, proving
-# does; keeping results needs no xarray, reading them does; diagnosing Gaussian decoders needs no
-# JAX, others do.
+# does; keeping results needs no xarray, reading them does; measuring a decoder needs no
+# JAX, finding better ones does.
 LIGHT = {("proof", "vae"), ("store", "store"), ("diagnose", "diagnose")}
 
 

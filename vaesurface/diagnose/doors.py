@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from vaesurface.diagnose import export
+from vaesurface.diagnose import export, natural_judge
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.judge import judge
 from vaesurface.diagnose.measures import measure
@@ -58,7 +58,4 @@ def diagnosed(exported: Export) -> Diagnosis:
     """The diagnosis of what was exported, by its likelihood."""
     if exported.likelihood == "gaussian":
         return judge(measure(exported))
-    # Other likelihoods' affine VAEs are found numerically, by JAX.
-    from vaesurface.diagnose import natural_judge
-
     return natural_judge.diagnosed(exported)

@@ -14,22 +14,24 @@ found numerically (`fits`) or held against every decoder (`mixtures`).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from vaesurface import theory
-from vaesurface.diagnose import contradictions, fits, halves, mixtures, posteriors
+from vaesurface.diagnose import contradictions, halves, measures, mixtures, posteriors
 from vaesurface.diagnose.diagnosis import Facts, affine_gain
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.likelihoods import nats
-from vaesurface.diagnose.measures import measure
+from vaesurface.diagnose.measures import OfData, measure
 from vaesurface.diagnose.terms import ACTIVE_NATS, Contradiction, Likelihood, Unsettled
 from vaesurface.diagnose.threads import one_of_few
 from vaesurface.theory.natural import inverse_root, scaled
 
-__all__ = ["SURE", "known", "measured"]
+if TYPE_CHECKING:
+    from vaesurface.diagnose import fits
+
+__all__ = ["SURE", "known", "measured", "measured_here", "of_data"]
 
 SURE = 3.0  # standard errors
 # Nats that the bias alone has to gain from which training has not ended: these, more where so much
@@ -45,13 +47,34 @@ MANY_ROWS = 50
 def measured(export: Export) -> Facts:
     """All that the verdict rests on."""
     with one_of_few(export.x.shape):
-        return _measured(export)
+        facts, own, groups = _measured(export, None)
+        if facts.inactive:
+            facts = _with_others(facts, export, own, groups)
+        return _with_doubts(facts, export, own)
 
 
-def _measured(export: Export) -> Facts:
+def measured_here(export: Export, known: OfData) -> Facts:
+    """The same without what other decoders reach, which takes JAX and seconds to find.
+
+    known: `of_data` of the export's x.
+    """
+    with one_of_few(export.x.shape):
+        facts, own, _ = _measured(export, known)
+        return _with_doubts(facts, export, own)
+
+
+def of_data(x: np.ndarray, latent: int, likelihood: str, classes: int) -> OfData:
+    """What data (n, d) alone decide, in units of their deviation under the constant decoder."""
+    center = x.mean(axis=0)[None]
+    known = measures.of_data(scaled(x, inverse_root(center, likelihood, classes)), latent)
+    return known._replace(groups=_groups(x))
+
+
+def _measured(export: Export, known: OfData | None) -> tuple[Facts, "_Nats", np.ndarray]:
+    """Facts of this decoder alone, its nats, and which rows are one datum."""
     scaled_export = _in_own_units(export)
-    base = measure(scaled_export)
-    groups = _groups(export.x)
+    base = measure(scaled_export, known=known, with_gap=known is None)
+    groups = _groups(export.x) if known is None else known.groups
     residual = scaled_export.x - scaled_export.reconstruction
     own = _own_nats(export)
     energy = 2.0 * own.expected + export.beta * (2.0 * float(base.kl.sum()) + len(base.kl))
@@ -65,8 +88,11 @@ def _measured(export: Export) -> Facts:
         component=None,
         likelihood=_likelihood(export, own),
     )
-    if facts.inactive:
-        facts = _with_others(facts, export, own, groups)
+    return facts, own, groups
+
+
+def _with_doubts(facts: Facts, export: Export, own: "_Nats") -> Facts:
+    """With what in the export cannot be true and what training has not settled."""
     found = _contradictions(facts, export, own)
     return facts._replace(contradictions=found, unsettled=_unsettled(facts))
 
@@ -194,6 +220,8 @@ def _with_others(facts: Facts, export: Export, own: _Nats, groups: np.ndarray) -
     """With what the best affine VAEs that are found reach, at this beta and at 1, and whether any
     decoder at all could be better than a constant one.
     """
+    from vaesurface.diagnose import fits  # by JAX, which a monitor does without
+
     rows = fits.part(export.x, len(facts.kl), export.likelihood)
     best = _best_affine(facts, export, rows, groups, facts.beta)
     own_energy = _own_energy(facts, export, own, rows, facts.beta)
@@ -227,17 +255,19 @@ def known(facts: Facts) -> Likelihood:
 
 def _best_affine(
     facts: Facts, export: Export, rows: np.ndarray, groups: np.ndarray, beta: float
-) -> fits.Fits:
+) -> "fits.Fits":
     """With no more latents than may pay near the constant decoder, one at least; of those that
     last, no more than pay there along directions that do.
     """
+    from vaesurface.diagnose import fits
+
     x, name, classes, k = export.x, export.likelihood, export.classes, len(facts.kl)
     paying = max(1, int((known(facts).ratios > beta).sum()))
     best = fits.best_affine(x[rows], k, name, beta, classes, paying, groups[rows])
     units = scaled(x, inverse_root(x.mean(axis=0)[None], name, classes))
     lasting = halves.held_out(units, min(k, units.shape[1]), groups)
     number = max(1, sum(affine_gain(value / beta) > ACTIVE_NATS for value in lasting))
-    kept = jnp.minimum(best.lasting.kept, number)
+    kept = min(int(best.lasting.kept), number)
     return best._replace(lasting=best.lasting._replace(kept=kept))
 
 

@@ -13,7 +13,6 @@ As `judge`, from the numbers of `natural`.
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
 from vaesurface.diagnose import natural_words
@@ -24,7 +23,7 @@ from vaesurface.diagnose.natural import SURE, known, measured
 from vaesurface.diagnose.terms import ACTIVE_NATS, SHARP_STD, Collapse
 from vaesurface.diagnose.verdict import Diagnosis
 
-__all__ = ["LikelihoodDiagnosis", "diagnosed"]
+__all__ = ["LikelihoodDiagnosis", "diagnosed", "judged"]
 
 # A decoder of latents alone gains at most so many times KL over the constant one, up to the search
 # for that bound; what is more, and more than so many nats, comes from elsewhere.
@@ -61,20 +60,24 @@ def diagnosed(export: Export) -> LikelihoodDiagnosis:
     """The diagnosis of an export whose likelihood is not Gaussian; fits are in float64, whatever
     the caller has chosen for the rest of the process.
     """
+    import jax  # not for `judged`: beside another framework it is better not loaded
+
     with jax.enable_x64(True):
         facts = _with_plain_numbers(measured(export))
-        return _judged(facts)
+        return judged(facts)
 
 
 def _with_plain_numbers(facts: Facts) -> Facts:
     """With NumPy's numbers for JAX's, which keep their type wherever they are read."""
+    import jax
+
     names = ("affine", "affine_lasting", "free")
     plain: dict[str, Any] = {name: jax.device_get(getattr(facts, name)) for name in names}
     return facts._replace(**plain)
 
 
-def _judged(facts: Facts) -> LikelihoodDiagnosis:
-    """The kinds, and the leading one."""
+def judged(facts: Facts) -> LikelihoodDiagnosis:
+    """The verdict on numbers of `natural.measured`."""
     kinds = np.full(len(facts.kl), int(Collapse.NONE))
     if facts.inactive:
         kinds[~facts.active] = _inactive_kinds(facts)
