@@ -20,7 +20,7 @@ is. `refusal`: what readers share.
 
 from vaesurface.data.arrays import named
 from vaesurface.data.made import antipodal, clusters, gaussian
-from vaesurface.data.matrix import check, digest, reals, shape
+from vaesurface.data.matrix import check, digest, plain, reals, shape
 from vaesurface.data.source import load, within
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "gaussian",
     "load",
     "named",
+    "plain",
     "reals",
     "shape",
     "within",

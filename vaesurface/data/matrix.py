@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from vaesurface.refusal import complaint
 
-__all__ = ["check", "digest", "reals", "shape"]
+__all__ = ["check", "digest", "plain", "reals", "shape"]
 
 SHOWN = 40  # characters of an entry that a message quotes
 
@@ -59,6 +59,19 @@ def reals(value: Any, name: str | None = None) -> np.ndarray:
         return np.asarray(array, dtype=np.float64, order="C")
 
 
+def plain(value: Any) -> np.ndarray:
+    """An array of whatever library as NumPy has it, of its own type: one of PyTorch's also with a
+    gradient, on a device, or in bfloat16, which becomes float32.
+    """
+    if hasattr(value, "detach") and hasattr(value, "cpu"):
+        tensor = value.detach().cpu()
+        try:
+            return tensor.numpy()
+        except TypeError:  # bfloat16, which NumPy does not have
+            return tensor.float().numpy()
+    return np.asarray(value)
+
+
 def _array(value: Any, as_name: str) -> np.ndarray:
     """As NumPy has it."""
     if hasattr(value, "toarray"):
@@ -70,14 +83,13 @@ def _array(value: Any, as_name: str) -> np.ndarray:
             f"all entries{as_name}", got, "drop those rows, or fill them with .filled()"
         )
     try:
-        return np.asarray(value)
+        return plain(value)
     except ValueError as error:
         got, remedy = "rows of unequal length", "give each row as many values; pad or drop them"
         raise complaint(f"an array{as_name}", got, remedy) from error
     except (TypeError, RuntimeError) as error:
-        # PyTorch's tensors on a device, with a gradient, or in bfloat16.
         got = f"{type(value).__name__}: {error}"
-        remedy = "convert it, in PyTorch with .detach().cpu().float().numpy()"
+        remedy = "convert it to a NumPy array"
         raise complaint(f"an array{as_name}", got, remedy) from error
 
 

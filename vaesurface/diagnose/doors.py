@@ -11,18 +11,62 @@ doors none needs JAX where the likelihood is Gaussian.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from vaesurface.diagnose import export, natural_judge
+from vaesurface.data import plain
+from vaesurface.diagnose import calls, export, likelihoods, natural_judge
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.judge import judge
 from vaesurface.diagnose.measures import measure
 from vaesurface.diagnose.verdict import Diagnosis
 from vaesurface.refusal import located
 
-__all__ = ["arrays", "diagnosed", "load"]
+__all__ = ["arrays", "diagnosed", "functions", "load"]
+
+
+def functions(
+    x: Any,
+    encode: Callable[[Any], tuple[Any, Any]],
+    decode: Callable[[Any], Any],
+    gamma: Any = None,
+    *,
+    beta: float = 1.0,
+    learned: bool = True,
+    likelihood: str | None = None,
+    predict: Callable[[Any, Any], Any] | None = None,
+    affine: bool = True,
+    key: Any = None,
+    rows_at_a_time: int = calls.ROWS,
+) -> Diagnosis:
+    """Diagnose an encoder and a decoder of whatever framework: functions that take and return
+    arrays, PyTorch's modules or methods of one (in eval mode, without gradients, and so that
+    training does not notice).
+
+    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...), means or
+    probabilities; gamma as in `arrays`, or likelihood; predict(z, x) where the decoder sees the
+    datum's other coordinates too; key: of JAX's, of draws from
+    posteriors and prior; rows_at_a_time: that a
+    call is about. Raises ValueError for shapes that disagree and numbers that are not finite.
+    """
+    name = likelihoods.named(likelihood, gamma, plain(x))
+    rng = np.random.default_rng(0 if key is None else _seed(key))
+    answers: dict[str, Any] = calls.answers(
+        x, encode, decode, predict=predict, rng=rng, rows_at_a_time=rows_at_a_time
+    )
+    vae = export.check(
+        **answers,
+        gamma=None if gamma is None else plain(gamma),
+        beta=plain(beta),
+        learned_gamma=learned,
+        affine=affine,
+        alone=predict is None,
+        likelihood=name,
+    )
+    return diagnosed(vae)
 
 
 def arrays(
@@ -59,3 +103,11 @@ def diagnosed(exported: Export) -> Diagnosis:
     if exported.likelihood == "gaussian":
         return judge(measure(exported))
     return natural_judge.diagnosed(exported)
+
+
+def _seed(key: Any) -> np.ndarray:
+    """Of NumPy's draws, from a key of JAX's."""
+    import jax
+
+    typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return np.ravel(jax.random.key_data(key) if typed else key)

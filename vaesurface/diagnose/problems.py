@@ -6,16 +6,14 @@
 (2, 1)
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
 
-from vaesurface.diagnose import export, likelihoods, natural_judge
+from vaesurface.diagnose import export, natural_judge
 from vaesurface.diagnose.doors import diagnosed
 from vaesurface.diagnose.export import Export
 from vaesurface.diagnose.judge import judge
@@ -25,7 +23,7 @@ from vaesurface.diagnose.verdict import Diagnosis
 from vaesurface.optimize import Optimizer
 from vaesurface.problem import Autoencoder, Params, Problem, adopt
 
-__all__ = ["collapse", "exported", "functions", "trained"]
+__all__ = ["collapse", "exported", "trained"]
 
 DATA_AT_A_TIME = 256  # whose expected errors are held
 
@@ -83,50 +81,6 @@ def trained(vae: Autoencoder, affine: bool = True, key: Array | None = None) -> 
     close to having an affine map added, as networks' do; key: of draws from posteriors and prior.
     """
     return diagnosed(_checked(vae, _table(vae, _key(key)), affine))
-
-
-def functions(
-    x: ArrayLike,
-    encode: Callable[[Any], tuple[Any, Any]],
-    decode: Callable[[Any], Any],
-    gamma: ArrayLike | None = None,
-    *,
-    beta: float = 1.0,
-    learned: bool = True,
-    likelihood: str | None = None,
-    predict: Callable[[Any, Any], Any] | None = None,
-    affine: bool = True,
-    key: Array | None = None,
-) -> Diagnosis:
-    """Diagnose an encoder and a decoder, of whatever library, that take and return arrays.
-
-    x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...), means or
-    probabilities; gamma as in `Autoencoder`, or likelihood as in `arrays`; predict(z, x) where the
-    decoder sees the datum's other coordinates too. Raises ValueError for shapes that disagree and
-    numbers that are not finite.
-    """
-    mean, log_std = encode(x)
-    name = likelihoods.named(likelihood, gamma, np.asarray(x))
-    classes = 1
-    if name == "categorical":
-        x, classes = likelihoods.one_hot(x, np.asarray(decode(mean)), None)
-
-    def flat(a: Any) -> Array:
-        return jnp.reshape(jnp.asarray(a), (len(mean), -1))
-
-    vae = Autoencoder(
-        data=flat(x),
-        mean=mean,
-        log_std=log_std,
-        decode=lambda z: flat(decode(z)),
-        gamma=jnp.asarray(1.0 if gamma is None else gamma),
-        learned=learned,
-        beta=beta,
-        likelihood=name,
-        classes=classes,
-        predict=None if predict is None else lambda z, _: flat(predict(z, x)),
-    )
-    return trained(vae, affine, key)
 
 
 def _key(key: Array | None) -> Array:
