@@ -56,6 +56,9 @@ FLOORS: tuple[dict[str, str], ...] = (
         "paths": "curvature data energy optimize problem refusal stationary theory vae",
     },
     {
+        "monitor": "data diagnose files refusal",
+    },
+    {
         "experiments": "curvature data energy files landscape optimize paths plot problem proof "
         "refusal report stationary store sweep theory vae"
     },
@@ -72,7 +75,7 @@ MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in flo
 LIGHT = {("proof", "vae"), ("store", "store"), ("diagnose", "diagnose")}
 
 
-@pytest.mark.parametrize("module", ["diagnose", "theory"])
+@pytest.mark.parametrize("module", ["diagnose", "monitor", "theory"])
 def test_what_stands_beside_other_frameworks_loads_no_jax(module):
     program = f"import sys, vaesurface.{module}; print('jax' in sys.modules)"
     ran = subprocess.run(

@@ -1,0 +1,178 @@
+"""Where is a run on its way? From looks at it to what they say together, and since when.
+
+One look cannot tell a plateau that every run crosses from one that it stays on; several can. What
+counts is the time that latents have been off for, in parts of the time that has gone by, whether
+what keeps them off still moves, and whether they are about to switch on.
+
+>>> from vaesurface.monitor.course import Phase
+>>> Phase.SHUT.words
+'off, and kept off by gamma or beta'
+"""
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from vaesurface.monitor.reading import Update
+
+__all__ = ["Course", "Phase", "course"]
+
+# Parts of the steps, planned ones where their number is known, else those so far, that latents are
+# off for until it is said that they are kept off, and until a plateau is called a trap.
+SHUT_PART = {True: 0.05, False: 0.4}
+STUCK_PART = {True: 0.2, False: 0.7}
+LOOKS = {True: 4, False: 12}  # in that time, at least
+# Relative change of beta gamma within that time up to which it is taken to be where it stays.
+STILL = 0.1
+# Factor by which the most that an inactive latent carries grows within that time, from which the
+# run may be leaving.
+GROWING = 4.0
+GROWN = 1e-4  # nats from which on that counts: below it is the noise of batches
+
+
+class Phase(IntEnum):
+    """What a run is at."""
+
+    STARTING = 0
+    USED = 1
+    PLATEAU = 2
+    STUCK = 3
+    SHUT = 4
+    SEEN = 5
+    SPIKED = 6
+    BROKEN = 7
+
+    @property
+    def words(self) -> str:
+        """In a clause."""
+        return _WORDS[self]
+
+    @property
+    def alarming(self) -> bool:
+        """Whether it stays so if nothing is changed."""
+        return self >= Phase.STUCK
+
+
+_WORDS = {
+    Phase.STARTING: "starting: nothing is settled yet",
+    Phase.USED: "in use",
+    Phase.PLATEAU: "off, on a plateau",
+    Phase.STUCK: "off, and stuck there",
+    Phase.SHUT: "off, and kept off by gamma or beta",
+    Phase.SEEN: "off, as the decoder does without",
+    Phase.SPIKED: "drowned by infinite density on few data",
+    Phase.BROKEN: "not finite any more",
+}
+
+
+class Course(NamedTuple):
+    """What all looks so far say.
+
+    phase: what the run is at.
+    since: step from which on it has been so; of an alarm, from which on what it says has held.
+    lost: latents that are off and are wanted.
+    phases: of every look, as it was called then.
+    seen: what the last look says alone.
+    start: number of the look from which on all say that.
+    """
+
+    phase: Phase
+    since: int
+    lost: int
+    phases: tuple[Phase, ...]
+    seen: Phase
+    start: int
+
+
+def course(updates: Sequence[Update], steps: int | None = None) -> Course:
+    """What looks at a run say together, one at least; steps: planned number, if that is known."""
+    found: Course | None = None
+    for number in range(len(updates)):
+        found = extended(found, updates[: number + 1], steps)
+    assert found is not None
+    return found
+
+
+def extended(before: Course | None, updates: Sequence[Update], steps: int | None) -> Course:
+    """The same of one look more than `before` is of."""
+    last, seen = updates[-1], seen_alone(updates[-1])
+    start = before.start if before is not None and seen == before.seen else len(updates) - 1
+    phase = _phase(updates[start:], seen, steps)
+    if before is not None and phase == before.phase:
+        since = before.since
+    else:
+        since = updates[start].step if phase.alarming else last.step
+    return Course(
+        phase=phase,
+        since=since,
+        lost=_lost(last, phase),
+        phases=(*(() if before is None else before.phases), phase),
+        seen=seen,
+        start=start,
+    )
+
+
+def _phase(held: Sequence[Update], seen: Phase, steps: int | None) -> Phase:
+    """Of the last of the looks that all say the same."""
+    if seen in (Phase.STARTING, Phase.USED, Phase.BROKEN):
+        return seen
+    planned, last = steps is not None, held[-1].step
+    parts = STUCK_PART if seen == Phase.PLATEAU else SHUT_PART
+    enough = parts[planned] * (last if steps is None else steps)
+    if len(held) < LOOKS[planned] or last - held[0].step < enough:
+        return Phase.PLATEAU
+    if seen == Phase.PLATEAU:
+        return Phase.PLATEAU if _is_leaving(held) else Phase.STUCK
+    if seen == Phase.SHUT and not _is_still(held):
+        return Phase.PLATEAU
+    return seen
+
+
+def seen_alone(update: Update) -> Phase:
+    """What one look says, PLATEAU standing for every place where a further latent would pay."""
+    if not math.isfinite(update.energy):
+        return Phase.BROKEN
+    kinds = update.kinds
+    if "COVARIANCE" in kinds:
+        return Phase.SPIKED
+    if "FLEXIBLE" in kinds:
+        return Phase.SEEN
+    if all(update.active):
+        return Phase.USED
+    if "GAMMA" in kinds or "LOCAL" in kinds:
+        shut = kinds.count("GAMMA") > kinds.count("LOCAL")
+        return Phase.SHUT if shut else Phase.PLATEAU
+    if any(update.active):
+        return Phase.USED
+    if update.pays == 1:
+        return Phase.PLATEAU
+    if update.pays == -1 and update.pays_freed == 1:
+        return Phase.SHUT
+    return Phase.USED if update.kind == "SUPERFLUOUS" else Phase.STARTING
+
+
+def _is_still(held: Sequence[Update]) -> bool:
+    """Whether beta gamma is where it was at the middle of that time, or higher."""
+    middle = held[len(held) // 2]
+    last = held[-1]
+    now, then = last.beta * last.gamma, middle.beta * middle.gamma
+    return now >= (1.0 - STILL) * then and last.unsettled.get("gamma", 0.0) == 0.0
+
+
+def _is_leaving(held: Sequence[Update]) -> bool:
+    """Whether a latent that is off carries more and more."""
+    most = [max(_of_inactive(update), default=0.0) for update in held[len(held) // 2 :]]
+    return most[-1] >= GROWN and most[-1] >= GROWING * min(most)
+
+
+def _of_inactive(update: Update) -> list[float]:
+    return [nats for nats, on in zip(update.carried, update.active, strict=True) if not on]
+
+
+def _lost(update: Update, phase: Phase) -> int:
+    """Latents that are off and wanted."""
+    if phase in (Phase.STARTING, Phase.USED):
+        return 0
+    named = sum(kind in ("GAMMA", "LOCAL", "FLEXIBLE", "COVARIANCE") for kind in update.kinds)
+    return named or update.active.count(False)

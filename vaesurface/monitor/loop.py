@@ -1,0 +1,229 @@
+"""How does a monitor sit in a training loop? It is asked whether it is due, and fed with arrays.
+
+>>> import numpy as np
+>>> rng = np.random.default_rng(0)
+>>> x, off = rng.standard_normal((256, 4)) * [3.0, 1.0, 1.0, 1.0], np.zeros((256, 2))
+>>> said = []
+>>> monitor = Monitor(every=100, steps=1000, warn=said.append)
+>>> for step in range(1000):
+...     if monitor.due(step):
+...         seen = monitor.update(
+...             step, x=x, mean=off, log_std=off, reconstruction=0 * x, gamma=20.0
+...         )
+>>> print(said[0].split(":")[1])
+ 2 of 2 latents (1 of which the data have use for) have not switched on
+"""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from vaesurface.diagnose import Diagnosis
+from vaesurface.monitor import words
+from vaesurface.monitor.course import Course, Phase, course, extended
+from vaesurface.monitor.reading import Reader, Update
+from vaesurface.monitor.record import Record, Writer, load
+from vaesurface.monitor.whole import diagnosis, save
+from vaesurface.refusal import complaint, whole
+
+__all__ = ["CollapseWarning", "Monitor"]
+
+SHARE = 0.02  # of the time since the first look that looks may take
+SPACING = 0.01  # of the steps so far that lie between looks at least: a long run is not all looks
+# What is logged of every look, by name.
+LOGGED = ("energy", "error", "gamma", "beta", "gain", "variance", "active_units")
+
+
+class CollapseWarning(UserWarning):
+    """Latents switch off, or will not switch on."""
+
+
+class Monitor:
+    """Watches the latents of a run, by a fixed set of rows.
+
+    updates: all looks so far; course: what they say together (None before the first);
+    said: warnings so far.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike | None = None,
+        *,
+        every: int | None = None,
+        steps: int | None = None,
+        resume: bool = False,
+        log: Callable[[str, float, int], Any] | None = None,
+        warn: Callable[[str], Any] | None = None,
+        **about: Any,
+    ) -> None:
+        """Start watching.
+
+        path: of the record, for `vaesurface report`, begun anew unless resume; every: steps between
+        looks, None for as many as take 2 % of the time; steps: planned number of them, so that it
+        is known what is early; log(name, value, step): of TensorBoard, W&B, MLflow and their like;
+        warn(sentence): by default a CollapseWarning; about: what is the same at every look of what
+        `diagnose.arrays` takes, such as likelihood, learned_gamma, gamma or beta.
+
+        Raises ValueError for numbers of steps that are none, OSError where the record cannot be
+        written.
+        """
+        self.every = None if every is None else whole("steps between looks", every, 1)
+        self.steps = None if steps is None else whole("planned steps", steps, 1)
+        self.updates: list[Update] = []
+        self.course: Course | None = None
+        self.said: list[str] = []
+        self._about = about
+        self._log, self._warn = log, _by_warning if warn is None else warn
+        self._reader, self._clock = Reader(), _Clock()
+        self._alarmed = Phase.STARTING
+        self._writer: Writer | None = None
+        if path is not None:
+            if resume and os.path.exists(path):
+                self._take_up(load(path))
+            self._writer = Writer(path, {"steps": self.steps}, resume)
+
+    def due(self, step: int) -> bool:
+        """Whether a look is wanted at this step; costs no more than asking for the time."""
+        if self.updates and step <= self.updates[-1].step:
+            return False
+        if self.every is not None:
+            due = step % self.every == 0
+        else:
+            last = self.updates[-1].step if self.updates else -1
+            due = self._clock.can_afford() and step - last >= SPACING * last
+        if due:
+            self._clock.begin()
+        return due
+
+    def update(self, step: int, *, loss: float = math.nan, **arrays: Any) -> Update:
+        """Take a look: arrays as `diagnose.arrays` takes them, of the same rows every time.
+
+        x (n, ...); mean, log_std (n, k); reconstruction like x, at the posterior mean; gamma or
+        likelihood; beta, learned_gamma, sampled_reconstruction and the others where there are. Of
+        any library. Raises ValueError for arrays that disagree; what is not finite is an alarm.
+        """
+        arrays = {name: value for name, value in arrays.items() if value is not None}
+        try:
+            seen = self._reader.read(step, float(loss), **{**self._about, **arrays})
+        except ValueError as error:
+            if not self.updates or "finite" not in str(error):
+                raise
+            seen = self.updates[-1]._replace(
+                step=step, loss=float(loss), energy=math.nan, doubt=str(error)
+            )
+        self._add(seen)
+        self._tell(seen)
+        self._clock.end()
+        return seen
+
+    def finish(self) -> Diagnosis:
+        """The whole diagnosis of the last look, gap included, as `diagnose.arrays` makes it.
+
+        Other likelihoods than the Gaussian are diagnosed by a process of its own, for they need
+        JAX. Raises ValueError before the first look.
+        """
+        found = diagnosis(self._last())
+        if self._writer is not None:
+            self._writer.end(
+                {"label": found.label, "change": found.change, "evidence": found.evidence}
+            )
+        return found
+
+    def export(self, path: str | os.PathLike) -> None:
+        """Write the arrays of the last look as an .npz, for `vaesurface diagnose` and `cure`."""
+        save(self._last(), path)
+
+    @property
+    def state(self) -> str:
+        """What the run is at, in a sentence."""
+        if self.course is None:
+            return "nothing seen yet"
+        return words.state(self.updates, self.course)
+
+    def _add(self, seen: Update) -> None:
+        """One look; those of later steps, before an earlier checkpoint was taken up, go."""
+        kept = [update for update in self.updates if update.step < seen.step]
+        if len(kept) < len(self.updates):
+            self.course = course(kept, self.steps) if kept else None
+        self.updates = [*kept, seen]
+        self.course = extended(self.course, self.updates, self.steps)
+
+    def _last(self) -> Any:
+        if self._reader.last is None:
+            raise complaint("a look at the run", "none yet", "call update first")
+        return self._reader.last
+
+    def _tell(self, seen: Update) -> None:
+        """Write, log, warn."""
+        assert self.course is not None
+        if self._writer is not None:
+            self._writer.add(seen)
+            if self._writer.failed:
+                self._say(f"the record is not written any more: {self._writer.failed}")
+                self._writer = None
+        if self._log is not None:
+            for name, value in _logged(seen, self.course).items():
+                self._log(f"vaesurface/{name}", value, seen.step)
+        phase = self.course.phase
+        if phase.alarming and phase != self._alarmed:
+            self._say(words.sentence(self.updates, self.course))
+            self._alarmed = phase
+        elif phase == Phase.USED and self._alarmed.alarming:
+            self._say(words.recovery(seen))
+            self._alarmed = Phase.STARTING
+
+    def _say(self, sentence: str) -> None:
+        self.said.append(sentence)
+        self._warn(sentence)
+
+    def _take_up(self, record: Record) -> None:
+        """Where another process left off."""
+        self.updates = list(record.updates)
+        if self.updates:
+            self.course = course(self.updates, self.steps)
+            self._alarmed = self.course.phase
+
+
+class _Clock:
+    """How much of the time do looks take?"""
+
+    def __init__(self) -> None:
+        self._begun = self._spent = 0.0
+        self._first: float | None = None
+
+    def can_afford(self) -> bool:
+        """Whether another look does not take more than SHARE."""
+        if self._first is None:
+            return True
+        return self._spent <= SHARE * (time.perf_counter() - self._first)
+
+    def begin(self) -> None:
+        """A look, with what it takes to ask the model."""
+        self._begun = time.perf_counter()
+
+    def end(self) -> None:
+        """What the first look takes is paid once, for what the rows alone decide."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = now
+        elif self._begun:
+            self._spent += now - self._begun
+        self._begun = 0.0
+
+
+def _logged(seen: Update, found: Course) -> dict[str, float]:
+    """Numbers by name."""
+    numbers = {name: float(getattr(seen, name)) for name in LOGGED}
+    return {
+        "kl": sum(seen.kl),
+        "active": float(sum(seen.active)),
+        "lost": float(found.lost),
+        **numbers,
+    }
+
+
+def _by_warning(sentence: str) -> None:
+    warnings.warn(sentence, CollapseWarning, stacklevel=2)

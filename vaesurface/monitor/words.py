@@ -1,0 +1,111 @@
+"""How is somebody told, while a run goes on, that it is collapsing? In one sentence, with a number
+and what to do.
+
+>>> plural(1, "latent"), plural(3, "latent")
+('1 latent', '3 latents')
+"""
+
+from collections.abc import Sequence
+
+from vaesurface.monitor.course import Course, Phase
+from vaesurface.monitor.reading import Update
+
+__all__ = ["plural", "recovery", "sentence", "state"]
+
+# Looks in which latents were in use, from which on they have been switched on and not just begun.
+IN_USE = 3
+
+
+def sentence(updates: Sequence[Update], found: Course) -> str:
+    """Of a run whose last look raises an alarm: what, since when, why, what to do."""
+    last = updates[-1]
+    if found.phase == Phase.BROKEN:
+        return (
+            f"step {last.step:,}: what the model answers is not finite any more: go back to an "
+            "earlier checkpoint, with a smaller learning rate or clipped gradients"
+        )
+    return f"step {last.step:,}: {_what(updates, found)}: {_why(last, found.phase)}"
+
+
+def recovery(update: Update) -> str:
+    """Of a run that an alarm was raised about and that goes well now."""
+    on = sum(update.active)
+    return (
+        f"step {update.step:,}: {on} of {plural(len(update.kl), 'latent')} in use now; the earlier "
+        "warning is void"
+    )
+
+
+def state(updates: Sequence[Update], found: Course) -> str:
+    """What the run is at, in a sentence, alarming or not."""
+    last = updates[-1]
+    if found.phase.alarming:
+        return sentence(updates, found)
+    on, k = sum(last.active), len(last.kl)
+    begun = f"step {last.step:,}: {on} of {plural(k, 'latent')} in use"
+    unsettled = ", ".join(f"{nats:.3g} by {name}" for name, nats in last.unsettled.items())
+    gain = f"; still to gain, in nats per datum: {unsettled}" if unsettled else ""
+    if found.phase == Phase.PLATEAU and last.pays == 1:
+        return (
+            f"{begun} since step {found.since:,}, though a further one would gain {last.gain:.3g} "
+            f"nats per datum: a plateau so far{gain}"
+        )
+    return f"{begun}; {found.phase.words}{gain}"
+
+
+def plural(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def _what(updates: Sequence[Update], found: Course) -> str:
+    """Which latents, and since when."""
+    k = len(updates[-1].kl)
+    if found.phase == Phase.SPIKED:
+        return f"density grows without bound on few data since step {found.since:,}"
+    before = [update for update in updates if update.step < found.since]
+    used = sum(sum(update.active) > sum(updates[-1].active) for update in before) >= IN_USE
+    off = updates[-1].active.count(False)
+    wanted = "" if found.lost >= off else f" ({found.lost} of which the data have use for)"
+    which = f"{off} of {plural(k, 'latent')}{wanted}"
+    if used:
+        return f"{which} switched off at step {found.since:,}"
+    since = "" if found.since <= updates[0].step else f" since step {found.since:,}"
+    return f"{which} have not switched on{since}"
+
+
+def _why(last: Update, phase: Phase) -> str:
+    """And what to do."""
+    level = last.beta * last.gamma
+    if phase == Phase.SHUT:
+        return (
+            f"at beta gamma = {level:.3g} a latent pays only along a direction with more variance, "
+            f"and the largest in the residual is {last.variance:.3g}, so training on changes "
+            f"nothing; {_lower(last)}"
+        )
+    if phase == Phase.STUCK:
+        return (
+            f"a further one would gain {last.gain:.3g} nats per datum at beta gamma = {level:.3g}, "
+            "yet none is on its way: a bad local optimum or a long plateau; start from larger "
+            "weights, other seeds, or the autoencoder trained without KL term, or simplify the "
+            "networks if that is stuck too"
+        )
+    if phase == Phase.SEEN:
+        return (
+            f"the decoder reaches an error of {last.error:.3g} per coordinate from what it sees "
+            "besides them; let it see less (drop skips, labels, teacher forcing, shorten what it "
+            "looks back on) if latents are wanted"
+        )
+    return "give the decoder one learned variance for all data instead of one per datum"
+
+
+def _lower(last: Update) -> str:
+    """How beta gamma gets below the residual's variance."""
+    below = f"below {last.variance / last.beta:.3g}"
+    if last.beta > 1.0 and last.gamma * 1.0 < last.variance:
+        return f"lower beta from {last.beta:.3g} to 1 (it has to be below " + (
+            f"{last.variance / last.gamma:.3g})"
+        )
+    return (
+        f"learn gamma, or hold it {below} (a squared error averaged over d features makes it d/2)"
+    )
