@@ -56,14 +56,14 @@ FLOORS: tuple[dict[str, str], ...] = (
         "paths": "curvature data energy optimize problem refusal stationary theory vae",
     },
     {
-        "monitor": "data diagnose files refusal",
+        "monitor": "data diagnose files plot refusal report",
     },
     {
         "experiments": "curvature data energy files landscape optimize paths plot problem proof "
         "refusal report stationary store sweep theory vae"
     },
     {
-        "cli": "data diagnose experiments files optimize plot proof provenance refusal report "
+        "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal report "
         "stationary store sweep theory vae"
     },
 )

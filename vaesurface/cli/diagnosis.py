@@ -1,5 +1,6 @@
 """The verb about anyone's VAE: which kind of collapse does it show?"""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,7 @@ def diagnose(
         Path,
         typer.Argument(
             help=".npz with x, mean, log_std, reconstruction, gamma, and more: docs/diagnose.md "
-            "says which"
+            "says which; or a folder of them, one a checkpoint"
         ),
     ],
     out: Annotated[
@@ -38,6 +39,8 @@ def diagnose(
     """
     if out is not None:
         directory(out)
+    if file.is_dir():
+        return _of_a_run(file, out, as_json)
     from vaesurface import diagnose
 
     with awake("diagnosing"):
@@ -47,6 +50,37 @@ def diagnose(
     text += [f"{part}: {reason}" for part, reason in diagnosis.evidence.items()]
     if out is not None:
         result["files"] = _written(diagnosis, file, out)
+        text += [f"wrote {name}" for name in result["files"]]
+    say(result, text, as_json)
+    return 0
+
+
+def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
+    """Checkpoints of one run, in the order of their steps, and the last one for all it is worth."""
+    from vaesurface import diagnose, report
+    from vaesurface.diagnose import export
+    from vaesurface.monitor import course, page, words
+    from vaesurface.monitor.reading import Reader
+    from vaesurface.monitor.record import Record
+
+    found, reader, looks = page.checkpoints(folder), Reader(), []
+    for step, path in found:
+        with awake(f"reading {path.name}"):
+            looks.append(reader.look(step, math.nan, export.load(path)))
+    with awake("diagnosing the last one"):
+        last = diagnose.load(found[-1][1])
+    state = words.state(looks, course(looks, looks[-1].step))
+    text = [f"step {look.step:,}: {look.label}" for look in looks]
+    text += [state, f"at the end: {last.label}", f"what to do: {last.change}"]
+    text += [f"{part}: {reason}" for part, reason in last.evidence.items()]
+    result = _numbers(last)
+    result["state"], result["checkpoints"] = state, [look._asdict() for look in looks]
+    if out is not None:
+        end = {"label": last.label, "change": last.change, "evidence": last.evidence}
+        record = Record(updates=looks, about={"steps": looks[-1].step}, end=end)
+        name = folder.resolve().name
+        study = page.study(record, name, out, command())
+        result["files"] = [str(report.save(study, out)), str(out / f"{name}.png")]
         text += [f"wrote {name}" for name in result["files"]]
     say(result, text, as_json)
     return 0

@@ -23,6 +23,7 @@ from vaesurface.cli.options import (
 
 __all__ = ["plot", "report", "slice_"]
 
+RECORD = ".jsonl"  # of a monitor
 ORDER = ("overview", "path", "basin", "follow", "network")  # of studies on a page; others follow
 
 
@@ -61,7 +62,10 @@ def report(
     *,
     results: Annotated[
         Path,
-        typer.Argument(help="directory with what sweep, demo, path, follow, basin or network left"),
+        typer.Argument(
+            help="directory with what sweep, demo, path, follow, basin or network left, or with "
+            "records of monitors (.jsonl), or one of these"
+        ),
     ],
     data: Moved = None,
     out: Annotated[
@@ -75,6 +79,8 @@ def report(
     from vaesurface import files
     from vaesurface import report as pages
 
+    if results.suffix == RECORD and results.is_file():
+        return _report_of_one_run(results, out, as_json)
     if not results.is_dir():
         raise ValueError(
             f"expected a directory with results, got {results}; name the --out of another verb"
@@ -85,16 +91,44 @@ def report(
     files.inside(results, "report")  # a link there would be written through, too
     with nullcontext(results / "report") if own else tempfile.TemporaryDirectory() as drawn:
         places = [*_overviews(results, data, Path(drawn)), results / "report", results]
-        studies = _studies(dict.fromkeys(places))
+        studies = _studies(dict.fromkeys(places)) + _runs(results, Path(drawn))
         if not studies:
             raise ValueError(
-                f"expected results of sweep, path, follow, basin or network in {results}, got "
-                f"none; run one first"
+                f"expected results of sweep, path, follow, basin or network, or records of "
+                f"monitors, in {results}, got none; run one first"
             )
         files.write(out, pages.page(studies, f"vaesurface: {results.resolve().name}"))
     titles = [study.title for study, _ in studies]
     say({"file": str(out), "studies": titles}, [*titles, f"wrote {out}"], as_json)
     return 0
+
+
+def _report_of_one_run(path: Path, out: Path | None, as_json: bool) -> int:
+    """The page of one record, beside it unless `out` says where."""
+    from vaesurface import files
+    from vaesurface import report as pages
+
+    out = path.with_suffix(".html") if out is None else out
+    single_file(out)
+    with tempfile.TemporaryDirectory() as drawn:
+        studies = [_run(path, Path(drawn))]
+        files.write(out, pages.page(studies, f"vaesurface: {path.stem}"))
+    study = studies[0][0]
+    text = [study.title, *study.said, f"wrote {out}"]
+    say({"file": str(out), "studies": [study.title], "said": list(study.said)}, text, as_json)
+    return 0
+
+
+def _runs(results: Path, out: Path) -> list[tuple[Any, Path]]:
+    """Studies of the records of monitors in a directory."""
+    return [_run(path, out) for path in sorted(results.glob(f"*{RECORD}"))]
+
+
+def _run(path: Path, out: Path) -> tuple[Any, Path]:
+    from vaesurface.monitor import page, record
+
+    command = f"vaesurface report {path}"
+    return page.study(record.load(path), path.stem, out, command), out
 
 
 def _overviews(results: Path, data: str | None, out: Path) -> list[Path]:

@@ -12,19 +12,26 @@ what keeps them off still moves, and whether they are about to switch on.
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from statistics import median
 from typing import NamedTuple
 
 from vaesurface.monitor.reading import Update
 
-__all__ = ["Course", "Phase", "course"]
+__all__ = ["IN_USE", "Course", "Phase", "course", "extended"]
 
 # Parts of the steps, planned ones where their number is known, else those so far, that latents are
 # off for until it is said that they are kept off, and until a plateau is called a trap.
-SHUT_PART = {True: 0.05, False: 0.4}
+SHUT_PART = {True: 0.05, False: 0.15}
 STUCK_PART = {True: 0.2, False: 0.7}
 LOOKS = {True: 4, False: 12}  # in that time, at least
 # Relative change of beta gamma within that time up to which it is taken to be where it stays.
 STILL = 0.1
+# Nats per datum from which on a further latent is missed where others are in use, and one look does
+# not decide: what an affine latent gains beside a network that is at work is rough.
+MUCH = 0.3
+# Part of the steps so far that latents were in use for, from which on some are said to have been
+# switched off: at a random start all are in use for some steps.
+IN_USE = 0.05
 # Factor by which the most that an inactive latent carries grows within that time, from which the
 # run may be leaving.
 GROWING = 4.0
@@ -97,6 +104,8 @@ def course(updates: Sequence[Update], steps: int | None = None) -> Course:
 def extended(before: Course | None, updates: Sequence[Update], steps: int | None) -> Course:
     """The same of one look more than `before` is of."""
     last, seen = updates[-1], seen_alone(updates[-1])
+    if seen in (Phase.STARTING, Phase.USED) and _were_used_before_beta_rose(updates):
+        seen = Phase.SHUT
     start = before.start if before is not None and seen == before.seen else len(updates) - 1
     phase = _phase(updates[start:], seen, steps)
     if before is not None and phase == before.phase:
@@ -144,12 +153,27 @@ def seen_alone(update: Update) -> Phase:
         shut = kinds.count("GAMMA") > kinds.count("LOCAL")
         return Phase.SHUT if shut else Phase.PLATEAU
     if any(update.active):
-        return Phase.USED
+        missing = update.pays == 1 and update.gain >= MUCH and sum(update.active) < update.wanted
+        undecided = update.kind == "UNDECIDED" and not update.doubt
+        return Phase.PLATEAU if missing and undecided else Phase.USED
     if update.pays == 1:
         return Phase.PLATEAU
     if update.pays == -1 and update.pays_freed == 1:
         return Phase.SHUT
     return Phase.USED if update.kind == "SUPERFLUOUS" else Phase.STARTING
+
+
+def _were_used_before_beta_rose(updates: Sequence[Update]) -> bool:
+    """Whether latents that are off now, at a beta above 1, were in use for long with one up to 1.
+
+    Where beta rises from 0 to 1, those that go off by then may be superfluous.
+    """
+    last = updates[-1]
+    if last.beta <= 1.0 or all(last.active) or last.kind == "SUPERFLUOUS":
+        return False
+    on = sum(last.active)
+    used = [u.step for u in updates if u.beta <= 1.0 and sum(u.active) > on]
+    return bool(used) and used[-1] - used[0] >= IN_USE * last.step
 
 
 def _is_still(held: Sequence[Update]) -> bool:
@@ -163,7 +187,9 @@ def _is_still(held: Sequence[Update]) -> bool:
 def _is_leaving(held: Sequence[Update]) -> bool:
     """Whether a latent that is off carries more and more."""
     most = [max(_of_inactive(update), default=0.0) for update in held[len(held) // 2 :]]
-    return most[-1] >= GROWN and most[-1] >= GROWING * min(most)
+    third = max(1, len(most) // 3)
+    before, now = median(most[:third]), median(most[-third:])
+    return now >= GROWN and now >= GROWING * before
 
 
 def _of_inactive(update: Update) -> list[float]:

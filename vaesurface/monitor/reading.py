@@ -52,6 +52,7 @@ class Update(NamedTuple):
     kind: of collapse, by name.
     kinds: (k,), of each latent.
     label: the verdict on this look alone, in a line.
+    likelihood: of the decoder.
     """
 
     step: int
@@ -76,6 +77,7 @@ class Update(NamedTuple):
     kind: str
     kinds: tuple[str, ...]
     label: str
+    likelihood: str
 
 
 class Reader:
@@ -95,10 +97,14 @@ class Reader:
         """
         beta = float(plain(arrays.pop("beta", 1.0)))
         seen = export.check(**arrays, beta=LEAST_BETA if beta == 0.0 else beta)
+        return self.look(step, loss, seen)._replace(beta=beta)
+
+    def look(self, step: int, loss: float, seen: Export) -> Update:
+        """The same of arrays that are checked."""
         if not self._is_of_the_same_rows(seen):
             self._known = _known(seen)
         self.last = seen
-        return _update(step, loss, self._diagnosis(seen))._replace(beta=beta)
+        return _update(step, loss, self._diagnosis(seen))
 
     def _is_of_the_same_rows(self, seen: Export) -> bool:
         last = self.last
@@ -145,6 +151,7 @@ def _update(step: int, loss: float, found: Diagnosis) -> Update:
         kind=found.kind.name,
         kinds=tuple(Collapse(int(kind)).name for kind in found.kinds),
         label=found.label,
+        likelihood="gaussian" if found.likelihood is None else found.likelihood.name,
     )
 
 

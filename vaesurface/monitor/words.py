@@ -7,13 +7,10 @@ and what to do.
 
 from collections.abc import Sequence
 
-from vaesurface.monitor.course import Course, Phase
+from vaesurface.monitor.course import IN_USE, Course, Phase
 from vaesurface.monitor.reading import Update
 
 __all__ = ["plural", "recovery", "sentence", "state"]
-
-# Looks in which latents were in use, from which on they have been switched on and not just begun.
-IN_USE = 3
 
 
 def sentence(updates: Sequence[Update], found: Course) -> str:
@@ -50,6 +47,8 @@ def state(updates: Sequence[Update], found: Course) -> str:
             f"{begun} since step {found.since:,}, though a further one would gain {last.gain:.3g} "
             f"nats per datum: a plateau so far{gain}"
         )
+    if found.phase == Phase.USED:
+        return f"{begun}, and no other is wanted{gain}"
     return f"{begun}; {found.phase.words}{gain}"
 
 
@@ -63,8 +62,9 @@ def _what(updates: Sequence[Update], found: Course) -> str:
     k = len(updates[-1].kl)
     if found.phase == Phase.SPIKED:
         return f"density grows without bound on few data since step {found.since:,}"
-    before = [update for update in updates if update.step < found.since]
-    used = sum(sum(update.active) > sum(updates[-1].active) for update in before) >= IN_USE
+    on = sum(updates[-1].active)
+    before = [u.step for u in updates if u.step < found.since and sum(u.active) > on]
+    used = bool(before) and before[-1] - before[0] >= IN_USE * updates[-1].step
     off = updates[-1].active.count(False)
     wanted = "" if found.lost >= off else f" ({found.lost} of which the data have use for)"
     which = f"{off} of {plural(k, 'latent')}{wanted}"
