@@ -63,8 +63,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "refusal report stationary store sweep theory vae"
     },
     {
-        "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal report "
-        "stationary store sweep theory vae"
+        "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal "
+        "report stationary store sweep theory vae"
     },
 )
 MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in floor.items()}

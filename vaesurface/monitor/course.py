@@ -15,6 +15,7 @@ from enum import IntEnum
 from statistics import median
 from typing import NamedTuple
 
+from vaesurface.diagnose.terms import ACTIVE_NATS
 from vaesurface.monitor.reading import Update
 
 __all__ = ["IN_USE", "Course", "Phase", "course", "extended"]
@@ -32,10 +33,11 @@ MUCH = 0.3
 # Part of the steps so far that latents were in use for, from which on some are said to have been
 # switched off: at a random start all are in use for some steps.
 IN_USE = 0.05
-# Factor by which the most that an inactive latent carries grows within that time, from which the
-# run may be leaving.
-GROWING = 4.0
-GROWN = 1e-4  # nats from which on that counts: below it is the noise of batches
+# Factor by which the most that an inactive latent carries grows within half that time, from which
+# it is looked whether the run is leaving, and the nats from which on: below is noise of batches.
+GROWING = 1.5
+GROWN = 1e-4
+FAINT = 1e-12
 
 
 class Phase(IntEnum):
@@ -132,7 +134,8 @@ def _phase(held: Sequence[Update], seen: Phase, steps: int | None) -> Phase:
     if len(held) < LOOKS[planned] or last - held[0].step < enough:
         return Phase.PLATEAU
     if seen == Phase.PLATEAU:
-        return Phase.PLATEAU if _is_leaving(held) else Phase.STUCK
+        ahead = last if steps is None else steps - last
+        return Phase.PLATEAU if _is_leaving(held, ahead) else Phase.STUCK
     if seen == Phase.SHUT and not _is_still(held):
         return Phase.PLATEAU
     return seen
@@ -184,12 +187,23 @@ def _is_still(held: Sequence[Update]) -> bool:
     return now >= (1.0 - STILL) * then and last.unsettled.get("gamma", 0.0) == 0.0
 
 
-def _is_leaving(held: Sequence[Update]) -> bool:
-    """Whether a latent that is off carries more and more."""
-    most = [max(_of_inactive(update), default=0.0) for update in held[len(held) // 2 :]]
-    third = max(1, len(most) // 3)
-    before, now = median(most[:third]), median(most[-third:])
-    return now >= GROWN and now >= GROWING * before
+def _is_leaving(held: Sequence[Update], ahead: float) -> bool:
+    """Whether a latent that is off carries more and more, and at that pace is in use within the
+    steps ahead.
+    """
+    late = held[len(held) // 2 :]
+    third = max(1, len(late) // 3)
+    (at, before), (by, now) = map(_middle, (late[:third], late[-third:]))
+    if now < GROWN or now < GROWING * before or by <= at:
+        return False
+    pace = math.log(now / before) / (by - at)
+    return math.log(ACTIVE_NATS / now) <= pace * ahead
+
+
+def _middle(looks: Sequence[Update]) -> tuple[float, float]:
+    """Of some looks, the median step and the median of the most that a latent that is off carries."""
+    most = [max(_of_inactive(look), default=0.0) for look in looks]
+    return median(look.step for look in looks), max(median(most), FAINT)
 
 
 def _of_inactive(update: Update) -> list[float]:
