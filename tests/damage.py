@@ -23,9 +23,10 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from vaesurface import data, diagnose, files, proof, report, store, vae
+from vaesurface import data, diagnose, files, monitor, proof, report, store, vae
 from vaesurface.cli import points
 from vaesurface.energy import VAEParams
+from vaesurface.monitor import words
 from vaesurface.refusal import reading
 from vaesurface.store import chunks, plans, record
 
@@ -271,6 +272,22 @@ def _read_plan(path: Path) -> Any:
     return tuple(axis.values for axis in plans.read_one(path).axes.values())
 
 
+def _run(path: Path) -> None:
+    """A monitor's record of three looks."""
+    watching = monitor.Monitor(path, every=1, warn=lambda _: None)
+    x, off = np.hstack([ROWS] * 2), np.zeros((len(ROWS), 2))
+    for step in range(3):
+        watching.update(step, x=x, mean=off, log_std=off, reconstruction=0 * x, gamma=1.0)
+    watching.finish()
+
+
+def _run_page(path: Path) -> str:
+    """Of a record, without its figure, which takes long."""
+    kept = monitor.load(path)
+    found = monitor.course(kept.updates) if kept.updates else None
+    return words.state(kept.updates, found) if found else "no look"
+
+
 READERS = [
     Reader(
         "store.json",
@@ -302,6 +319,7 @@ READERS = [
     Reader("gaussian.npz", _npz(**_exported("gaussian")), _diagnosed),
     Reader("bernoulli.npz", _npz(**_exported("bernoulli")), _diagnosed),
     Reader("study.json", _study, _page),
+    Reader("run.jsonl", _run, _run_page),
     Reader("collapse.json", _certificate("collapse"), _verified),
     Reader("ray.json", _certificate("ray"), _verified),
     Reader("point.json", _certificate("point"), _verified),

@@ -14,6 +14,7 @@ found numerically (`fits`) or held against every decoder (`mixtures`).
 """
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -53,13 +54,16 @@ def measured(export: Export) -> Facts:
         return _with_doubts(facts, export, own)
 
 
-def measured_here(export: Export, known: OfData) -> Facts:
+def measured_here(export: Export, of_rows: OfData) -> Facts:
     """The same without what other decoders reach, which takes JAX and seconds to find.
 
-    known: `of_data` of the export's x.
+    of_rows: `of_data` of the export's x.
     """
     with one_of_few(export.x.shape):
-        facts, own, _ = _measured(export, known)
+        facts, own, _ = _measured(export, of_rows)
+        if facts.inactive:
+            likelihood = known(facts)._replace(bound=_bound(facts, export.x))
+            facts = facts._replace(likelihood=likelihood)
         return _with_doubts(facts, export, own)
 
 
@@ -296,15 +300,26 @@ def _with_any_decoder(facts: Facts, export: Export) -> Facts:
         component = free_component = mixtures.best_component(x, name, facts.beta)
         if facts.beta > 1.0:
             free_component = mixtures.best_component(x, name, 1.0)
-    bound = math.nan
-    gained, kl = likelihood.constant - likelihood.nats, float(facts.kl.sum())
-    if not facts.alone and gained > float(likelihood.ratios[0]) * kl + ACTIVE_NATS:
-        above = max(float(likelihood.ratios[0]), np.finfo(float).tiny)
-        bound = likelihood.constant - mixtures.least_beta(x, name, above) * kl if kl > 0 else bound
     return facts._replace(
         component=component,
-        likelihood=likelihood._replace(free_component=free_component, bound=bound),
+        likelihood=likelihood._replace(free_component=free_component, bound=_bound(facts, x)),
     )
+
+
+def _bound(facts: Facts, x: np.ndarray) -> float:
+    """Least nats of a decoder of latents alone with this KL, where that decides; else NaN."""
+    likelihood, kl = known(facts), float(facts.kl.sum())
+    gained, ratio = likelihood.constant - likelihood.nats, float(likelihood.ratios[0])
+    if facts.alone or kl <= 0.0 or gained <= ratio * kl + ACTIVE_NATS:
+        return math.nan
+    above = max(ratio, np.finfo(float).tiny)
+    return likelihood.constant - _least_beta(x.tobytes(), x.shape, likelihood.name, above) * kl
+
+
+@lru_cache(maxsize=2)
+def _least_beta(x: bytes, shape: tuple[int, int], likelihood: str, above: float) -> float:
+    """Takes seconds, and a monitor asks for the same rows again and again."""
+    return mixtures.least_beta(np.frombuffer(x).reshape(shape), likelihood, above)
 
 
 # What is wrong with the export

@@ -33,6 +33,8 @@ MUCH = 0.3
 # Part of the steps so far that latents were in use for, from which on some are said to have been
 # switched off: at a random start all are in use for some steps.
 IN_USE = 0.05
+# Squared error over the data's variance below which data are reconstructed.
+TOLD = 0.5
 # Factor by which the most that an inactive latent carries grows within half that time, from which
 # it is looked whether the run is leaving, and the nats from which on: below is noise of batches.
 GROWING = 1.5
@@ -136,7 +138,8 @@ def _phase(held: Sequence[Update], seen: Phase, steps: int | None) -> Phase:
     if seen == Phase.PLATEAU:
         ahead = last if steps is None else steps - last
         return Phase.PLATEAU if _is_leaving(held, ahead) else Phase.STUCK
-    if seen == Phase.SHUT and not _is_still(held):
+    # Beside what a decoder sees a latent may pay later, too, where gamma still falls.
+    if seen in (Phase.SHUT, Phase.SEEN) and not _is_still(held):
         return Phase.PLATEAU
     return seen
 
@@ -148,7 +151,7 @@ def seen_alone(update: Update) -> Phase:
     kinds = update.kinds
     if "COVARIANCE" in kinds:
         return Phase.SPIKED
-    if "FLEXIBLE" in kinds:
+    if "FLEXIBLE" in kinds or _is_told_otherwise(update):
         return Phase.SEEN
     if all(update.active):
         return Phase.USED
@@ -164,6 +167,13 @@ def seen_alone(update: Update) -> Phase:
     if update.pays == -1 and update.pays_freed == 1:
         return Phase.SHUT
     return Phase.USED if update.kind == "SUPERFLUOUS" else Phase.STARTING
+
+
+def _is_told_otherwise(update: Update) -> bool:
+    """Whether latents carry nothing, and data are reconstructed all the same."""
+    if update.likelihood != "gaussian" or any(update.active) or update.doubt:
+        return False
+    return update.error < TOLD * update.gammabar
 
 
 def _were_used_before_beta_rose(updates: Sequence[Update]) -> bool:
@@ -201,7 +211,7 @@ def _is_leaving(held: Sequence[Update], ahead: float) -> bool:
 
 
 def _middle(looks: Sequence[Update]) -> tuple[float, float]:
-    """Of some looks, the median step and the median of the most that a latent that is off carries."""
+    """Of some looks, medians: the step, and the most that a latent that is off carries."""
     most = [max(_of_inactive(look), default=0.0) for look in looks]
     return median(look.step for look in looks), max(median(most), FAINT)
 
