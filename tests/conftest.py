@@ -6,6 +6,8 @@ import pytest
 
 from vaesurface import cli
 
+collect_ignore = ["frameworks"]  # scripts/test --all runs them where the frameworks are
+
 
 @pytest.fixture(scope="session")
 def run_command():

@@ -91,7 +91,7 @@ class _Call:
             return self._called(*(self._tensor(a) for a in rows))
         try:
             return self._called(*rows)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, RuntimeError) as error:
             # What PyTorch says of arrays, or what arrays lack of what tensors have.
             if not self.modules and "numpy.ndarray" not in str(error):
                 raise

@@ -4,8 +4,14 @@ A `Monitor` is fed with what a training loop has, of any framework: it keeps a s
 in a sentence, when latents switch off or will not switch on, and writes a small file that
 `vaesurface report` turns into a page. NumPy inside; no JAX is imported.
 
-`reading`: what one look says. `course`: what several say together. `words`: how it is told.
-`record`: the file. `loop`: the monitor. `whole`: the diagnosis at the end.
+    look = monitor.watch(x, model.encode, model.decode, gamma=gamma, path="run.jsonl")
+    look(step)  # in the loop
+    look.finish().label
+
+`watching`: looks at a model when they are due; `for_lightning`, `for_keras`, `for_transformers`
+and `for_scvi` do so where others train it. `reading`: what one look says. `course`: what several
+say together. `words`: how it is told. `record`: the file. `loop`: the monitor. `whole`: the
+diagnosis at the end.
 
 >>> import numpy as np
 >>> rng = np.random.default_rng(0)
@@ -20,6 +26,7 @@ from vaesurface.monitor.course import Course, Phase, course
 from vaesurface.monitor.loop import CollapseWarning, Monitor
 from vaesurface.monitor.reading import Update
 from vaesurface.monitor.record import Record, load
+from vaesurface.monitor.watching import Watch, watch
 
 __all__ = [
     "CollapseWarning",
@@ -28,6 +35,8 @@ __all__ = [
     "Phase",
     "Record",
     "Update",
+    "Watch",
     "course",
     "load",
+    "watch",
 ]
