@@ -114,3 +114,21 @@ def test_a_tensor_is_asked_for_where_no_module_is_in_sight():
         diagnose.functions(X, hidden, hidden.net.decode, 1.0)
     found = diagnose.functions(torch.as_tensor(X), hidden, hidden.net.decode, 1.0)
     assert found.n == len(X)
+
+
+def test_tensorboard_takes_the_numbers(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from torch.utils.tensorboard import SummaryWriter
+
+    model = VAE()
+    with SummaryWriter(tmp_path) as writer:
+        look = monitor.watch(
+            X, model.encode, model.decode, gamma=model.gamma, every=1, log=writer.add_scalar
+        )
+        for step in (1, 2):
+            look(step)
+    read = EventAccumulator(str(tmp_path))
+    read.Reload()
+    kept = [(event.step, event.value) for event in read.Scalars("vaesurface/kl")]
+    expected = [(update.step, sum(update.kl)) for update in look.monitor.updates]
+    np.testing.assert_allclose(kept, expected, rtol=1e-6)

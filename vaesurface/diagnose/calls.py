@@ -68,12 +68,14 @@ def answers(
             return _joined("reconstruction", answered, parts, len(data))
 
         noise, draws = rng.standard_normal(mean.shape), rng.standard_normal(mean.shape)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that has blown up
+            drawn = mean + np.exp(log_std) * noise
         return {
             "x": plain(data),
             "mean": mean,
             "log_std": log_std,
             "reconstruction": decoded(mean),
-            "sampled_reconstruction": decoded(mean + np.exp(log_std) * noise),
+            "sampled_reconstruction": decoded(drawn),
             "prior_reconstruction": decoded(draws),
         }
 
