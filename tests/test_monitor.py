@@ -372,3 +372,40 @@ def test_an_overflow_is_no_warning():
         warnings.simplefilter("error", RuntimeWarning)
         seen = quiet().update(0, **arrays)
     assert max(seen.carried) > ACTIVE_NATS
+
+
+# The command line
+
+
+def test_a_folder_of_checkpoints_is_a_run(tmp_path, vaesurface):
+    run, out = tmp_path / "run", tmp_path / "page"
+    run.mkdir()
+    for step in range(0, 1001, 100):
+        arrays = BEST if step < 400 else off(gamma=30.0)
+        np.savez(run / f"step-{step}.npz", **arrays)
+    code, printed, _ = vaesurface(f"diagnose {run} --out {out} --json")
+    told = json.loads(printed)
+    assert code == 0
+    assert [look["step"] for look in told["checkpoints"]] == list(range(0, 1001, 100))
+    assert "3 of 3 latents switched off at step 400" in told["state"]
+    assert told["label"] == diagnose.arrays(**off(gamma=30.0)).label
+    assert vaesurface(f"report {out}")[0] == 0
+    assert "switched off at step 400" in (out / "report.html").read_text()
+    (run / "step-500.npz").write_bytes(b"PK")
+    code, _, complaint = vaesurface(f"diagnose {run}")
+    assert code == 2 and "step-500.npz" in complaint
+
+
+def test_a_record_is_a_page_of_its_own_and_on_that_of_its_folder(tmp_path, vaesurface):
+    record_of_one = tmp_path / "mine.jsonl"
+    fed(lambda _: off(gamma=30.0), path=record_of_one)
+    code, printed, _ = vaesurface(f"report {record_of_one}")
+    assert code == 0 and "Does mine collapse?" in printed
+    page_of_one = (tmp_path / "mine.html").read_text()
+    assert vaesurface(f"report {tmp_path}")[0] == 0
+    for html in (page_of_one, (tmp_path / "report.html").read_text()):
+        assert "have not switched on" in html
+        assert "data:image/png;base64" in html
+    record_of_one.write_text("{}\n")
+    code, _, complaint = vaesurface(f"report {record_of_one}")
+    assert code == 2 and "mine.jsonl" in complaint
