@@ -78,7 +78,7 @@ class Monitor:
         self._about = about
         self._log, self._warn = log, _by_warning if warn is None else warn
         self._reader, self._clock = Reader(), _Clock()
-        self._alarmed = Phase.STARTING
+        self._alarmed: set[Phase] = set()
         self._writer: Writer | None = None
         if path is not None:
             if resume and os.path.exists(path):
@@ -109,7 +109,7 @@ class Monitor:
         try:
             seen = self._reader.read(step, float(loss), **{**self._about, **arrays})
         except ValueError as error:
-            if not self.updates or "finite" not in str(error):
+            if not self.updates:
                 raise
             seen = self.updates[-1]._replace(
                 step=step, loss=float(loss), energy=math.nan, doubt=str(error)
@@ -168,12 +168,12 @@ class Monitor:
             for name, value in _logged(seen, self.course).items():
                 self._log(f"vaesurface/{name}", value, seen.step)
         phase = self.course.phase
-        if phase.alarming and phase != self._alarmed:
+        if phase.alarming and phase not in self._alarmed:
+            self._alarmed.add(phase)
             self._say(words.sentence(self.updates, self.course))
-            self._alarmed = phase
-        elif phase == Phase.USED and self._alarmed.alarming:
+        elif phase == Phase.USED and self._alarmed:
+            self._alarmed = set()
             self._say(words.recovery(seen))
-            self._alarmed = Phase.STARTING
 
     def _say(self, sentence: str) -> None:
         self.said.append(sentence)
@@ -184,7 +184,9 @@ class Monitor:
         self.updates = list(record.updates)
         if self.updates:
             self.course = course(self.updates, self.steps)
-            self._alarmed = self.course.phase
+            for phase in self.course.phases:
+                self._alarmed = set() if phase == Phase.USED else self._alarmed
+                self._alarmed |= {phase} if phase.alarming else set()
 
 
 class _Clock:

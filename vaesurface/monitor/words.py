@@ -18,8 +18,9 @@ def sentence(updates: Sequence[Update], found: Course) -> str:
     last = updates[-1]
     if found.phase == Phase.BROKEN:
         return (
-            f"step {last.step:,}: what the model answers is not finite any more: go back to an "
-            "earlier checkpoint, with a smaller learning rate or clipped gradients"
+            f"step {last.step:,}: the model's answers are those of no VAE any more ({last.doubt}): "
+            "if it diverged, go back to an earlier checkpoint, with a smaller learning rate or "
+            "clipped gradients"
         )
     return f"step {last.step:,}: {_what(updates, found)}: {_why(last, found.phase)}"
 
@@ -76,19 +77,18 @@ def _what(updates: Sequence[Update], found: Course) -> str:
 
 def _why(last: Update, phase: Phase) -> str:
     """And what to do."""
-    level = last.beta * last.gamma
     if phase == Phase.SHUT:
         return (
-            f"at beta gamma = {level:.3g} a latent pays only along a direction with more variance, "
-            f"and the largest in the residual is {last.variance:.3g}, so training on changes "
-            f"nothing; {_lower(last)}"
+            f"at {_level(last)} a latent pays only along a direction with more variance, and the "
+            f"largest in the residual is {last.variance:.3g}, so training on changes nothing; "
+            f"{_lower(last)}"
         )
     if phase == Phase.STUCK:
         return (
-            f"a further one would gain {last.gain:.3g} nats per datum at beta gamma = {level:.3g}, "
-            "yet none is on its way: a bad local optimum or a long plateau; start from larger "
-            "weights, other seeds, or the autoencoder trained without KL term, or simplify the "
-            "networks if that is stuck too"
+            f"a further one would gain {last.gain:.3g} nats per datum at {_level(last)}, yet none "
+            "is on its way: a bad local optimum or a long plateau; start from larger weights, "
+            "other seeds, or the autoencoder trained without KL term, or simplify the networks if "
+            "that is stuck too"
         )
     if phase == Phase.SEEN:
         return (
@@ -99,10 +99,17 @@ def _why(last: Update, phase: Phase) -> str:
     return "give the decoder one learned variance for all data instead of one per datum"
 
 
+def _level(last: Update) -> str:
+    """What a direction's variance is held against."""
+    if last.likelihood == "gaussian":
+        return f"beta gamma = {last.beta * last.gamma:.3g}"
+    return f"beta = {last.beta:.3g}, in units of the variance that the decoder gives the data,"
+
+
 def _lower(last: Update) -> str:
     """How beta gamma gets below the residual's variance."""
     below = f"below {last.variance / last.beta:.3g}"
-    if last.beta > 1.0 and last.gamma * 1.0 < last.variance:
+    if last.beta > 1.0 and last.gamma < last.variance:
         return f"lower beta from {last.beta:.3g} to 1 (it has to be below " + (
             f"{last.variance / last.gamma:.3g})"
         )
