@@ -5,10 +5,8 @@ Of each is said what is replaced for a run without the cause (of those that do n
 ordinary one), which is what decides; see `torch_runs`.
 """
 
-from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import nn
 
 from benchmarks.torch_data import (
@@ -24,67 +22,13 @@ from benchmarks.torch_data import (
     switching,
     walk,
 )
-from benchmarks.torch_vae import VAE, Knots, Run, autoregressive, skip, threshold
+from benchmarks.torch_starts import columns, cyclical, dead, pretrained, scaled, zeros
+from benchmarks.torch_vae import Knots, Run, autoregressive, skip, threshold
 
 __all__ = ["COLLAPSED", "KEPT"]
 
 ONE: Knots = ((0.0, 1.0),)
 ORDINARY = {"start": None, "beta": ONE, "fading": ONE, "free": 0.0, "learned": True, "seed": 90}
-
-
-def scaled(factor: float) -> Callable[[VAE], None]:
-    """All weights of encoder and decoder times this."""
-
-    @torch.no_grad()
-    def start(model: VAE) -> None:
-        for parameter in (*model.encoder.parameters(), *model.decoder.parameters()):
-            if parameter.ndim == 2:
-                parameter.mul_(factor)
-
-    return start
-
-
-@torch.no_grad()
-def dead(model: VAE) -> None:
-    """The decoder's hidden units never fire."""
-    for layer in [m for m in model.decoder.modules() if isinstance(m, nn.Linear)][:-1]:
-        layer.bias.fill_(-10.0)
-
-
-@torch.no_grad()
-def zeros(model: VAE) -> None:
-    """The decoder's parameters are all 0: with tanh, a stationary point."""
-    for parameter in model.decoder.parameters():
-        parameter.zero_()
-
-
-def columns(large: int, size: int) -> Callable[[VAE], None]:
-    """So many latents of `blocks` with weights that pass the threshold, the others with small."""
-
-    @torch.no_grad()
-    def start(model: VAE) -> None:
-        weight = model.decoder.linear.weight  # (d, k)
-        weight.normal_(std=0.01)
-        for j in range(large):
-            weight[j * size : (j + 1) * size, j] = 1.5
-
-    return start
-
-
-def cyclical(cycles: int, low: float, high: float, share: float = 0.5) -> Knots:
-    """Up during this share of each cycle, then held, then down at once."""
-    length = 1.0 / cycles
-    return tuple(
-        point
-        for i in range(cycles)
-        for point in (
-            (i * length + 1e-9, low),
-            ((i + share) * length, high),
-            ((i + 1) * length, high),
-        )
-    )
-
-
 SIX = (8.0, 6.0, 4.0, 0.6, 0.5, 0.4)  # three above a variance of 1, three below
 FOUR = (5.0, 4.0, 3.0, 2.0)
 MANY = 100_000  # rows, of which no direction has by chance more variance than is noise
@@ -141,9 +85,9 @@ COLLAPSED = {
         {"decoder": None},
         ("iv",),
         decoder=autoregressive,
+        gamma=0.4,
+        learned=False,
         rate=4e-3,
-        fading=((0.4, 1.0), (1.0, 0.05)),
-        steps=4000,
         seed=8,
     ),
     "seen-skip": Run(
@@ -162,14 +106,11 @@ COLLAPSED = {
         "seen",
         partial(switching, 16, MANY, 0.2),
         4,
-        {"decoder": None},
+        {"decoder": None, "start": None},
         ("iv",),
         likelihood="bernoulli",
         decoder=autoregressive,
-        start=scaled(0.05),
-        rate=4e-3,
-        fading=((0.4, 1.0), (1.0, 0.05)),
-        steps=4000,
+        start=pretrained(0.2),
         seed=10,
     ),
     "deep-sigmoid": Run(
@@ -317,16 +258,17 @@ KEPT = {
         ORDINARY | {"hidden": (64,), "rate": 2e-3},
         hidden=(64,) * 4,
         start=scaled(0.4),
-        rate=5e-4,
+        rate=2.5e-4,
+        gamma_rate=4.0,
         seed=27,
     ),
     "plateau-binary": Run(
         "plateau",
         binary,
-        4,
+        2,
         ORDINARY | {"rate": 2e-3},
         likelihood="bernoulli",
-        rate=6e-4,
+        rate=1e-3,
         start=scaled(0.02),
         seed=28,
     ),
