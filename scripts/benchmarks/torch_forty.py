@@ -106,11 +106,12 @@ COLLAPSED = {
         "seen",
         partial(switching, 16, MANY, 0.2),
         4,
-        {"decoder": None, "start": None},
+        {"decoder": None, "start": None, "rate": 2e-3},
         ("iv",),
         likelihood="bernoulli",
         decoder=autoregressive,
         start=pretrained(0.2),
+        rate=3e-4,
         seed=10,
     ),
     "deep-sigmoid": Run(

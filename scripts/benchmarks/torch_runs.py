@@ -27,6 +27,10 @@ __all__ = ["main"]
 
 PROCESSES = 2
 RUNS = COLLAPSED | KEPT
+SHOWN = 8  # latents of a run in the table, by KL
+HEAD = ("run", "truth", "active: of those without the cause", "KL, nats, at the start")
+HEAD += ("at a quarter", "at half", "at the end", "settled", "quiet", "energy, without the cause")
+HEAD += ("squared error, without the cause, of the variance", "seconds")
 
 
 def lasting(kl: np.ndarray) -> int:
@@ -36,7 +40,9 @@ def lasting(kl: np.ndarray) -> int:
     return int(differs[-1]) + 1 if differs.size else 0
 
 
-def truth(name: str, run: Run, trained: Trained, without: Trained, stuck: float) -> dict[str, Any]:
+def truth(
+    name: str, run: Run, trained: Trained, without: Trained, stuck: float | None
+) -> dict[str, Any]:
     """What is known by hindsight."""
     steps, kl = trained.records["steps"], trained.kl
     active = kl > ACTIVE_NATS
@@ -80,10 +86,9 @@ def made(name: str, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     run = RUNS[name]
     trained, without = train(run), train(run._replace(**run.cause))
-    stuck = np.nan
+    stuck = None
     if run.way == "deep":
-        fixed = {"beta": ((0.0, 0.0),), "sampled": False, "learned": False}
-        stuck = train(run._replace(**fixed)).error
+        stuck = train(run._replace(sampled=False, learned=False)).error
     np.savez(folder / f"{name}.npz", **trained.records)
     facts = truth(name, run, trained, without, stuck)
     (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -93,32 +98,30 @@ def made(name: str, folder: Path) -> dict[str, Any]:
 def line(facts: dict[str, Any]) -> str:
     """A row of the table."""
     kl = [
-        " ".join(f"{value:.3g}" for value in sorted(part, reverse=True)[:8])
+        " ".join(f"{max(value, 0.0):.2g}" for value in sorted(part, reverse=True)[:SHOWN])
         for part in facts["kl"].values()
     ]
-    verdict = "collapsed" if facts["collapsed"] else "kept"
-    wrong = "" if facts["collapsed"] == facts["meant"] else " NOT AS MEANT"
-    return " | ".join(
-        [
-            facts["name"],
-            facts["way"],
-            verdict + wrong,
-            f"{facts['active']} of {facts['active_without_cause']}",
-            *kl,
-            f"settled {facts['settled_at']}/{facts['total_steps']}",
-            f"quiet {facts['quiet_share']:.0%}",
-            f"energy {facts['energy']:.4g}, {facts['energy_without_cause']:.4g}",
-            f"error {facts['error']:.3g}, {facts['error_without_cause']:.3g}, "
-            f"AE {facts['error_of_autoencoder']:.3g} of {facts['variance']:.3g}",
-            f"{facts['seconds']:.0f} s",
-        ]
-    )
+    stuck = facts["error_of_autoencoder"]
+    cells = [
+        facts["name"],
+        "collapsed" if facts["collapsed"] else "kept",
+        f"{facts['active']} of {facts['active_without_cause']}",
+        *kl,
+        f"{facts['settled_at'] / facts['total_steps']:.0%}",
+        f"{facts['quiet_share']:.0%}",
+        f"{facts['energy']:.4g}, {facts['energy_without_cause']:.4g}",
+        f"{facts['error']:.2g}, {facts['error_without_cause']:.2g} of {facts['variance']:.2g}"
+        + ("" if stuck is None else f" (autoencoder {stuck:.2g})"),
+        f"{facts['seconds']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """Make runs, print their table, and fail where one is not what it was meant to be."""
     folder, names = Path(sys.argv[1]), sys.argv[2:] or list(RUNS)
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         wrong = []
         for facts in pool.map(made, names, [folder] * len(names)):

@@ -223,6 +223,8 @@ def loss_of(run: Run, model: VAE, x: Tensor, beta: float, generator: torch.Gener
     """What is descended."""
     mean, log_std = model.encode(x)
     output = model.decoder(latents(run, mean, log_std, generator), x)
+    if not run.sampled:
+        return misfit(run, model, x, output)
     kl = kl_parts(mean, log_std).mean(0)
     if run.free:
         kl = kl.clamp(min=run.free)
