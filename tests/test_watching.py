@@ -115,6 +115,20 @@ def test_a_step_is_looked_at_once_and_the_last_one_in_any_case():
     assert [(u.step, u.beta) for u in look.monitor.updates] == [(5, 0.5), (10, 0.5), (11, 0.25)]
 
 
+def test_a_plan_is_kept_unless_another_one_was_stated(tmp_path):
+    for stated, planned, kept in (
+        (None, 100, 100),
+        (7, 100, 7),
+        (None, float("inf"), None),
+        (None, -1, None),
+    ):
+        look = Model().look(path=tmp_path / "run.jsonl", steps=stated)
+        look.monitor.plan(planned)
+        look(5)
+        record = monitor.load(tmp_path / "run.jsonl")
+        assert (look.monitor.steps, record.about["steps"], len(record.updates)) == (kept, kept, 1)
+
+
 @pytest.mark.parametrize(
     ("ranks", "first"),
     [

@@ -32,6 +32,7 @@ def test_training_is_the_same_to_the_bit(tmp_path):
     watched, look = trained(tmp_path, True)
     assert_same(left, state_of(watched))
     kept = monitor.load(tmp_path / "run.jsonl")
+    assert kept.about["steps"] == 48
     assert [update.step for update in kept.updates] == [16, 32, 48]
     assert kept.end["label"] == look.diagnosis.label
     by_hand = diagnose.arrays(**of_arrays(watched))

@@ -28,6 +28,9 @@ def callback(look: Watch) -> Any:
             super().__init__()
             self.before = self.step = 0  # steps of earlier epochs; of all
 
+        def on_train_begin(self, logs: Any = None) -> None:
+            look.monitor.plan(self.params["epochs"] * (self.params["steps"] or 0))
+
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.before = self.step
 
@@ -48,7 +51,9 @@ def callback(look: Watch) -> Any:
 
 @contextmanager
 def _same_draws(model: Any) -> Iterator[None]:
-    """What layers draw within is not missing afterwards: their seeds are variables of the model."""
+    """What layers draw within is not missing afterwards: their seeds are variables of the model.
+    What is drawn without one, from Keras' global seed, is.
+    """
     weights = {id(weight) for weight in model.weights}
     seeds = [(v, v.numpy().copy()) for v in model.variables if id(v) not in weights]
     try:

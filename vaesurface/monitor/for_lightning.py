@@ -7,6 +7,7 @@
 Steps are the optimizers' steps.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from vaesurface.monitor.watching import Watch
@@ -23,6 +24,10 @@ def callback(look: Watch) -> Any:
 
     class Look(Callback):
         """Looks; changes nothing."""
+
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            with suppress(Exception):  # gradients accumulated by a schedule
+                look.monitor.plan(trainer.estimated_stepping_batches)
 
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int

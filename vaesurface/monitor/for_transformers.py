@@ -19,6 +19,9 @@ def callback(look: Watch) -> Any:
     class Look(TrainerCallback):
         """Looks; changes nothing."""
 
+        def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            look.monitor.plan(state.max_steps)
+
         def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
             look(state.global_step)
 

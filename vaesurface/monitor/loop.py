@@ -85,6 +85,16 @@ class Monitor:
                 self._take_up(load(path))
             self._writer = Writer(path, {"steps": self.steps}, resume)
 
+    def plan(self, steps: float) -> None:
+        """How many steps there will be, from who knows when training begins; what was said to the
+        constructor stands, and what is no number of steps is passed over.
+        """
+        if self.steps is not None or not 1 <= steps < math.inf:
+            return
+        self.steps = int(steps)
+        if self._writer is not None and not self.updates:
+            self._writer = Writer(self._writer.path, {"steps": self.steps})
+
     def due(self, step: int) -> bool:
         """Whether a look is wanted at this step; costs no more than asking for the time."""
         if self.updates and step <= self.updates[-1].step:
