@@ -30,7 +30,14 @@ from vaesurface.diagnose import (
 )
 from vaesurface.diagnose.diagnosis import Facts, is_fixed
 from vaesurface.diagnose.export import Export
-from vaesurface.diagnose.terms import ACTIVE_NATS, BURDA_VARIANCE, Collapse, Search, Spike
+from vaesurface.diagnose.terms import (
+    ACTIVE_NATS,
+    BURDA_VARIANCE,
+    Collapse,
+    Information,
+    Search,
+    Spike,
+)
 from vaesurface.diagnose.threads import one_of_few
 
 __all__ = ["OfData", "active_latents", "measure", "of_data"]
@@ -79,18 +86,19 @@ def measure(
     export: Export,
     search: Search | None = None,
     known: OfData | None = None,
-    with_gap: bool = True,
+    in_full: bool = True,
 ) -> Facts:
     """All numbers that a verdict rests on, of an export and of what was tried with its problem.
 
-    known: `of_data` of the export's x, if it is at hand; with_gap: with the distance to the best of
-    all decoders, which takes longest and decides only whether a decoder sees more than latents.
+    known: `of_data` of the export's x, if it is at hand; in_full: with what takes longest: the
+    distance to the best of all decoders, which decides only whether a decoder sees more than
+    latents, and the mutual information, which decides nothing.
     """
     with one_of_few(export.x.shape):
-        return _measured(export, search, known, with_gap)
+        return _measured(export, search, known, in_full)
 
 
-def _measured(export: Export, search: Search | None, known: OfData | None, with_gap: bool) -> Facts:
+def _measured(export: Export, search: Search | None, known: OfData | None, in_full: bool) -> Facts:
     export, scaled = _of_one_variance(export)
     if known is None or scaled:
         known = of_data(export.x, export.mean.shape[1])
@@ -99,7 +107,7 @@ def _measured(export: Export, search: Search | None, known: OfData | None, with_
     gamma = math.exp(float(np.mean(np.log(export.gamma))))
     level = beta * gamma
     active = _carrying(export, ordinary)
-    of_posteriors = _of_posteriors(export)
+    of_posteriors = _of_posteriors(export, in_full)
     kl = float(of_posteriors["kl"].sum())
     of_error = _of_error(export, level)
     error = of_error["error"]
@@ -134,7 +142,7 @@ def _measured(export: Export, search: Search | None, known: OfData | None, with_
         **_of_any_decoder(export, known.values, kl, error),
     )
     facts = _with_doubts(facts, export)
-    if with_gap:
+    if in_full:
         facts = facts._replace(gap=gap.of_facts(x, known.values, facts))
     return _with_what_decides(facts, export, known.groups)
 
@@ -236,10 +244,13 @@ def _gap(depth: np.ndarray, sharp: np.ndarray) -> float:
     return float(depth[~sharp].min() - depth[sharp].max())
 
 
-def _of_posteriors(export: Export) -> dict[str, Any]:
+def _of_posteriors(export: Export, in_full: bool) -> dict[str, Any]:
     """Of `Facts`, what posteriors say."""
     mean, log_std = export.mean, export.log_std
     std, divergences = np.exp(log_std), posteriors.divergences(mean, log_std)
+    information = Information(math.nan, math.nan, math.log(len(mean)))
+    if in_full:
+        information = posteriors.information(mean, log_std)
     return {
         "kl": divergences.mean(axis=0),
         "loudest": divergences.max(axis=0),
@@ -249,7 +260,7 @@ def _of_posteriors(export: Export) -> dict[str, Any]:
         "active_units": mean.var(axis=0) > BURDA_VARIANCE,
         "counts": np.histogram(std, STD_EDGES)[0],
         "edges": STD_EDGES,
-        "information": posteriors.information(mean, log_std),
+        "information": information,
     }
 
 

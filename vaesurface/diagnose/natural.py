@@ -77,7 +77,7 @@ def of_data(x: np.ndarray, latent: int, likelihood: str, classes: int) -> OfData
 def _measured(export: Export, known: OfData | None) -> tuple[Facts, "_Nats", np.ndarray]:
     """Facts of this decoder alone, its nats, and which rows are one datum."""
     scaled_export = _in_own_units(export)
-    base = measure(scaled_export, known=known, with_gap=known is None)
+    base = measure(scaled_export, known=known, in_full=known is None)
     groups = _groups(export.x) if known is None else known.groups
     residual = scaled_export.x - scaled_export.reconstruction
     own = _own_nats(export)

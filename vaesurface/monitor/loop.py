@@ -203,14 +203,14 @@ class _Clock:
     """How much of the time do looks take?"""
 
     def __init__(self) -> None:
-        self._begun = self._spent = 0.0
+        self._begun = self._spent = self._last = 0.0
         self._first: float | None = None
 
     def can_afford(self) -> bool:
-        """Whether another look does not take more than SHARE."""
+        """Whether they do not take more than SHARE with another one like the last."""
         if self._first is None:
             return True
-        return self._spent <= SHARE * (time.perf_counter() - self._first)
+        return self._spent + self._last <= SHARE * (time.perf_counter() - self._first)
 
     def begin(self) -> None:
         """A look, with what it takes to ask the model."""
@@ -222,7 +222,8 @@ class _Clock:
         if self._first is None:
             self._first = now
         elif self._begun:
-            self._spent += now - self._begun
+            self._last = now - self._begun
+            self._spent += self._last
         self._begun = 0.0
 
 

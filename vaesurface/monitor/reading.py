@@ -113,9 +113,11 @@ class Reader:
         return last.mean.shape == seen.mean.shape and np.array_equal(last.x, seen.x)
 
     def _diagnosis(self, seen: Export) -> Diagnosis:
-        """Without what takes long: the gap and, of other likelihoods, the best affine VAE."""
+        """Without what takes long: gap, mutual information and, of other likelihoods, the best
+        affine VAE.
+        """
         if seen.likelihood == "gaussian":
-            return judge(measures.measure(seen, known=self._known, with_gap=False))
+            return judge(measures.measure(seen, known=self._known, in_full=False))
         assert self._known is not None
         return natural_judge.judged(natural.measured_here(seen, self._known))
 
