@@ -342,3 +342,14 @@ def test_labels_stay_whole_and_gamma_may_be_a_tensor(torch):
     found = diagnose.functions(X, model.encode, model.decode, Tensor(0.5))
     assert found.gamma == pytest.approx(0.5)
     assert data.reals(Tensor(X)).tolist() == X.tolist()
+
+
+def test_arrays_that_have_nothing_but_dlpack_are_taken():
+    class Exchanged:
+        def __dlpack__(self, **options):
+            return X.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return X.__dlpack_device__()
+
+    np.testing.assert_array_equal(data.reals(Exchanged()), X)

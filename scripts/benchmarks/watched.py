@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from vaesurface import monitor
 
-FEATURES, HIDDEN, LATENTS, BATCH, ROWS = 784, 512, 16, 128, 512
-STEPS, ROUNDS = 2000, 3
+FEATURES, HIDDEN, LATENTS, BATCH, ROWS = 784, 512, 16, 128, 256
+STEPS, ROUNDS = 4000, 2
 PROMISED = 0.02  # of the time of training
 
 

@@ -1,8 +1,8 @@
-"""Keras, on PyTorch: fit trains the same, and the callback looks."""
+"""Keras, on PyTorch or on KERAS_BACKEND: fit trains the same, and the callback looks."""
 
 import os
 
-os.environ["KERAS_BACKEND"] = "torch"
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
 import numpy as np

@@ -69,6 +69,8 @@ def plain(value: Any) -> np.ndarray:
             return tensor.numpy()
         except TypeError:  # bfloat16, which NumPy does not have
             return tensor.float().numpy()
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
     return np.asarray(value)
 
 

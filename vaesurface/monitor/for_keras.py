@@ -9,7 +9,7 @@ with encode(x) the means and log deviations alone: `mean, log_var, _ = encoder(x
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from vaesurface.monitor.watching import Watch
@@ -36,11 +36,9 @@ def callback(look: Watch) -> Any:
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             self.step = self.before + batch + 1
-            if look.due(self.step):
-                with _same_draws(self.model):  # asked for only now: with JAX that is a copy
-                    look(self.step, loss=(logs or {}).get("loss"))
-            else:
-                look(self.step)
+            # The model is asked for only when it is looked at: with JAX that is a copy.
+            with _same_draws(self.model) if look.due(self.step) else nullcontext():
+                look(self.step, loss=(logs or {}).get("loss"))
 
         def on_train_end(self, logs: Any = None) -> None:
             with _same_draws(self.model):
@@ -51,13 +49,11 @@ def callback(look: Watch) -> Any:
 
 @contextmanager
 def _same_draws(model: Any) -> Iterator[None]:
-    """What layers draw within is not missing afterwards: their seeds are variables of the model.
-    What is drawn without one, from Keras' global seed, is.
-    """
+    """Seeds of layers are variables of the model, and put back; Keras' global one is not."""
     weights = {id(weight) for weight in model.weights}
-    seeds = [(v, v.numpy().copy()) for v in model.variables if id(v) not in weights]
+    kept = [(seed, seed.numpy().copy()) for seed in model.variables if id(seed) not in weights]
     try:
         yield
     finally:
-        for seed, value in seeds:
+        for seed, value in kept:
             seed.assign(value)
