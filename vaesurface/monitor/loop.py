@@ -113,7 +113,8 @@ class Monitor:
 
         x (n, ...); mean, log_std (n, k); reconstruction like x, at the posterior mean; gamma or
         likelihood; beta, learned_gamma, sampled_reconstruction and the others where there are. Of
-        any library. Raises ValueError for arrays that disagree; what is not finite is an alarm.
+        any library. Raises ValueError for arrays that disagree, at the first look: later ones, NaN
+        among them, are an alarm, since training is worth more than a look at it.
         """
         arrays = {name: value for name, value in arrays.items() if value is not None}
         try:
