@@ -142,6 +142,18 @@ def test_a_latent_on_its_way_is_waited_for():
     assert said == []
 
 
+def test_a_run_that_gets_on_latent_by_latent_is_waited_for():
+    wide = exports.data_of(exports.Setting(n=300, d=20), (9.0, 8.0, 7.0, 6.0, 5.0, 4.0))
+
+    def arrays(step):
+        return exports.affine(wide, 6, gamma=0.2, keep=1 + step // 180)
+
+    watching, said = fed(arrays)
+    assert [sum(update.active) for update in watching.updates][-1] == 6
+    assert Phase.PLATEAU in watching.course.phases
+    assert said == []
+
+
 def test_a_warning_is_void_once_latents_are_in_use():
     watching, said = fed(lambda step: off(gamma=0.2) if step < 500 else BEST)
     assert len(said) == 2

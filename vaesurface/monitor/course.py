@@ -110,7 +110,10 @@ def extended(before: Course | None, updates: Sequence[Update], steps: int | None
     last, seen = updates[-1], seen_alone(updates[-1])
     if seen in (Phase.STARTING, Phase.USED) and _were_used_before_beta_rose(updates):
         seen = Phase.SHUT
-    start = before.start if before is not None and seen == before.seen else len(updates) - 1
+    goes_on = before is not None and seen == before.seen
+    start = before.start if before is not None and goes_on else len(updates) - 1
+    if seen == Phase.PLATEAU and _more_are_in_use(updates[start:]):
+        start = len(updates) - 1
     phase = _phase(updates[start:], seen, steps)
     if before is not None and phase == before.phase:
         since = before.since
@@ -187,6 +190,12 @@ def _were_used_before_beta_rose(updates: Sequence[Update]) -> bool:
     on = sum(last.active)
     used = [u.step for u in updates if u.beta <= 1.0 and sum(u.active) > on]
     return bool(used) and used[-1] - used[0] >= IN_USE * last.step
+
+
+def _more_are_in_use(held: Sequence[Update]) -> bool:
+    """Whether the last look has more latents in use than any before: a run that gets on."""
+    *before, now = (sum(update.active) for update in held)
+    return bool(before) and now > max(before)
 
 
 def _is_still(held: Sequence[Update]) -> bool:
