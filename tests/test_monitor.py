@@ -116,7 +116,7 @@ def test_latents_that_switch_off_when_beta_rises():
 
     watching, said = fed(arrays)
     assert watching.course.since == 400
-    assert "3 of 3 latents switched off at step 400" in said[0]
+    assert "3 of 3 latents switched off from step 400 on" in said[0]
 
 
 def test_a_plateau_is_a_plateau_until_it_has_lasted():
@@ -346,7 +346,7 @@ def test_a_page_shows_a_run(tmp_path):
     watching.finish()
     study = page.study(monitor.load(tmp_path / "r"), "run", tmp_path, "vaesurface report r")
     html = report.page([(study, tmp_path)])
-    assert "3 of 3 latents switched off at step 500" in html
+    assert "3 of 3 latents switched off from step 500 on" in html
     assert watching.finish().label in study.said
     assert study.verdicts[0]["evidence"]["in use"] == "0 of 3 latents"
     bands = page.spells(watching.updates, watching.course)
@@ -399,10 +399,10 @@ def test_a_folder_of_checkpoints_is_a_run(tmp_path, vaesurface):
     told = json.loads(printed)
     assert code == 0
     assert [look["step"] for look in told["checkpoints"]] == list(range(0, 1001, 100))
-    assert "3 of 3 latents switched off at step 400" in told["state"]
+    assert "3 of 3 latents switched off from step 400 on" in told["state"]
     assert told["label"] == diagnose.arrays(**off(gamma=30.0)).label
     assert vaesurface(f"report {out}")[0] == 0
-    assert "switched off at step 400" in (out / "report.html").read_text()
+    assert "switched off from step 400 on" in (out / "report.html").read_text()
     (run / "step-500.npz").write_bytes(b"PK")
     code, _, complaint = vaesurface(f"diagnose {run}")
     assert code == 2 and "step-500.npz" in complaint

@@ -68,7 +68,7 @@ class Phase(IntEnum):
 _WORDS = {
     Phase.STARTING: "starting: nothing is settled yet",
     Phase.USED: "in use",
-    Phase.PLATEAU: "off, on a plateau",
+    Phase.PLATEAU: "off so far",
     Phase.STUCK: "off, and stuck there",
     Phase.SHUT: "off, and kept off by gamma or beta",
     Phase.SEEN: "off, as the decoder does without",

@@ -70,7 +70,7 @@ def _what(updates: Sequence[Update], found: Course) -> str:
     wanted = "" if found.lost >= off else f" ({found.lost} of which the data have use for)"
     which = f"{off} of {plural(k, 'latent')}{wanted}"
     if used:
-        return f"{which} switched off at step {found.since:,}"
+        return f"{which} switched off from step {found.since:,} on"
     since = "" if found.since <= updates[0].step else f" since step {found.since:,}"
     return f"{which} have not switched on{since}"
 
