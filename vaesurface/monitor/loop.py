@@ -31,7 +31,9 @@ from vaesurface.refusal import complaint, whole
 
 __all__ = ["CollapseWarning", "Monitor"]
 
-SHARE = 0.02  # of the time since the first look that looks may take
+# Of the time since the first look that looks may take: with that one, which is the dearest, less
+# than 2 % of a minute's run.
+SHARE = 0.015
 SPACING = 0.01  # of the steps so far that lie between looks at least: a long run is not all looks
 # What is logged of every look, by name.
 LOGGED = ("energy", "error", "gamma", "beta", "gain", "variance", "active_units")
@@ -62,7 +64,7 @@ class Monitor:
         """Start watching.
 
         path: of the record, for `vaesurface report`, begun anew unless resume; every: steps between
-        looks, None for as many as take 2 % of the time; steps: planned number of them, so that it
+        looks, None for as many as take 1.5 % of the time; steps: planned number of them, so that it
         is known what is early; log(name, value, step): of TensorBoard, W&B, MLflow and their like;
         warn(sentence): by default a CollapseWarning; about: what is the same at every look of what
         `diagnose.arrays` takes, such as likelihood, learned_gamma, gamma or beta.
