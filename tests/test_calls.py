@@ -333,6 +333,8 @@ def test_tensors_that_are_asked_for_out_of_sight_are_asked_for_in_one_line(torch
 
     with pytest.raises(ValueError, match=r"expected arrays as encode takes them, .*; give x as a"):
         answered(encode=wanting)
+    with pytest.raises(ValueError, match=r"as decode takes them, .*; let encode return tensors"):
+        answered(decode=wanting)
 
 
 def test_labels_stay_whole_and_gamma_may_be_a_tensor(torch):

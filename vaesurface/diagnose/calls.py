@@ -99,7 +99,8 @@ class _Call:
                 raise
             if not self.modules:
                 got = f"{type(error).__name__}: {error}"
-                remedy = "give x as a tensor" if self.name == "encode" else "let encode return them"
+                encodes = self.name == "encode"
+                remedy = "give x as a tensor" if encodes else "let encode return tensors"
                 raise complaint(f"arrays as {self.name} takes them", got, remedy) from error
         self.takes_tensors = True
         return self._called(*(self._tensor(a) for a in rows))

@@ -32,7 +32,7 @@ def callback(look: Watch) -> Any:
         def on_train_batch_end(
             self, trainer: Any, module: Any, outputs: Any, batch: Any, index: int
         ) -> None:
-            loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+            loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
             look(trainer.global_step, loss=loss)
 
         def on_train_end(self, trainer: Any, module: Any) -> None:
