@@ -103,7 +103,10 @@ def main() -> int:
     trained(data, True)  # what is loaded and planned at first use
     shares, more = [], []
     for number in range(ROUNDS):
-        alone, watched = trained(data, False), trained(data, True)
+        if number % 2:  # neither is always the second
+            watched, alone = trained(data, True), trained(data, False)
+        else:
+            alone, watched = trained(data, False), trained(data, True)
         shares.append(watched.looking / watched.seconds)
         more.append(watched.seconds / alone.seconds - 1.0)
         later = (watched.looking - watched.first) / max(watched.looks - 1, 1)
