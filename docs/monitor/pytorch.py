@@ -56,7 +56,7 @@ def train(name: str, loss_of, x: torch.Tensor, gamma: float | None) -> None:
     look = monitor.watch(
         x[:256], model.encode, model.decode, path=path, steps=STEPS, every=50, warn=print, **known
     )
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(STEPS + 1):
         batch = x[torch.randint(len(x), (BATCH,))]
         mean, log_std = model.encode(batch)
