@@ -17,11 +17,13 @@ SHAPE, LATENT = (2, 4, 4), 2
 MADE = {
     "affine": architecture.mlp(32, LATENT, depth=0),
     "mlp": architecture.mlp(32, LATENT, depth=2, width=5),
+    "skips": architecture.mlp(32, LATENT, depth=3, width=5, skips=True),
     "conv": architecture.conv(SHAPE, LATENT, convs=2, scales=2, channels=2),
     "resnet": architecture.resnet(SHAPE, LATENT, blocks=2, convs=2, scales=1, channels=3),
 }
 UNITS = {
     "mlp": 2 * 2 * 5,
+    "skips": 2 * 3 * 5,
     # Of each layer a number of channels, and of the decoder those that the latents are lifted to.
     "conv": (2 + 2 + 4 + 4) + 4 + (4 + 4 + 2 + 2),
     # Of each network the channels that all blocks pass on, and one layer within each of two blocks.

@@ -57,10 +57,14 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "monitor": "data diagnose files plot refusal report",
+        "traps": "data diagnose optimize paths problem refusal stationary theory vae",
     },
     {
-        "experiments": "curvature data energy files landscape optimize paths plot problem proof "
-        "refusal report stationary store sweep theory vae"
+        "cure": "energy problem store sweep theory traps vae",
+    },
+    {
+        "experiments": "cure curvature data energy files landscape optimize paths plot problem "
+        "proof refusal report stationary store sweep theory traps vae"
     },
     {
         "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal "

@@ -4,7 +4,7 @@
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing
 else. Exit codes: 0 done, 1 the answer is negative, 2 bad usage or bad input, with one line on
 stderr. Verbs import what they need when they run, so help is instant. Verbs by what they are about:
-`sweeps`, `pages`, `points`, `geometry`, `diagnosis`, `reproduce`.
+`sweeps`, `pages`, `points`, `geometry`, `diagnosis`, `cures`, `reproduce`.
 """
 
 import gc
@@ -16,12 +16,13 @@ from vaesurface.cli import ending
 
 # Verbs appear in --help in this order.
 # isort: off
-from vaesurface.cli import programs, sweeps, pages, points, geometry, diagnosis, reproduce
+from vaesurface.cli import programs, sweeps, pages, points, geometry, diagnosis, cures, reproduce
 from vaesurface.cli.options import app
 # isort: on
 
 __all__ = [
     "app",
+    "cures",
     "diagnosis",
     "geometry",
     "main",

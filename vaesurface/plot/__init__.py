@@ -8,7 +8,8 @@ keep theirs.
 `lines` and `planes`: slices and paths through parameter space. `points` and `tree`: what stationary
 points there are, and which minima join. `shares`: how often runs collapse. `sweeps`: what else
 changes with a hyper-parameter. `course`: how a run goes. `latents`: what the latents of one model
-carry. `thresholds`: where they switch off. All are reached from here:
+carry. `thresholds`: where they switch off. `board`: which cures keep runs out of which traps. All
+are reached from here:
 
 >>> ax = spectrum([-2.0, 0.0, 1.0, 3.0], inertia=(1, 1, 2))
 >>> ax.get_title()
@@ -16,6 +17,7 @@ carry. `thresholds`: where they switch off. All are reached from here:
 """
 
 from vaesurface import moved
+from vaesurface.plot.board import scoreboard
 from vaesurface.plot.canvas import COLORS, COLUMN, style
 from vaesurface.plot.course import course
 from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum, sigma_histogram
@@ -59,6 +61,7 @@ __all__ = [
     "plane",
     "rays",
     "residual_spectrum",
+    "scoreboard",
     "segment",
     "sigma_histogram",
     "spectrum",

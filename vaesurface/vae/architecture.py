@@ -120,7 +120,10 @@ class Architecture(ABC):
 
         heads = {head: jax.tree.map(of_kept, encoder[head]) for head in ("mean", "log_std")}
         first = ("hidden", 0) if "hidden" in decoder else ("out",)
-        return encoder | heads, _edited(decoder, first, ignoring)
+        decoder = _edited(decoder, first, ignoring)
+        for i in decoder.get("skips", ()):
+            decoder = _edited(decoder, ("skips", i), ignoring)
+        return encoder | heads, decoder
 
 
 @dataclass(frozen=True)
@@ -145,14 +148,18 @@ class _Rescaling:
         return weights[0], weights[1]
 
 
-def mlp(features: int, latent: int, *, depth: int = 2, width: int = 512) -> Architecture:
+def mlp(
+    features: int, latent: int, *, depth: int = 2, width: int = 512, skips: bool = False
+) -> Architecture:
     """Fully connected: `depth` hidden layers in the encoder and as many in the decoder; with none,
     both are affine.
 
+    skips: every hidden layer of the decoder but the first is told the latents too, by a linear map
+    of its own (Dieng et al. 2019, "Avoiding latent variable collapse with generative skip models").
     Raises ValueError for sizes below one (depth: zero).
     """
     _require(features=features, latent=latent, width=width, depth=depth + 1)
-    return _FullyConnected(features, latent, depth, width)
+    return _FullyConnected(features, latent, depth, width, skips)
 
 
 def conv(
@@ -205,14 +212,15 @@ def resnet(
 
 @dataclass(frozen=True)
 class _FullyConnected(Architecture):
-    """`depth` hidden layers of `width` units in each network."""
+    """`depth` hidden layers of `width` units in each network; skips: as `mlp` says."""
 
     depth: int
     width: int
+    skips: bool = False
 
     @property
     def name(self) -> str:
-        return f"mlp, {self.depth} hidden layers of {self.width}"
+        return f"mlp, {self.depth} hidden layers of {self.width}{', skips' * self.skips}"
 
     @property
     def units(self) -> int:
@@ -225,7 +233,13 @@ class _FullyConnected(Architecture):
     def decoder(self, options: Options) -> nnx.Module:
         sizes, hidden = self._hidden(self.latent, options)
         out = nnx.Linear(sizes[-1], self.features, use_bias=False, kernel_init=HE, **options)
-        return _Decoder(hidden, out, self.features, options)
+        if not self.skips:
+            return _Decoder(hidden, out, self.features, options)
+        told = [
+            nnx.Linear(self.latent, size, use_bias=False, kernel_init=HE, **options)
+            for size in sizes[2:]
+        ]
+        return _SkipDecoder(hidden, told, out, self.features, options)
 
     def _hidden(self, inputs: int, options: Options) -> tuple[list[int], list[nnx.Module]]:
         sizes = [inputs, *[self.width] * self.depth]
@@ -444,6 +458,31 @@ class _Decoder(nnx.Module):
         return y + jnp.broadcast_to(self.bias[...], y.shape)
 
 
+class _SkipDecoder(_Decoder):
+    """The same, fully connected; from the second on, hidden layers add a linear map of the latents
+    to what they have.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[nnx.Module],
+        skips: Sequence[nnx.Module],
+        out: nnx.Module,
+        features: int,
+        options: Options,
+    ):
+        super().__init__(hidden, out, features, options)
+        self.skips = nnx.List(skips)
+
+    def __call__(self, z: Array) -> Array:
+        first, *rest = self.hidden
+        h = nnx.relu(first(z))
+        for layer, skip in zip(rest, self.skips, strict=True):
+            h = nnx.relu(layer(h) + skip(z))
+        y = self.out(h)
+        return y + jnp.broadcast_to(self.bias[...], y.shape)
+
+
 class _Stream(NamedTuple):
     """Units or channels that some layers write and others read, each through a ReLU of its own.
 
@@ -516,6 +555,8 @@ def _streams(network: Any, side: int, *last: str) -> Iterator[_Stream]:
             yield stream
         size = layer.maps[-1] if isinstance(layer, _Lift) else layer.out_features
         stream = _Stream(size, [path], [])
+        if i and isinstance(network, _SkipDecoder):
+            stream.writers.append((side, "skips", i - 1))
     if stream is not None:
         stream.readers.extend((side, name) for name in last)
         yield stream

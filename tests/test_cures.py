@@ -1,0 +1,431 @@
+"""Traps, cures and the board: against what is known in closed form, and each way to say the same
+against the other.
+"""
+
+import dataclasses
+import json
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from vaesurface import cure, optimize, plot, proof, report, stationary, traps
+from vaesurface.cure import schedules, starts, surfaces, words
+from vaesurface.cure.board import compared
+from vaesurface.cure.descent import Way, descend, energy, finish
+from vaesurface.diagnose import Collapse
+from vaesurface.experiments import cures as experiment
+
+SHORT = Way(first=20, last=20, rate=0.05, batch=None)
+BY_NAME = {one.name: one for one in cure.CURES}
+
+
+@pytest.fixture(scope="module")
+def exact():
+    return {trap.name: trap for trap in traps.exact()}
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return traps.deep()
+
+
+@pytest.fixture(scope="module")
+def antipodal(exact):
+    return exact["antipodal, alpha = 0.5"]
+
+
+# Traps
+
+
+def test_collapsed_points_of_traps_are_stationary_and_their_radii_are_proved(exact):
+    slope = jax.jit(lambda problem, params: jax.grad(problem.loss)(params))
+    for trap in exact.values():
+        gradient = slope(trap.problem, trap.collapsed)
+        assert float(optax.tree.norm(gradient)) < 1e-12
+        assert trap.energy == float(trap.problem.loss(trap.collapsed))
+        if math.isinf(trap.radius):
+            continue
+        proved = proof.certify(trap.problem, trap.collapsed)
+        # A proof keeps a margin of 1e-4.
+        assert proved.numbers["radius"] == pytest.approx(trap.radius, rel=2e-4)
+        assert proved.numbers["radius"] <= trap.radius
+
+
+def test_where_gamma_is_too_large_collapse_is_the_optimum(exact):
+    (trap,) = (trap for trap in exact.values() if trap.kind == Collapse.GAMMA)
+    assert trap.ratio < 1
+    assert trap.optimum == pytest.approx(trap.energy, abs=1e-12)
+    others = [other for other in exact.values() if other is not trap]
+    assert all(other.ratio > 1 and other.optimum < other.energy for other in others)
+
+
+def test_barriers_grow_like_alpha_squared_and_radii_like_alpha(exact):
+    alphas = {t.name: float(t.problem.alpha) for t in exact.values()}
+    own = [trap for trap in exact.values() if trap.family == "antipodal"]
+    radii = [trap.radius / alphas[trap.name] for trap in own]
+    assert radii == pytest.approx([radii[0]] * len(radii), rel=1e-6)
+    heights = [trap.barrier / alphas[trap.name] ** 2 for trap in own]
+    assert all(0.009 < height < 0.012 for height in heights)
+
+
+def test_networks_collapsed_points_are_stationary_and_their_energies_known(networks):
+    trap = networks[-1]
+    value, gradient = jax.value_and_grad(trap.problem.loss)(trap.collapsed)
+    assert float(value) == pytest.approx(trap.energy, rel=1e-6)
+    assert float(optax.tree.norm(gradient)) < 1e-4 * float(optax.tree.norm(trap.collapsed.decoder))
+    assert [trap.kind for trap in networks] == [Collapse.LOCAL, Collapse.LOCAL, Collapse.GAMMA]
+    assert [trap.ratio > 1 for trap in networks] == [True, True, False]
+
+
+def test_ends_are_judged_by_what_is_certified(antipodal):
+    problem = antipodal.problem
+    home = traps.judge(problem, antipodal.collapsed)
+    assert (bool(home.collapsed), int(home.active), bool(home.sure)) == (True, 0, True)
+    lower = traps.judge(problem, traps.lower(antipodal))
+    assert (bool(lower.collapsed), int(lower.active), bool(lower.sure)) == (False, 1, True)
+    # Silent, but farther from collapse than is certified: nothing is said of it.
+    off = antipodal.collapsed._replace(bias=antipodal.collapsed.bias + 0.1)
+    far = traps.judge(problem, off)
+    assert (bool(far.collapsed), bool(far.sure)) == (True, False)
+
+
+@pytest.mark.slow
+def test_ends_are_judged_as_stationary_points_are(antipodal):
+    optimizer = optimize.adam(3000)
+    for seed in range(6):
+        key = jax.random.key(seed)
+        point = stationary.find(antipodal.problem, key, 1.0, optimizer)
+        ended = optimizer(antipodal.problem.loss, antipodal.problem.init(key, 1.0)).params
+        end = traps.judge(antipodal.problem, ended)
+        assert bool(end.collapsed) == bool(point.theory.collapsed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["antipodal, alpha = 0.5", "gaussian, alpha = 1"])
+def test_barriers_and_optima_are_found_again(exact, name):
+    trap = exact[name]
+    crossing = traps.measured_barrier(trap)
+    assert crossing.home
+    assert crossing.height == pytest.approx(trap.barrier, rel=1e-6)
+    if trap.affine is not None:
+        assert float(trap.problem.loss(traps.lower(trap))) >= trap.optimum - 1e-6
+
+
+# Scores
+
+
+def downhill(value_and_grad, x):
+    """Gradient descent, on arrays."""
+    for _ in range(30):
+        x = x - 0.05 * value_and_grad(x)[1]
+    return x
+
+
+def test_one_optimizer_scores_alike_through_every_door(antipodal):
+    doors = [
+        traps.through_arrays(downhill),
+        optimize.gradient_descent(30, 0.05),
+        optax.sgd(0.05),
+    ]
+    rows = [traps.score(door, [antipodal], starts=3, steps=30).rows[0] for door in doors]
+    assert [row.evaluations for row in rows] == [30.0] * 3
+    for row in rows[1:]:
+        assert row.collapsed == rows[0].collapsed
+        assert row.below == pytest.approx(rows[0].below, rel=1e-9)
+
+
+def test_scipys_methods_are_scored_by_name(antipodal):
+    score = traps.score("L-BFGS-B", [antipodal], starts=3)
+    assert score.rows[0].evaluations > 1
+    assert str(score).splitlines()[0] == "SciPy's L-BFGS-B on 3 starts of each trap, seeds from 0"
+    assert "no lower bound" in str(score)
+    few = traps.scipy_method("L-BFGS-B", maxiter=1)
+    assert traps.score(few, [antipodal], starts=1).rows[0].evaluations <= 21
+    assert few.name == "SciPy's L-BFGS-B, maxiter = 1"
+
+
+def test_what_is_no_optimizer_is_refused_in_one_line(antipodal):
+    with pytest.raises(ValueError, match=r"expected an optimizer: a function .* got int"):
+        traps.score(3, [antipodal])
+    with pytest.raises(ValueError, match="expected starts >= 1, got 0"):
+        traps.score("BFGS", [antipodal], starts=0)
+    with pytest.raises(ValueError, match="expected an end of shape"):
+        traps.score(traps.through_arrays(lambda f, x: x[:1]), [antipodal], starts=1)
+
+    def hosted(loss, params):
+        return jax.tree.map(lambda x: x / float(loss(params)), params)
+
+    with pytest.raises(ValueError, match=r"hosted, which asks for numbers .* through_arrays"):
+        traps.score(hosted, [antipodal], starts=1)
+
+
+def test_shares_have_exact_intervals_and_pairs_an_exact_test():
+    none = traps.share(np.zeros(20, bool))
+    assert none.low == 0
+    assert none.high == pytest.approx(1 - 0.025 ** (1 / 20))
+    plain = np.array([True] * 6 + [False] * 4)
+    cured = np.array([False] * 5 + [True] * 2 + [False] * 3)
+    assert compared(plain, cured)[:2] == (5, 1)
+    assert compared(plain, cured).p == pytest.approx(2 * (1 + 6) / 2**6)
+    assert compared(plain, plain) == (0, 0, 1.0)
+
+
+# Cures
+
+
+def losses(monkeypatch, schedule, problem, start):
+    """The loss that a schedule descends, and what it holds."""
+    seen = {}
+
+    def caught(way, problem, params, key, loss=energy, **options):
+        seen.update(loss=loss, **options)
+        return params
+
+    monkeypatch.setattr(schedules, "descend", caught)
+    schedule(SHORT, problem, start, jax.random.key(0))
+    return seen
+
+
+def test_schedules_end_in_the_traps_own_energy(monkeypatch, antipodal):
+    problem = antipodal.problem
+    start = problem.init(jax.random.key(0), 1.0)
+    own = float(problem.loss(start))
+    kl = float(problem.beta * (jnp.sum(problem.information(start)) + problem.latent))
+    for schedule, first in (
+        (schedules.warm_up, own - kl),
+        (schedules.cyclical, own - kl),
+        (schedules.homotopy, float(dataclasses.replace(problem, alpha=0.0).loss(start))),
+    ):
+        loss = losses(monkeypatch, schedule, problem, start)["loss"]
+        assert float(loss(problem, start, None, jnp.asarray(0.0))) == pytest.approx(first)
+        end = 0.99 if schedule is schedules.cyclical else 1.0
+        assert float(loss(problem, start, None, jnp.asarray(end))) == pytest.approx(own)
+
+
+def test_free_bits_are_free_and_no_more(monkeypatch, antipodal):
+    problem = antipodal.problem
+    start = problem.init(jax.random.key(0), 1.0)
+    loss = losses(monkeypatch, schedules.free_bits, problem, start)["loss"]
+    for factor in (0.01, 1.0, 5.0):
+        params = start._replace(mean=factor * start.mean)
+        nats = float(problem.information(params)[0]) / 2
+        free = 2 * max(0.0, schedules.FREE_NATS - nats)
+        value = float(loss(problem, params, None, None)) - float(problem.loss(params))
+        assert value == pytest.approx(free, abs=1e-12)
+
+
+def test_a_floor_costs_what_it_says_whatever_the_posterior(monkeypatch, antipodal):
+    problem = antipodal.problem
+    start = problem.collapsed()
+    loss = losses(monkeypatch, schedules.floor, problem, start)["loss"]
+    for log_std in (-3.0, 0.0, 2.0, 20.0):
+        params = start._replace(log_std=jnp.full_like(start.log_std, log_std))
+        value = float(loss(problem, params, None, None)) - float(problem.loss(start))
+        assert value >= 2 * schedules.FLOOR_NATS - 1e-9
+    assert value == pytest.approx(2 * schedules.FLOOR_NATS, abs=1e-6)
+
+
+def test_aggressive_encoders_hold_the_decoder(monkeypatch, antipodal):
+    start = antipodal.problem.init(jax.random.key(0), 1.0)
+    hold = losses(monkeypatch, schedules.aggressive, antipodal.problem, start)["hold"]
+    moves = [float(jnp.abs(hold(start, jnp.asarray(i)).weight).sum()) > 0 for i in range(10)]
+    assert moves == [False] * 4 + [True] + [False] * 4 + [True]
+    assert np.array_equal(hold(start, jnp.asarray(0)).mean, start.mean)
+
+
+def test_gamma_at_its_optimum_is_the_expected_error(antipodal):
+    problem = antipodal.problem
+    start = problem.init(jax.random.key(3), 1.0)
+    way = Way(first=1, last=1, rate=0.0, batch=None)
+    end = surfaces.best_gamma(way, problem, start, jax.random.key(0))
+    model = problem.autoencoder(start)
+    errors = jax.vmap(model.error)(model.mean, model.log_std, model.data)
+    assert float(jnp.exp(end.log_gamma)) == pytest.approx(float(errors.mean()) / 2, rel=1e-9)
+
+
+def test_no_row_leaves_collapse(antipodal):
+    theory = jax.jit(lambda problem, params: problem.theory(params))
+    away = theory(antipodal.problem, antipodal.collapsed).descent.weight
+    assert np.array_equal(away, np.zeros_like(away))
+
+
+def test_starts_beside_a_place_differ_as_plain_ones_do(exact):
+    trap = exact["gaussian, alpha = 1"]
+    key = jax.random.key(5)
+    begun = starts.beside(trap.problem, trap.scale, key, trap.affine)
+    plain = trap.problem.init(key, trap.scale)
+    np.testing.assert_allclose(
+        begun.weight - trap.affine.weight, plain.weight - trap.collapsed.weight, atol=1e-12
+    )
+
+
+def test_every_cure_runs_on_every_trap_that_it_applies_to(exact, networks):
+    """By shapes: nothing is compiled."""
+    every = [exact["digits, alpha = 0.1"], exact["gaussian, alpha = 1"], networks[-1]]
+    ran = 0
+    for trap in every:
+        way = SHORT._replace(batch=8 if trap.deep else None)
+        for one in cure.CURES:
+            if one.lacking(trap):
+                continue
+            run = partial(cure.cured, one, way, scale=trap.scale)
+            end = jax.eval_shape(
+                lambda p, place, key, run=run: run(problem=p, place=place, key=key),
+                trap.problem,
+                trap.affine,
+                jax.random.key(0),
+            )
+            assert all(leaf.shape == () for leaf in end)
+            ran += 1
+    assert ran == sum(not one.lacking(t) for one in cure.CURES for t in every) > 30
+
+
+def test_what_does_not_apply_says_why(exact, networks):
+    lacking = {
+        (one.name, trap.name): one.lacking(trap)
+        for one in cure.CURES
+        for trap in [*exact.values(), *networks]
+    }
+    bounded, free = "gaussian, alpha = 1", "antipodal, alpha = 0.5"
+    assert lacking["learned gamma", free] == "gamma is learned already"
+    assert lacking["affine optimum", free] == "the affine energy has no lower bound"
+    assert lacking["skip connections", bounded] == "the decoder has one layer"
+    assert lacking["alpha homotopy", networks[0].name] == "a network has no alpha"
+    assert lacking["alpha homotopy", "gaussian, alpha = 0, gamma = 6"].endswith("affine already")
+    assert all(not lacking["plain", name] for name in exact)
+
+
+def test_a_homotopy_leaves_a_trap_that_plain_runs_do_not(antipodal):
+    way = Way(first=300, last=300, rate=0.05, batch=None)
+
+    @partial(jax.jit, static_argnums=0)
+    def ended(name, problem):
+        return cure.cured(BY_NAME[name], way, problem, 0.3, None, jax.random.key(0))
+
+    for name, collapsed in (("plain", True), ("alpha homotopy", False)):
+        end = ended(name, antipodal.problem)
+        assert (bool(end.collapsed), bool(end.sure)) == (collapsed, True)
+
+
+def test_skips_do_not_change_what_is_computed_without_them(networks):
+    """With the latents' maps at zero, a decoder with skips is the one without."""
+    trap = networks[-1]
+    problem = surfaces.skipping(trap.problem)
+    _, decoder = problem.architecture.init(jax.random.key(0))
+    silent = decoder | {"skips": jax.tree.map(jnp.zeros_like, decoder["skips"])}
+    bare = {name: part for name, part in decoder.items() if name != "skips"}
+    z = jax.random.normal(jax.random.key(1), (3, 8))
+    own, other = problem.architecture.decode, trap.problem.architecture.decode
+    np.testing.assert_array_equal(own(silent, z), other(bare, z))
+    assert float(jnp.abs(own(decoder, z) - other(bare, z)).max()) > 1e-3
+
+
+# The board
+
+
+@pytest.fixture(scope="module")
+def board(exact, tmp_path_factory):
+    """Two traps, two cures that apply and one that does not."""
+    out = tmp_path_factory.mktemp("board")
+    chosen = [exact[f"antipodal, alpha = {alpha:g}"] for alpha in (0.5, 1.0)]
+    fill = partial(
+        cure.scoreboard,
+        chosen,
+        out=out,
+        cures=[BY_NAME[name] for name in ("plain", "alpha homotopy", "learned gamma")],
+        ways=(Way(first=200, last=200, rate=0.05, batch=None), cure.NETWORK),
+    )
+    return chosen, fill, out
+
+
+def test_a_board_goes_on_where_it_stopped_and_more_starts_add_to_it(board):
+    chosen, fill, out = board
+    cells = fill(starts=3)
+    files = {path: path.stat().st_mtime_ns for path in out.glob("runs/*/chunks/*")}
+    assert fill(starts=3) == cells
+    assert {p: p.stat().st_mtime_ns for p in out.glob("runs/*/chunks/*")} == files
+    more = fill(starts=4)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    for few, many in zip(cells, more, strict=True):
+        if few.collapsed is not None:
+            assert many.collapsed.total == 4
+            assert few.collapsed.number <= many.collapsed.number <= few.collapsed.number + 1
+    names = [(cell.trap, cell.cure) for cell in cells]
+    assert names[:2] == [(chosen[0].name, "plain"), (chosen[0].name, "alpha homotopy")]
+    assert cells[2].lacking == "gamma is learned already"
+    assert cells[1].pairs.out >= 2
+    assert cells[1].cost == 1
+
+
+def test_the_board_in_words(board):
+    chosen, fill, _ = board
+    cells = fill(starts=4)
+    said = words.sentences(chosen, cells)
+    assert said[0].startswith("On the 2 traps with alpha > 0 no schedule and no start removes")
+    assert "up to 0.741 alpha long" in said[0]
+    out = sum(cell.pairs.out for cell in cells if cell.cure == "alpha homotopy")
+    lost = sum(cell.collapsed.number for cell in cells if cell.cure == "plain")
+    assert f"Alpha homotopy moves {out} of the {lost} plain runs that collapse" in said[1]
+    table = words.table(chosen, cells)
+    assert table.count("does not apply: gamma is learned already") == 2
+    assert "lowest within rows of 0.371 (certified)" in table
+    shares = words.matrix(chosen, cells, lambda c: c.collapsed and c.collapsed.value)
+    assert np.isnan(shares[2]).all() and shares.shape == (3, 2)
+
+
+def test_what_differs_is_told_by_all_tests_together():
+    def cell(name, p):
+        return cure.Cell("a", name, "", pairs=compared(*p))
+
+    same, all_out = ([True] * 12, [True] * 12), ([True] * 12, [False] * 12)
+    cells = [cell("plain", same), cell("longer", same), cell("KL warm-up", all_out)]
+    assert words.told(cells) == [False, False, True]
+    crowd = cells + [cell("free bits", same)] * 200
+    assert words.told(crowd)[2] is False
+
+
+def test_the_verb_writes_a_study_that_a_page_can_show(vaesurface, tmp_path, monkeypatch):
+    chosen = tuple(BY_NAME[name] for name in ("plain", "alpha homotopy"))
+    monkeypatch.setattr(experiment, "CURES", chosen)
+    short = Way(first=100, last=100, rate=0.05, batch=None)
+    monkeypatch.setattr(experiment, "WAYS", (short, cure.NETWORK))
+    line = f"cure --quick --starts 2 --json --out {tmp_path}"
+    code, out, _ = vaesurface(line)
+    assert code == 0
+    study = report.load(tmp_path / "cures.json")
+    assert json.loads(out)["said"] == list(study.said)
+    assert [figure.file for figure in study.figures] == ["cures.png"]
+    entries = json.loads((tmp_path / "scoreboard.json").read_text())
+    assert {entry["trap"] for entry in entries} == {
+        f"antipodal, alpha = {alpha}" for alpha in ("0.2", "0.5", "1")
+    }
+    assert all(entry["starts"] == 2 for entry in entries)
+
+
+def test_the_picture_of_a_board_shows_its_numbers():
+    share = [[1.0, 0.25], [math.nan, 0.0]]
+    axes = plot.scoreboard(share, ["plain", "b"], ["one", "two"], told=[[0, 0], [0, 1]])
+    assert [text.get_text() for text in axes.texts] == ["100", "25", "0"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "b"]
+    assert len(axes.patches) == 1
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ["does not apply", "differs from plain (exact, 5 % over all)"]
+    with pytest.raises(ValueError, match=r"expected what plot\.scoreboard draws"):
+        plot.scoreboard([1.0], ["plain"], [])
+
+
+def test_descent_of_a_network_sees_batches_and_is_a_function_of_its_key(networks):
+    trap = networks[-1]
+    way = Way(first=2, last=2, rate=1e-3, batch=16)
+    start = trap.problem.init(jax.random.key(0), trap.scale)
+    run = jax.jit(
+        lambda key: finish(way, trap.problem, descend(way, trap.problem, start, key), key)
+    )
+    one, again, other = (run(jax.random.key(seed)) for seed in (1, 1, 2))
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, again))
+    assert not jax.tree.all(jax.tree.map(np.array_equal, one, other))

@@ -1,0 +1,186 @@
+"""What does the board say? What moves starts out of a basin, and what removes it.
+
+>>> from vaesurface.traps import exact
+>>> print(removes(exact()[:1]))
+On the 1 trap with alpha > 0 no schedule and no start removes the basin: ...
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from vaesurface import theory
+from vaesurface.cure.board import Cell
+from vaesurface.cure.cures import CURES, Cure
+from vaesurface.traps import Trap
+
+__all__ = ["LEVEL", "matrix", "removes", "sentences", "table", "told"]
+
+LEVEL = 0.05  # of all tests of a board together (Bonferroni)
+TITLES = {
+    "way": "Another way down",
+    "start": "Another start",
+    "surface": "Another surface, or another rule for gamma",
+}
+
+
+def told(cells: Sequence[Cell]) -> list[bool]:
+    """Of which cells the difference from the plain runs is more than chance: McNemar's exact test,
+    5 % for all cells together.
+    """
+    tests = sum(cell.pairs is not None and cell.cure != CURES[0].name for cell in cells)
+    return [cell.pairs is not None and cell.pairs.p <= LEVEL / max(tests, 1) for cell in cells]
+
+
+def sentences(traps: Sequence[Trap], cells: Sequence[Cell]) -> list[str]:
+    """The answer: first what removes a basin, then each cure by what it moves."""
+    exact = [trap for trap in traps if trap.radius > 0]
+    said = [removes(exact)] if any(math.isfinite(trap.radius) for trap in exact) else []
+    said += [_too_large(traps, cells)] if any(math.isinf(trap.radius) for trap in exact) else []
+    said += [_moved(cure, traps, cells) for cure in CURES[1:] if _pairs(cure, traps, cells)]
+    return [*said, *_unsure(cells)]
+
+
+def removes(traps: Sequence[Trap]) -> str:
+    """What is certified of the basins, whatever the way down."""
+    bent = [trap for trap in traps if math.isfinite(trap.radius)]
+    least = min(trap.radius / float(trap.problem.alpha) for trap in bent)
+    held = [trap for trap in bent if not trap.learned]
+    also = ""
+    if held:
+        freed = min(_freed_radius(trap) / float(trap.problem.alpha) for trap in held)
+        also = f", with gamma learned in place of held within {freed:.3g} alpha"
+    return (
+        f"On the {len(bent)} trap{'s' * (len(bent) > 1)} with alpha > 0 no schedule and no start "
+        f"removes the basin: when it ends the energy is the trap's again, and there the collapsed "
+        f"point is a strict local minimum, lower than all else whose rows of the weight are up to "
+        f"{least:.3g} alpha long (theory.collapse_radius, at every alpha > 0){also}. Cures move "
+        f"starts out of the basin, or not; only alpha = 0 removes it, where collapse is a saddle "
+        f"as far as latents pay."
+    )
+
+
+def _freed_radius(trap: Trap) -> float:
+    problem = trap.problem
+    return float(theory.collapse_radius(problem.X, problem.alpha, None, problem.beta).radius)
+
+
+def _too_large(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
+    """Of traps at whose gamma collapse is the best there is."""
+    names = [trap.name for trap in traps if math.isinf(trap.radius)]
+    own = [cell for cell in cells if cell.trap in names and cell.collapsed is not None]
+    same = [cell for cell in own if not cell.changed and cell.collapsed is not None]
+    kept = sum(cell.collapsed.number for cell in same if cell.collapsed)
+    runs = sum(cell.collapsed.total for cell in same if cell.collapsed)
+    others = [
+        f"{cell.cure} leaves {_count(cell)}"
+        for cell in own
+        if cell.changed and cell.collapsed and cell.collapsed.value < 1
+    ]
+    words = f"; on another surface {', '.join(others)} collapsed" if others else ""
+    return (
+        f"Where gamma is above the data's leading eigenvalue ({', '.join(names)}) collapse is the "
+        f"global minimum, proved: {kept} of {runs} runs that end on that surface collapse, "
+        f"whatever came before{words}."
+    )
+
+
+def _moved(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
+    """What one cure does to starts, over all traps of kind (v)."""
+    found = _pairs(cure, traps, cells)
+    out, into = (sum(getattr(cell.pairs, name) for cell in found) for name in ("out", "into"))
+    plain = {cell.trap: cell for cell in cells if cell.cure == CURES[0].name}
+    lost = sum(_count_of(plain[cell.trap]) for cell in found)
+    runs = sum(cell.collapsed.total for cell in found if cell.collapsed)
+    other = sum(cell.changed for cell in found)
+    surface = f" ({other} of these surfaces are then another one)" if other else ""
+    cost = found[0].cost
+    name = cure.name[0].upper() + cure.name[1:]
+    return (
+        f"{name} moves {out} of the {lost} plain runs that collapse out of the basin and {into} of "
+        f"the {runs - lost} others into it, on {len(found)} traps of kind (v){surface}, at "
+        f"{cost:.3g} times the gradients."
+    )
+
+
+def _pairs(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> list[Any]:
+    """A cure's cells on traps that have something lower than collapse."""
+    names = {trap.name for trap in traps if trap.kind.name == "LOCAL"}
+    return [c for c in cells if c.cure == cure.name and c.trap in names and c.pairs is not None]
+
+
+def _count_of(cell: Cell) -> int:
+    return 0 if cell.collapsed is None else cell.collapsed.number
+
+
+def _count(cell: Cell) -> str:
+    assert cell.collapsed is not None
+    return f"{cell.collapsed.number} of {cell.collapsed.total}"
+
+
+def _unsure(cells: Sequence[Cell]) -> Iterator[str]:
+    """How many ends nothing is certified of."""
+    unsure = sum(cell.unsure or 0 for cell in cells)
+    if unsure:
+        runs = sum(cell.collapsed.total for cell in cells if cell.collapsed)
+        yield (
+            f"{unsure} of all {runs} runs have not come to an end: neither within the certified "
+            f"region nor below collapse. They count by whether a latent is active."
+        )
+
+
+def matrix(traps: Sequence[Trap], cells: Sequence[Cell], value: Any) -> np.ndarray:
+    """value(cell) of all cells, (cures, traps); NaN where it is None."""
+    cures = dict.fromkeys(cell.cure for cell in cells)
+    by_name = {(cell.cure, cell.trap): value(cell) for cell in cells}
+    rows = [[by_name[cure, trap.name] for trap in traps] for cure in cures]
+    return np.array([[math.nan if x is None else x for x in row] for row in rows], dtype=float)
+
+
+def table(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
+    """The board in Markdown: a part for every trap."""
+    frame = dict(zip(((c.trap, c.cure) for c in cells), told(cells), strict=True))
+    parts = []
+    for trap in traps:
+        own = [cell for cell in cells if cell.trap == trap.name]
+        head = ("cure", "collapsed", "95 %", "out / in", "p", "over optimum", "steps", "paper")
+        rows = [head, ("---",) * len(head)]
+        rows += [_row(cell, frame[cell.trap, cell.cure]) for cell in own]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        parts.append("\n".join([f"### {trap.name}", "", _about(trap), "", *lines]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _about(trap: Trap) -> str:
+    """What is known of a trap, in a sentence."""
+    facts = [f"{trap.kind.words}: collapse is a {trap.verdict}"]
+    if 0 < trap.radius < math.inf:
+        facts.append(f"lowest within rows of {trap.radius:.3g} (certified)")
+    if math.isfinite(trap.barrier):
+        facts.append(f"the pass out of it is {trap.barrier:.3g} high")
+    optimum = "" if trap.optimum == -math.inf else f"{trap.optimum:.4f}, "
+    facts.append(f"its energy {trap.energy:.4f}, the optimum {optimum}{trap.known}")
+    facts.append(f"leading eigenvalue {trap.ratio:.3g} times beta gamma")
+    return "; ".join(facts) + "."
+
+
+def _row(cell: Cell, differs: bool) -> tuple[str, ...]:
+    source = next(cure.source for cure in CURES if cure.name == cell.cure)
+    if cell.collapsed is None or cell.pairs is None:
+        return (cell.cure, f"does not apply: {cell.lacking}", "", "", "", "", "", source)
+    if cell.over is None:
+        over = "another surface"
+    else:
+        over = "no lower bound" if math.isinf(cell.over) else f"{cell.over:.4g}"
+    return (
+        cell.cure,
+        f"{cell.collapsed.number}/{cell.collapsed.total}",
+        cell.collapsed.words,
+        f"{cell.pairs.out} / {cell.pairs.into}",
+        f"**{cell.pairs.p:.2g}**" if differs else f"{cell.pairs.p:.2g}",
+        over,
+        f"{cell.cost:.2f}",
+        source,
+    )

@@ -1,0 +1,144 @@
+"""What is known of a trap, and has a run from one of its starts ended in it?
+
+>>> import jax
+>>> from vaesurface.traps.exact import exact
+>>> trap = exact()[1]
+>>> print(trap.name, trap.verdict, f"{trap.radius:.3f}", trap.optimum)
+antipodal, alpha = 0.5 strict local minimum 0.371 -inf
+>>> end = judge(trap.problem, trap.problem.init(jax.random.key(0), 1.0))
+>>> bool(end.collapsed), int(end.active)
+(False, 1)
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from vaesurface import theory
+from vaesurface.diagnose.terms import ACTIVE_NATS, Collapse
+from vaesurface.problem import Params, Problem
+from vaesurface.theory.collapse import is_trivial
+from vaesurface.vae import ThresholdVAE
+
+__all__ = ["End", "Trap", "families", "judge", "ratio", "together"]
+
+
+class Trap(NamedTuple):
+    """A problem with a collapsed point of which all that a benchmark asks is known.
+
+    name: of the trap.
+    family: of traps that one program serves.
+    problem: the loss surface.
+    scale: of plain starts, `problem.init(key, scale)`.
+    kind: of collapse, by the paper.
+    verdict: on the collapsed point.
+    collapsed: that point.
+    energy: there.
+    radius: row norm of the weight up to which nothing is lower, certified
+        (`theory.collapse_radius`; `proof.certify` proves it); inf where the point is a global
+        minimum, 0 where nothing is certified.
+    barrier: height of the lowest pass found out of it (`paths.barrier`); inf where nothing is
+        lower, NaN where none is known.
+    optimum: the lowest energy, -inf where there is no lower bound.
+    known: by what right that is said.
+    ratio: leading eigenvalue of the data's covariance over beta gamma at collapse: above one, an
+        affine latent pays.
+    affine: the affine model's optimum (alpha = 0) as parameters; None where there is none.
+    """
+
+    name: str
+    family: str
+    problem: Any
+    scale: float
+    kind: Collapse
+    verdict: str
+    collapsed: Params
+    energy: float
+    radius: float
+    barrier: float
+    optimum: float
+    known: str
+    ratio: float
+    affine: Params | None = None
+
+    @property
+    def deep(self) -> bool:
+        """Whether it is a network's."""
+        return not isinstance(self.problem, ThresholdVAE)
+
+    @property
+    def learned(self) -> bool:
+        """Whether gamma is."""
+        return self.problem.gamma is None
+
+
+class End(NamedTuple):
+    """Where a run has ended; numbers, so that it survives `vmap`.
+
+    collapsed: (), no latent carries `diagnose.terms.ACTIVE_NATS` or more.
+    active: (), the number of latents that do.
+    sure: (), of an exact energy: whether a collapsed end lies where the collapsed point is provably
+        the lowest, and any other is below that point, whence no descent returns.
+    energy: (), there.
+    """
+
+    collapsed: Array
+    active: Array
+    sure: Array
+    energy: Array
+
+
+def judge(problem: Any, params: Params) -> End:
+    """The verdict on the end of a run, on that problem."""
+    information = problem.information(params)
+    active = jnp.sum(information / 2.0 >= ACTIVE_NATS)
+    energy = problem.loss(params)
+    return End(
+        collapsed=active == 0,
+        active=active,
+        sure=_is_sure(problem, params, active == 0, energy),
+        energy=energy,
+    )
+
+
+def _is_sure(problem: Any, params: Params, collapsed: Array, energy: Array) -> Array:
+    """`End.sure`; true for networks, of which nothing is certified."""
+    if not isinstance(problem, ThresholdVAE):
+        return jnp.isfinite(energy)
+    level = problem.loss(problem.collapsed())
+    settled = problem.settle(params)
+    region = theory.collapse_radius(problem.X, problem.alpha, problem.gamma, problem.beta)
+    silent = jnp.all(settled.weight == 0, axis=1)
+    trivial = is_trivial(settled, region, problem.center, silent)
+    # At alpha = 0 there is no such region, and runs come near collapse exponentially.
+    near = jnp.where(problem.alpha > 0, trivial, energy - level < ACTIVE_NATS)
+    return jnp.where(collapsed, near, energy < level - problem.rounding(params))
+
+
+def families(traps: Sequence[Trap]) -> dict[str, list[Trap]]:
+    """Traps that one program serves, by the family's name."""
+    found: dict[str, list[Trap]] = {}
+    for trap in traps:
+        found.setdefault(trap.family, []).append(trap)
+    return found
+
+
+def together(traps: Sequence[Trap]) -> tuple[Problem, Params | None]:
+    """Problems and affine optima of a family, leading axis: traps."""
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trap.problem for trap in traps))
+    optima = [trap.affine for trap in traps]
+    if any(optimum is None for optimum in optima):
+        return stacked, None
+    return stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *optima)
+
+
+def ratio(X: np.ndarray, gamma: float | None, beta: float = 1.0) -> float:
+    """Leading eigenvalue of the data's covariance over beta gamma at collapse."""
+    values = np.asarray(theory.eigenvalues(X))
+    level = beta * (float(values.mean()) if gamma is None else gamma)
+    return float(values[0]) / level if level > 0 else math.inf
