@@ -9,7 +9,7 @@ that is too large, collapses at its global minimum: there no way down can help.
 antipodal, alpha = 0.2: radius 0.148, barrier 0.00036
 antipodal, alpha = 0.5: radius 0.371, barrier 0.0024
 antipodal, alpha = 1: radius 0.741, barrier 0.01
-gaussian, alpha = 0.5: radius 0.163, barrier ...
+gaussian, alpha = 0.5: radius 0.163, barrier 0.00013
 """
 
 import math
@@ -34,7 +34,8 @@ class _Known(NamedTuple):
     """What takes a search to know, of one alpha.
 
     barrier: height of the lowest pass found out of collapse, by `measured_barrier`.
-    optimum: the lowest energy found.
+    optimum: the lowest energy found, by Adam (4,000 steps) from 60 random starts of each of three
+        scales and from 60 at each of two distances from the affine optimum.
     """
 
     barrier: float
@@ -69,9 +70,9 @@ def _families() -> dict[str, _Family]:
             latent=1,
             scale=0.3,
             known={
-                (None, 0.2): _Known(math.nan, UNBOUNDED),
-                (None, 0.5): _Known(math.nan, UNBOUNDED),
-                (None, 1.0): _Known(math.nan, UNBOUNDED),
+                (None, 0.2): _Known(0.00036288054858, UNBOUNDED),
+                (None, 0.5): _Known(0.00236176231651, UNBOUNDED),
+                (None, 1.0): _Known(0.0114534836492, UNBOUNDED),
             },
         ),
         "gaussian": _Family(
@@ -79,9 +80,9 @@ def _families() -> dict[str, _Family]:
             latent=2,
             scale=0.1,
             known={
-                (0.5, 0.5): _Known(math.nan, 0.0),
-                (0.5, 1.0): _Known(math.nan, 0.0),
-                (0.5, 2.0): _Known(math.nan, 0.0),
+                (0.5, 0.5): _Known(0.000132147115828, 7.9039922709),
+                (0.5, 1.0): _Known(0.000490559056361, 8.0885719898),
+                (0.5, 2.0): _Known(0.00153204730583, 8.3809781563),
                 (6.0, 0.0): None,
             },
         ),
@@ -89,7 +90,10 @@ def _families() -> dict[str, _Family]:
             X=data.load("digits-4x4", limit=40),
             latent=2,
             scale=0.1,
-            known={(None, 0.1): _Known(math.nan, 0.0), (None, 0.3): _Known(math.nan, 0.0)},
+            known={
+                (None, 0.1): _Known(math.nan, -42.8360933177),
+                (None, 0.3): _Known(math.nan, -42.7144605894),
+            },
         ),
     }
 
