@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from vaesurface import cure, optimize, plot, proof, report, stationary, traps
-from vaesurface.cure import schedules, starts, surfaces, words
+from vaesurface.cure import like, schedules, starts, surfaces, told, words
 from vaesurface.cure.board import compared
 from vaesurface.cure.descent import Way, descend, energy, finish
 from vaesurface.diagnose import Collapse
@@ -429,3 +429,144 @@ def test_descent_of_a_network_sees_batches_and_is_a_function_of_its_key(networks
     one, again, other = (run(jax.random.key(seed)) for seed in (1, 1, 2))
     assert jax.tree.all(jax.tree.map(np.array_equal, one, again))
     assert not jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+# What helps here
+
+
+def entry(name, collapsed, out, into=0, cost=1.0, **more):
+    own = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "changed": False}
+    counts = {"cure": name, "collapsed": collapsed, "out": out, "into": into, "cost": cost}
+    return own | counts | {"starts": 20} | more
+
+
+CASE = like.Case(Collapse.LOCAL, deep=True, learned=True, ratio=3.0)
+
+
+def test_the_cheapest_cure_that_worked_is_advised():
+    entries = [
+        entry("plain", 16, 0),
+        entry("longer", 15, 1, cost=2.0),
+        entry("KL warm-up", 2, 14),
+        entry("free bits", 6, 10),
+        entry("affine optimum", 3, 13, cost=0.5),
+        entry("more latents", 0, 16, cost=1.5),
+    ]
+    found = like.advice(CASE, entries)
+    assert (found.cure, found.best, found.cost) == ("affine optimum", "more latents", 0.5)
+    assert found.rescued[:2] == (13, 16)
+    without = [one for one in entries if one["cure"] != "affine optimum"]
+    assert like.advice(CASE, without).cure == "KL warm-up"
+    # As many in as out is no cure, and neither are too few runs to tell.
+    weak = [entry("plain", 10, 0), entry("KL warm-up", 10, 6, 6), entry("free bits", 9, 2, 1)]
+    none = like.advice(CASE, weak)
+    assert (none.cure, none.best) == ("", "KL warm-up")
+    assert told.said(CASE, none)[0].startswith("No cure moved half of the runs out")
+
+
+def test_like_it_means_kind_depth_and_gamma():
+    entries = [
+        entry("plain", 16, 0),
+        entry("KL warm-up", 2, 14),
+        entry("plain", 16, 0, trap="b", learned=False),
+        entry("free bits", 2, 15, trap="b", learned=False),
+        entry("plain", 20, 0, trap="c", kind="GAMMA", learned=False),
+        entry("learned gamma", 0, 20, trap="c", kind="GAMMA", learned=False, changed=True),
+    ]
+    assert like.advice(CASE, entries).cure == "KL warm-up"
+    assert like.advice(CASE._replace(learned=False), entries).cure == "free bits"
+    large = like.advice(CASE._replace(kind=Collapse.GAMMA), entries)
+    assert (large.cure, large.changed, large.exactly) == ("learned gamma", True, False)
+    assert like.advice(CASE._replace(deep=False), entries) is None
+    said = told.said(CASE._replace(kind=Collapse.GAMMA, ratio=0.5), large)
+    assert "no schedule and no start helps" in said[-1]
+    assert "whatever gamma" in said[-2]
+
+
+@pytest.mark.parametrize("framework", told.FRAMEWORKS)
+def test_every_cure_has_lines_in_every_framework(framework):
+    names = [one.name for one in cure.CURES if one.name != "plain"]
+    for name in [*names, "lower gamma"]:
+        text = told.lines(name, framework, d=64, k=8, leading=0.5)
+        compile(text.replace("self.", "self_"), name, "exec")
+        assert "{" not in text
+    assert "32" in told.lines("learned gamma", framework, d=64, k=8)
+    assert "0.05" in told.lines("lower gamma", framework, d=64, k=8, leading=0.5)
+
+
+def test_lines_in_jax_are_what_the_board_ran():
+    """Free bits, the schedules and the floor, at the middle of the first half."""
+    names = {"jax": jax, "jnp": jnp, "step": 25, "steps": 100, "reconstruction": 1.0}
+    kl = jnp.array([[0.3, 1.0], [0.1, 2.0]])
+    for name, expected in (
+        ("KL warm-up", 1.0 + 0.5 * 1.7),
+        ("cyclical annealing", 1.0),
+        ("free bits", 1.0 + 0.5 + 1.5),
+    ):
+        space = names | {"kl": kl}
+        exec(told.lines(name, "jax", d=2, k=2), space)
+        assert float(space["loss"]) == pytest.approx(expected)
+    space = names | {"log_std": jnp.array([-2.0, 0.0, 3.0])}
+    exec(told.lines("delta-VAE floor", "jax", d=2, k=2), space)
+    np.testing.assert_allclose(
+        space["log_std"], schedules._narrow(jnp.array([-2.0, 0.0, 3.0])), atol=1e-3
+    )
+
+
+def test_other_frameworks_are_refused():
+    with pytest.raises(ValueError, match="expected a framework out of pytorch, keras, jax, got tf"):
+        told.lines("KL warm-up", "tf", d=2, k=2)
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A VAE that collapsed since its gamma is too large, as it is exported."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 4)) * np.array([1.0, 0.5, 0.4, 0.3])
+    off = np.zeros((300, 2))
+    mean = np.broadcast_to(x.mean(axis=0), x.shape)
+    file = tmp_path / "exported.npz"
+    np.savez(file, x=x, mean=off, log_std=off, reconstruction=mean, gamma=2.0, learned=False)
+    return file
+
+
+def test_a_file_is_told_what_worked_on_traps_like_it(vaesurface, exported):
+    code, out, _ = vaesurface(f"cure {exported} --json --framework jax")
+    result = json.loads(out)
+    assert code == 0
+    assert result["case"]["kind"] == "GAMMA"
+    assert result["advice"]["cure"] in ("learned gamma", "gamma at its optimum")
+    assert "# or, with gamma held:" in result["lines"]
+    code, text, _ = vaesurface(f"cure {exported}")
+    assert code == 0
+    assert "In pytorch:" in text
+    assert "At this gamma and beta collapse is the best there is" in text
+
+
+def test_data_are_told_by_what_theory_knows(vaesurface):
+    code, out, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0.5 --json")
+    result = json.loads(out)
+    assert "lowest within rows of 0.3706" in result["label"]
+    assert result["case"] == {"kind": "LOCAL", "deep": False, "learned": True, "ratio": 2.0}
+    assert (code == 0) == bool(result["lines"])
+    code, out, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0 --json")
+    assert code == 1
+    assert json.loads(out)["label"] == "collapse is a saddle: every descent leaves it"
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("cure a.npz --data digits", "expected a file for FILE, got 'a.npz' where none is"),
+        ("cure pyproject.toml --data digits", "expected FILE or --data, got both"),
+        ("cure --data antipodal --framework tf", "'tf' is not one of 'pytorch', 'keras', 'jax'"),
+        ("cure --data antipodal --latent 9", "expected 1 <= latent <= 2"),
+        ("cure --starts 0", "expected --starts >= 1, got 0"),
+        ("cure --workers 2 --scheduler tcp://a:1", "expected one kind of workers"),
+    ],
+)
+def test_bad_usage_is_one_line(vaesurface, line, complaint):
+    code, out, err = vaesurface(line)
+    assert (code, out) == (2, "")
+    assert complaint in err
+    assert err.count("\n") == 1

@@ -1,34 +1,77 @@
-"""The verb about cures: what helps against collapse, on traps, and for whom?"""
+"""The verb about cures: what helps against collapse, on traps, and here?"""
 
+from enum import StrEnum, auto
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vaesurface.cli.options import (
     Json,
+    Limit,
+    Rows,
     Studies,
+    Terms,
     Workers,
+    awake,
     command,
     directory,
     float64,
+    load,
+    say,
     studied,
     verb,
 )
-from vaesurface.cli.values import checked, count
+from vaesurface.cli.values import checked, count, existing, number, text
 
-__all__ = ["cure"]
+__all__ = ["Framework", "cure"]
 
 
-@verb("cure --out results/cures")
+class Framework(StrEnum):
+    """In whose words lines are told."""
+
+    pytorch = auto()
+    keras = auto()
+    jax = auto()
+
+
+@verb("cure exported.npz --framework pytorch")
 def cure(
     *,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="a trained VAE as `vaesurface diagnose` takes it: what helps there",
+            callback=checked(existing),
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="or data, as in other verbs: what helps a threshold VAE of them",
+            callback=checked(text),
+        ),
+    ] = None,
+    limit: Limit = None,
+    latent: Annotated[
+        int, typer.Option("--latent", help="latent dimensions", callback=checked(count))
+    ] = 2,
+    alpha: Annotated[
+        float,
+        typer.Option(
+            "--alpha", help="decoder perturbation strength", callback=checked(number, least=0)
+        ),
+    ] = 0.1,
+    terms: Terms,
+    framework: Annotated[
+        Framework, typer.Option("--framework", help="of the lines to change")
+    ] = Framework.pytorch,
     quick: Annotated[
-        bool, typer.Option("--quick", help="the antipodal traps only: some minutes")
+        bool, typer.Option("--quick", help="of the board, the antipodal traps only: some minutes")
     ] = False,
     starts: Annotated[
-        int,
-        typer.Option("--starts", help="of every exact trap", callback=checked(count)),
+        int, typer.Option("--starts", help="of every exact trap", callback=checked(count))
     ] = 100,
     network_starts: Annotated[
         int,
@@ -42,9 +85,15 @@ def cure(
     out: Studies = Path("results/cures"),
     as_json: Json = False,
 ) -> int:
-    """What helps against collapse, how surely, at what cost: cures on traps of which all is known,
-    from paired starts. Half an hour; run again with the same --out to go on.
+    """What helps against collapse, and how surely? For FILE or --data: the cheapest cure that
+    worked on traps like it, and the lines to change. Without either: the board of cures x traps
+    that says so, filled in half an hour; run again with the same --out to go on.
     """
+    _require_one(file, data)
+    if file is not None:
+        return _told(_of_file(file), framework, as_json)
+    if data is not None:
+        return _told(_of_data(data, limit, latent, alpha, terms), framework, as_json)
     workers.require_one_kind()
     directory(out)
     float64()
@@ -59,3 +108,35 @@ def cure(
         executor=workers.executor(),
     )
     return studied(cures.cures(plan), out, as_json)
+
+
+def _require_one(file: Path | None, data: str | None) -> None:
+    if file is not None and data is not None:
+        raise ValueError("expected FILE or --data, got both; drop one of them")
+
+
+def _of_file(file: Path) -> Any:
+    from vaesurface.experiments import advised
+
+    with awake("diagnosing"):
+        return advised.of_file(file)
+
+
+def _of_data(source: str, limit: int | None, latent: int, alpha: float, terms: Terms) -> Any:
+    float64()
+    from vaesurface import vae
+    from vaesurface.experiments import advised
+
+    X = load(Rows(data=source, limit=limit))
+    vae.threshold_vae(X, latent, alpha, terms.gamma, terms.beta)  # refuses what makes no problem
+    return advised.of_problem(X, latent, alpha, terms.gamma, terms.beta)
+
+
+def _told(found: Any, framework: str, as_json: bool) -> int:
+    """Print what helps; 1 where nothing is known to."""
+    from vaesurface.experiments import advised
+
+    result = advised.words(found, framework)
+    lines = [f"\nIn {framework}:\n{result['lines']}"] if result["lines"] else []
+    say(result, [result["label"], *result["said"], *lines], as_json)
+    return 0 if result["lines"] else 1

@@ -1,0 +1,147 @@
+"""Which cure worked on traps like this case, how surely, and what does it cost?
+
+Like it means: the same kind of collapse, networks or an exact energy, gamma learned or held; where
+the board has no such trap, whatever gamma is. The board is the one that `vaesurface cure` filled
+and that the package holds. A cure worked where more of the plain runs that collapsed were moved out
+than in (exact test, 5 %), and at least half of them.
+
+>>> trap = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "changed": False}
+>>> entries = [
+...     trap | {"cure": "plain", "cost": 1.0, "collapsed": 9, "out": 0, "into": 0},
+...     trap | {"cure": "KL warm-up", "cost": 1.0, "collapsed": 1, "out": 8, "into": 0},
+... ]
+>>> found = advice(Case(Collapse.LOCAL, deep=True, learned=True, ratio=2.0), entries)
+>>> found.cure, found.rescued.words
+('KL warm-up', '52 to 100 %')
+>>> print(advice(Case(Collapse.FLEXIBLE, deep=True, learned=True, ratio=2.0), entries))
+None
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import binomtest
+
+from vaesurface.cure.cures import CURES
+from vaesurface.diagnose import Collapse, Diagnosis
+from vaesurface.traps import Share
+
+__all__ = ["Advice", "Case", "advice", "diagnosed", "rescued", "stored"]
+
+WORKED = 0.5  # of the plain runs that collapse, at least, are moved out
+SURE = 0.05  # level of the test
+
+
+class Case(NamedTuple):
+    """What is to be cured.
+
+    kind: of collapse.
+    deep: whether it is a network, not an exact energy.
+    learned: whether gamma is.
+    ratio: leading eigenvalue of what is not reconstructed over beta gamma.
+    """
+
+    kind: Collapse
+    deep: bool
+    learned: bool
+    ratio: float
+
+
+class Advice(NamedTuple):
+    """What the board says.
+
+    cure: its name; "" where none worked.
+    rescued: of runs that collapse plainly, those that do not with the cure (the best one's, where
+        none worked).
+    cost: gradients over those of a plain run.
+    changed: whether the surface is another one then.
+    traps: that are like the case.
+    exactly: whether gamma is learned or held there as in the case.
+    best: name of the cure that moved most out, whatever it costs.
+    """
+
+    cure: str
+    rescued: Share
+    cost: float
+    changed: bool
+    traps: tuple[str, ...]
+    exactly: bool
+    best: str
+
+
+def diagnosed(diagnosis: Diagnosis) -> Case:
+    """The case of a trained VAE."""
+    return Case(
+        kind=diagnosis.kind,
+        deep=True,
+        learned=not diagnosis.fixed,
+        ratio=float(diagnosis.residual[0]) / diagnosis.level,
+    )
+
+
+@cache
+def stored() -> tuple[dict[str, Any], ...]:
+    """The entries of the board that the package holds, as `experiments.cures.record` makes them."""
+    path = Path(__file__).with_name("scoreboard.json")
+    return tuple(json.loads(path.read_text()))
+
+
+def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advice | None:
+    """The cheapest cure that worked, of those equally cheap the one that moved most out; None where
+    no trap is like the case.
+
+    entries: of a board, by default `stored`.
+    """
+    own = [e for e in (stored() if entries is None else entries) if _is_like(case, e)]
+    exactly = [e for e in own if e["learned"] == case.learned]
+    chosen = exactly or own
+    plain = {e["trap"]: e["collapsed"] for e in chosen if e["cure"] == CURES[0].name}
+    found = [_summed(name, chosen, plain) for name in _names(chosen)]
+    if not found:
+        return None
+    best = max(found, key=lambda one: (one.rescued.value, -one.cost))
+    worked = [one for one in found if one.cure]
+    cheapest = min(worked, key=lambda one: (one.cost, -one.rescued.value), default=best)
+    name = cheapest.cure if worked else ""
+    return cheapest._replace(cure=name, best=best.best, exactly=bool(exactly))
+
+
+def _is_like(case: Case, entry: dict[str, Any]) -> bool:
+    return entry["kind"] == case.kind.name and entry["deep"] == case.deep
+
+
+def _names(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """Of the cures that apply to all of the traps."""
+    traps = {e["trap"] for e in entries}
+    by_cure: dict[str, set[str]] = {}
+    for e in entries:
+        by_cure.setdefault(e["cure"], set()).add(e["trap"])
+    return [name for name, own in by_cure.items() if own == traps and name != CURES[0].name]
+
+
+def _summed(name: str, entries: Sequence[dict[str, Any]], plain: dict[str, int]) -> Advice:
+    """Of one cure over all of the traps; cure is "" where it did not work."""
+    own = [e for e in entries if e["cure"] == name]
+    out, into = (sum(e[key] for e in own) for key in ("out", "into"))
+    found = rescued(out, sum(plain[e["trap"]] for e in own))
+    surely = out > into and binomtest(out, out + into).pvalue <= SURE
+    return Advice(
+        cure=name if surely and found.value >= WORKED else "",
+        rescued=found,
+        cost=max(e["cost"] for e in own),
+        changed=any(e["changed"] for e in own),
+        traps=tuple(e["trap"] for e in own),
+        exactly=True,
+        best=name,
+    )
+
+
+def rescued(out: int, lost: int) -> Share:
+    """Of the plain runs that collapse, those that a cure moves out, with the exact interval."""
+    if not lost:
+        return Share(0, 1, 0.0, 1.0)
+    interval = binomtest(out, lost).proportion_ci(method="exact")
+    return Share(out, lost, float(interval.low), float(interval.high))

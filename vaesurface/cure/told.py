@@ -1,0 +1,98 @@
+"""What is to be changed, in the words of a framework?
+
+>>> print(lines("KL warm-up", "pytorch", d=64, k=8))
+beta = min(1.0, step / (0.5 * steps))  # from 0 to 1 over the first half
+loss = reconstruction + beta * kl.sum(1).mean()
+"""
+
+import math
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from vaesurface.cure.cures import CURES
+from vaesurface.cure.like import Advice, Case
+from vaesurface.diagnose import Collapse
+from vaesurface.refusal import complaint
+
+__all__ = ["FRAMEWORKS", "lines", "said"]
+
+FRAMEWORKS = ("pytorch", "keras", "jax")
+BELOW = 0.1  # of the leading eigenvalue: a gamma at which what it belongs to is coded sharply
+
+
+def lines(cure: str, framework: str, *, d: int, k: int, leading: float = math.nan) -> str:
+    """Lines to change for a cure, or for "lower gamma", d features and k latents.
+
+    leading: eigenvalue of what is not reconstructed. Raises ValueError for other frameworks.
+    """
+    if framework not in FRAMEWORKS:
+        raise complaint(f"a framework out of {', '.join(FRAMEWORKS)}", framework, "choose one")
+    numbers = {
+        "d": f"{d}",
+        "k": f"{k}",
+        "half": f"{d / 2:g}",
+        "twice": f"{2 * k}",
+        "below": f"{BELOW * leading:.3g}",
+        "leading": f"{leading:.3g}",
+    }
+    text = _texts(framework)[cure].strip()
+    for name, value in numbers.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+@cache
+def _texts(framework: str) -> dict[str, str]:
+    path = Path(__file__).parent / "lines" / f"{framework}.toml"
+    return tomllib.loads(path.read_text())
+
+
+def said(case: Case, found: Advice | None) -> list[str]:
+    """The advice in sentences."""
+    if found is None:
+        return [f"No trap of the board is like it: {case.kind.words}. {_instead(case)}"]
+    what = "networks" if case.deep else "exact energies"
+    gamma = f"gamma {'learned' if case.learned else 'held'}" if found.exactly else "whatever gamma"
+    like = (
+        f"traps like it ({case.kind.words}, {what}, {gamma}): {', '.join(found.traps)}; here the "
+        f"leading eigenvalue of what is not reconstructed is {case.ratio:.3g} beta gamma"
+    )
+    share = found.rescued
+    odds = f"{share.number} of {share.total} runs ({share.words} with 95 % confidence)"
+    if not found.cure:
+        return [
+            f"No cure moved half of the runs out that collapse plainly; {found.best} moved most, "
+            f"{odds}.",
+            like[0].upper() + like[1:] + ".",
+        ]
+    source = next(cure.source for cure in CURES if cure.name == found.cure)
+    first = (
+        f"{found.cure[0].upper()}{found.cure[1:]} ({source}): of the runs that collapse plainly it "
+        f"kept {odds} alive, at {found.cost:.3g} times the gradients"
+        f"{', on another surface' if found.changed else ''}."
+    )
+    more = [f"{found.best[0].upper()}{found.best[1:]} moved most."]
+    more = more if found.best != found.cure else []
+    return [first, *more, like[0].upper() + like[1:] + ".", *_honest(case)]
+
+
+def _honest(case: Case) -> list[str]:
+    """What the cure does not do."""
+    if case.kind == Collapse.GAMMA:
+        return [
+            "At this gamma and beta collapse is the best there is: no schedule and no start helps, "
+            "a lower or a learned gamma does."
+        ]
+    if not case.deep:
+        return [
+            "At every alpha > 0 collapse stays a strict local minimum: the cure moves the start, "
+            "not the basin."
+        ]
+    return []
+
+
+def _instead(case: Case) -> str:
+    if case.kind == Collapse.NONE:
+        return "Nothing has to be cured."
+    return "What the diagnosis advises stands."

@@ -1,0 +1,85 @@
+"""What helps here? The board's word on a diagnosed VAE, or on an exact surface.
+
+>>> found = of_problem(data.antipodal(2), latent=1, alpha=0.5, gamma=None, beta=1.0)
+>>> found.case.kind.name, found.case.ratio
+('LOCAL', 2.0)
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vaesurface import diagnose, theory
+from vaesurface.cure import like, told
+from vaesurface.diagnose import Collapse
+
+__all__ = ["Found", "of_file", "of_problem", "words"]
+
+
+class Found(NamedTuple):
+    """A case, and what lines to change need to know.
+
+    case: as the board knows it.
+    label: what it is, in words.
+    d, k: features and latents.
+    leading: eigenvalue of what is not reconstructed.
+    instead: what the diagnosis advises, where the board knows nothing like it.
+    """
+
+    case: like.Case
+    label: str
+    d: int
+    k: int
+    leading: float
+    instead: str = ""
+
+
+def of_file(path: Path) -> Found:
+    """Of arrays that were exported (`diagnose.load`)."""
+    diagnosis = diagnose.load(path)
+    return Found(
+        case=like.diagnosed(diagnosis),
+        label=diagnosis.label,
+        d=diagnosis.d,
+        k=len(diagnosis.kl),
+        leading=float(diagnosis.residual[0]),
+        instead=diagnosis.change,
+    )
+
+
+def of_problem(X: np.ndarray, latent: int, alpha: float, gamma: float | None, beta: float) -> Found:
+    """Of collapse on an exact surface, by what theory knows of it."""
+    values = np.asarray(theory.eigenvalues(X))
+    level = beta * (float(values.mean()) if gamma is None else gamma)
+    ratio = float(values[0]) / level
+    if ratio <= 1:
+        kind, label = Collapse.GAMMA, "no eigenvalue of the data is above beta gamma"
+    elif alpha > 0:
+        radius = float(theory.collapse_radius(X, alpha, gamma, beta).radius)
+        kind = Collapse.LOCAL
+        label = f"collapse is a strict local minimum, lowest within rows of {radius:.4g}"
+    else:
+        kind, label = Collapse.NONE, "collapse is a saddle: every descent leaves it"
+    case = like.Case(kind, deep=False, learned=gamma is None, ratio=ratio)
+    return Found(case, label, d=X.shape[1], k=latent, leading=float(values[0]))
+
+
+def words(found: Found, framework: str) -> dict[str, Any]:
+    """What is said: label, sentences, and lines to change, "" where there are none."""
+    advice = like.advice(found.case)
+    name = advice.cure if advice is not None else ""
+    size: dict[str, Any] = {"d": found.d, "k": found.k, "leading": found.leading}
+    changes = told.lines(name, framework, **size) if name else ""
+    if found.case.kind == Collapse.GAMMA:
+        lower = told.lines("lower gamma", framework, **size)
+        changes = f"{changes}\n\n# or, with gamma held:\n{lower}".strip()
+    sentences = [*told.said(found.case, advice), *([found.instead] if not changes else [])]
+    return {
+        "label": found.label,
+        "case": found.case._asdict() | {"kind": found.case.kind.name},
+        "said": [sentence for sentence in sentences if sentence],
+        "advice": None if advice is None else advice._asdict(),
+        "framework": framework,
+        "lines": changes,
+    }
