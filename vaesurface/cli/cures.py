@@ -104,7 +104,7 @@ def cure(
         network_starts=0 if quick else network_starts,
         out=out,
         command=command(),
-        families=cures.QUICK if quick else None,
+        families=cures.QUICK if quick else (),
         executor=workers.executor(),
     )
     return studied(cures.cures(plan), out, as_json)

@@ -1,7 +1,7 @@
 """What does the board say? What moves starts out of a basin, and what removes it.
 
 >>> from vaesurface.traps import exact
->>> print(removes(exact()[:1]))
+>>> print(removes(exact("antipodal")[:1]))
 On the 1 trap with alpha > 0 no schedule and no start removes the basin: ...
 """
 

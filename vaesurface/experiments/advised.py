@@ -1,5 +1,6 @@
 """What helps here? The board's word on a diagnosed VAE, or on an exact surface.
 
+>>> from vaesurface import data
 >>> found = of_problem(data.antipodal(2), latent=1, alpha=0.5, gamma=None, beta=1.0)
 >>> found.case.kind.name, found.case.ratio
 ('LOCAL', 2.0)

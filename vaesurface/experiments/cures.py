@@ -1,7 +1,8 @@
 """What helps against collapse, where and how surely? Traps x cures x paired starts.
 
 >>> from pathlib import Path
->>> Plan(starts=20, network_starts=0, out=Path("results"), command="").traps()[0].name
+>>> plan = Plan(starts=20, network_starts=0, out=Path("results"), command="", families=QUICK)
+>>> plan.traps()[0].name
 'antipodal, alpha = 0.2'
 """
 
@@ -32,7 +33,7 @@ class Plan(NamedTuple):
     network_starts: in every deep one; 0: none of those.
     out: directory for the results.
     command: that makes them again.
-    families: of exact traps; None: all.
+    families: of exact traps; none: all.
     executor: who runs, as for `sweep.grid`.
     """
 
@@ -40,13 +41,12 @@ class Plan(NamedTuple):
     network_starts: int
     out: Path
     command: str
-    families: tuple[str, ...] | None = None
+    families: tuple[str, ...] = ()
     executor: Any = sweep.threads
 
     def traps(self) -> list[Trap]:
         """The exact ones."""
-        found = traps.exact()
-        return [t for t in found if self.families is None or t.family in self.families]
+        return traps.exact(*self.families)
 
 
 def cures(plan: Plan) -> Study:

@@ -5,7 +5,7 @@ are known: exact ones (`exact`), and small deep networks that collapse (`deep`).
 optimizer on them from starts that everybody can draw again.
 
 >>> from vaesurface import optimize
->>> print(score(optimize.adam(300), exact()[:1], starts=4))
+>>> print(score(optimize.adam(300), exact("antipodal")[:1], starts=4))
 Adam, 300 steps, rate 0.02 on 4 starts of each trap, seeds from 0
 trap                   collapsed  95 % interval  over optimum  evaluations
 antipodal, alpha = 0.2 ...

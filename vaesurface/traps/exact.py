@@ -8,7 +8,7 @@ that is too large, collapses at its global minimum: there no way down can help.
 ...     print(f"{trap.name}: radius {trap.radius:.3g}, barrier {trap.barrier:.2g}")
 antipodal, alpha = 0.2: radius 0.148, barrier 0.00036
 antipodal, alpha = 0.5: radius 0.371, barrier 0.0024
-antipodal, alpha = 1: radius 0.741, barrier 0.01
+antipodal, alpha = 1: radius 0.741, barrier 0.011
 gaussian, alpha = 0.5: radius 0.163, barrier 0.00013
 """
 
@@ -22,6 +22,7 @@ import numpy as np
 from vaesurface import data, optimize, paths, stationary, theory, vae
 from vaesurface.diagnose.terms import Collapse
 from vaesurface.problem import Params
+from vaesurface.refusal import complaint
 from vaesurface.traps.trap import Trap, ratio
 
 __all__ = ["exact", "lower", "measured_barrier"]
@@ -98,13 +99,19 @@ def _families() -> dict[str, _Family]:
     }
 
 
-def exact() -> list[Trap]:
-    """All of them, by family and alpha; `problem` is a `vae.threshold_vae`. Raises RuntimeError
-    without float64.
+def exact(*names: str) -> list[Trap]:
+    """Those of some families, by default of all, by alpha; `problem` is a `vae.threshold_vae`.
+
+    Raises ValueError for other names, RuntimeError without float64.
     """
+    found = _families()
+    if unknown := sorted({*names} - found.keys()):
+        expected = f"families out of {', '.join(found)}"
+        raise complaint(expected, ", ".join(unknown), "choose some")
     return [
         _trap(name, family, gamma, alpha, known)
-        for name, family in _families().items()
+        for name, family in found.items()
+        if not names or name in names
         for (gamma, alpha), known in family.known.items()
     ]
 

@@ -21,7 +21,7 @@ by the numbers alone. An optimizer is any of
 ...     for _ in range(50):
 ...         x = x - 0.1 * value_and_grad(x)[1]
 ...     return x
->>> (row,) = score(through_arrays(downhill), exact()[:1], starts=2).rows
+>>> (row,) = score(through_arrays(downhill), exact("antipodal")[:1], starts=2).rows
 >>> row.starts, row.evaluations
 (2, 50.0)
 """

@@ -1,13 +1,12 @@
 """What is known of a trap, and has a run from one of its starts ended in it?
 
->>> import jax
 >>> from vaesurface.traps.exact import exact
->>> trap = exact()[1]
+>>> trap = exact("antipodal")[1]
 >>> print(trap.name, trap.verdict, f"{trap.radius:.3f}", trap.optimum)
 antipodal, alpha = 0.5 strict local minimum 0.371 -inf
->>> end = judge(trap.problem, trap.problem.init(jax.random.key(0), 1.0))
+>>> end = judge(trap.problem, trap.collapsed)
 >>> bool(end.collapsed), int(end.active)
-(False, 1)
+(True, 0)
 """
 
 import math
