@@ -374,6 +374,7 @@ def test_the_board_in_words(board):
     table = words.table(chosen, cells)
     assert table.count("does not apply: gamma is learned already") == 2
     assert "lowest within rows of 0.371 (certified)" in table
+    assert words.overview(chosen, cells).count("does not apply |") == 2
     shares = words.matrix(chosen, cells, lambda c: c.collapsed and c.collapsed.value)
     assert np.isnan(shares[2]).all() and shares.shape == (3, 2)
 

@@ -16,14 +16,9 @@ from vaesurface.cure.board import Cell
 from vaesurface.cure.cures import CURES, Cure
 from vaesurface.traps import Trap
 
-__all__ = ["LEVEL", "matrix", "removes", "sentences", "table", "told"]
+__all__ = ["LEVEL", "matrix", "overview", "removes", "sentences", "table", "told"]
 
 LEVEL = 0.05  # of all tests of a board together (Bonferroni)
-TITLES = {
-    "way": "Another way down",
-    "start": "Another start",
-    "surface": "Another surface, or another rule for gamma",
-}
 
 
 def told(cells: Sequence[Cell]) -> list[bool]:
@@ -137,6 +132,29 @@ def matrix(traps: Sequence[Trap], cells: Sequence[Cell], value: Any) -> np.ndarr
     by_name = {(cell.cure, cell.trap): value(cell) for cell in cells}
     rows = [[by_name[cure, trap.name] for trap in traps] for cure in cures]
     return np.array([[math.nan if x is None else x for x in row] for row in rows], dtype=float)
+
+
+def overview(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
+    """The board in one table of Markdown, a row a cure: percent that collapse, with the interval
+    and, after the semicolon, the median energy over the optimum.
+    """
+    by_name = {(cell.cure, cell.trap): cell for cell in cells}
+    rows = [("cure", "steps", *(trap.name for trap in traps)), ("---",) * (len(traps) + 2)]
+    for name in dict.fromkeys(cell.cure for cell in cells):
+        own = [by_name[name, trap.name] for trap in traps]
+        costs = sorted({f"{cell.cost:.2g}" for cell in own if cell.cost is not None})
+        rows.append((name, ", ".join(costs), *map(_brief, own)))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+def _brief(cell: Cell) -> str:
+    if cell.collapsed is None:
+        return "does not apply"
+    share = cell.collapsed
+    percent = f"{100 * share.value:.0f} ({100 * share.low:.0f}-{100 * share.high:.0f})"
+    if cell.over is None:
+        return f"{percent}; another surface"
+    return percent if math.isinf(cell.over) else f"{percent}; {cell.over:.3g}"
 
 
 def table(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:

@@ -65,7 +65,8 @@ def cures(plan: Plan) -> Study:
         cells += fill(networks, plan.network_starts)
     chosen = exact + networks
     files.write(plan.out / "scoreboard.json", json.dumps(record(chosen, cells), indent=1))
-    files.write(plan.out / "scoreboard.md", words.table(chosen, cells))
+    parts = [words.overview(chosen, cells), words.table(chosen, cells)]
+    files.write(plan.out / "scoreboard.md", "\n".join(parts))
     study = Study(
         name="cures",
         title="What helps against collapse?",
