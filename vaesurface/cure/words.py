@@ -14,11 +14,18 @@ import numpy as np
 from vaesurface import theory
 from vaesurface.cure.board import Cell
 from vaesurface.cure.cures import CURES, Cure
+from vaesurface.diagnose import Collapse
 from vaesurface.traps import Trap
 
 __all__ = ["LEVEL", "matrix", "overview", "removes", "sentences", "table", "told"]
 
 LEVEL = 0.05  # of all tests of a board together (Bonferroni)
+MOVES = {
+    "nothing": "more of the same",
+    "start": "another start",
+    "way": "another way down",
+    "surface": "another surface, or rule for gamma",
+}
 
 
 def told(cells: Sequence[Cell]) -> list[bool]:
@@ -33,7 +40,8 @@ def sentences(traps: Sequence[Trap], cells: Sequence[Cell]) -> list[str]:
     """The answer: first what removes a basin, then each cure by what it moves."""
     exact = [trap for trap in traps if trap.radius > 0]
     said = [removes(exact)] if any(math.isfinite(trap.radius) for trap in exact) else []
-    said += [_too_large(traps, cells)] if any(math.isinf(trap.radius) for trap in exact) else []
+    if any(trap.kind == Collapse.GAMMA for trap in traps):
+        said.append(_too_large(traps, cells))
     said += [_moved(cure, traps, cells) for cure in CURES[1:] if _pairs(cure, traps, cells)]
     return [*said, *_unsure(cells)]
 
@@ -64,21 +72,23 @@ def _freed_radius(trap: Trap) -> float:
 
 def _too_large(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
     """Of traps at whose gamma collapse is the best there is."""
-    names = [trap.name for trap in traps if math.isinf(trap.radius)]
-    own = [cell for cell in cells if cell.trap in names and cell.collapsed is not None]
-    same = [cell for cell in own if not cell.changed and cell.collapsed is not None]
-    kept = sum(cell.collapsed.number for cell in same if cell.collapsed)
-    runs = sum(cell.collapsed.total for cell in same if cell.collapsed)
-    others = [
-        f"{cell.cure} leaves {_count(cell)}"
-        for cell in own
-        if cell.changed and cell.collapsed and cell.collapsed.value < 1
-    ]
-    words = f"; on another surface {', '.join(others)} collapsed" if others else ""
+    own_traps = [trap for trap in traps if trap.kind == Collapse.GAMMA]
+    names = {trap.name for trap in own_traps}
+    own = [cell for cell in cells if cell.trap in names]
+    kept, runs = 0, 0
+    others = []
+    for cell in own:
+        if cell.collapsed is None:
+            continue
+        if not cell.changed:
+            kept, runs = kept + cell.collapsed.number, runs + cell.collapsed.total
+        elif cell.collapsed.value < 1:
+            others.append(f"{cell.cure} leaves {_count(cell)} collapsed on {cell.trap}")
+    words = f". On another surface {', '.join(others)}" if others else ""
     return (
-        f"Where gamma is above the data's leading eigenvalue ({', '.join(names)}) collapse is the "
-        f"global minimum, proved: {kept} of {runs} runs that end on that surface collapse, "
-        f"whatever came before{words}."
+        f"Where gamma is above the data's leading eigenvalue ({'; '.join(sorted(names))}) no "
+        f"affine latent pays, and of an exact energy that is affine collapse is the global minimum: "
+        f"{kept} of {runs} runs that end on that surface collapse, whatever came before{words}."
     )
 
 
@@ -94,15 +104,16 @@ def _moved(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
     cost = found[0].cost
     name = cure.name[0].upper() + cure.name[1:]
     return (
-        f"{name} moves {out} of the {lost} plain runs that collapse out of the basin and {into} of "
-        f"the {runs - lost} others into it, on {len(found)} traps of kind (v){surface}, at "
+        f"{name} ({MOVES[cure.moves]}) moves {out} of the {lost} plain runs that collapse out of "
+        f"the basin and {into} of the {runs - lost} others into it, on {len(found)} traps of kind "
+        f"(v){surface}, at "
         f"{cost:.3g} times the gradients."
     )
 
 
 def _pairs(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> list[Any]:
     """A cure's cells on traps that have something lower than collapse."""
-    names = {trap.name for trap in traps if trap.kind.name == "LOCAL"}
+    names = {trap.name for trap in traps if trap.kind == Collapse.LOCAL}
     return [c for c in cells if c.cure == cure.name and c.trap in names and c.pairs is not None]
 
 
