@@ -479,12 +479,15 @@ def test_like_it_means_kind_depth_and_gamma():
     ]
     assert like.advice(CASE, entries).cure == "KL warm-up"
     assert like.advice(CASE._replace(learned=False), entries).cure == "free bits"
-    large = like.advice(CASE._replace(kind=Collapse.GAMMA), entries)
-    assert (large.cure, large.changed, large.exactly) == ("learned gamma", True, False)
-    assert like.advice(CASE._replace(deep=False), entries) is None
-    said = told.said(CASE._replace(kind=Collapse.GAMMA, ratio=0.5), large)
+    held = CASE._replace(kind=Collapse.GAMMA, learned=False, ratio=0.5)
+    large = like.advice(held, entries)
+    assert (large.cure, large.changed) == ("learned gamma", True)
+    said = told.said(held, large)
     assert "no schedule and no start helps" in said[-1]
-    assert "whatever gamma" in said[-2]
+    assert "gamma held): c; here" in said[-2]
+    for other in (CASE._replace(deep=False), held._replace(learned=True)):
+        assert like.advice(other, entries) is None
+        assert told.said(other, None)[0].startswith("No trap of the board is like it")
 
 
 @pytest.mark.parametrize("framework", told.FRAMEWORKS)

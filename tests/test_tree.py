@@ -60,11 +60,11 @@ FLOORS: tuple[dict[str, str], ...] = (
         "traps": "data diagnose optimize paths problem refusal stationary theory vae",
     },
     {
-        "cure": "energy problem store sweep theory traps vae",
+        "cure": "diagnose energy problem refusal store sweep theory traps vae",
     },
     {
-        "experiments": "cure curvature data energy files landscape optimize paths plot problem "
-        "proof refusal report stationary store sweep theory traps vae"
+        "experiments": "cure curvature data diagnose energy files landscape optimize paths plot "
+        "problem proof refusal report stationary store sweep theory traps vae"
     },
     {
         "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal "

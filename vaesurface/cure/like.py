@@ -1,9 +1,9 @@
 """Which cure worked on traps like this case, how surely, and what does it cost?
 
-Like it means: the same kind of collapse, networks or an exact energy, gamma learned or held; where
-the board has no such trap, whatever gamma is. The board is the one that `vaesurface cure` filled
-and that the package holds. A cure worked where more of the plain runs that collapsed were moved out
-than in (exact test, 5 %), and at least half of them.
+Like it means: the same kind of collapse, networks or an exact energy, gamma learned or held. The
+board is the one that `vaesurface cure` filled and that the package holds. A cure worked where more
+of the plain runs that collapsed were moved out than in (exact test, 5 %), and at least half of
+them.
 
 >>> trap = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "changed": False}
 >>> entries = [
@@ -59,7 +59,6 @@ class Advice(NamedTuple):
     cost: gradients over those of a plain run.
     changed: whether the surface is another one then.
     traps: that are like the case.
-    exactly: whether gamma is learned or held there as in the case.
     best: name of the cure that moved most out, whatever it costs.
     """
 
@@ -68,7 +67,6 @@ class Advice(NamedTuple):
     cost: float
     changed: bool
     traps: tuple[str, ...]
-    exactly: bool
     best: str
 
 
@@ -95,9 +93,7 @@ def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advic
 
     entries: of a board, by default `stored`.
     """
-    own = [e for e in (stored() if entries is None else entries) if _is_like(case, e)]
-    exactly = [e for e in own if e["learned"] == case.learned]
-    chosen = exactly or own
+    chosen = [e for e in (stored() if entries is None else entries) if _is_like(case, e)]
     plain = {e["trap"]: e["collapsed"] for e in chosen if e["cure"] == CURES[0].name}
     found = [_summed(name, chosen, plain) for name in _names(chosen)]
     if not found:
@@ -106,11 +102,12 @@ def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advic
     worked = [one for one in found if one.cure]
     cheapest = min(worked, key=lambda one: (one.cost, -one.rescued.value), default=best)
     name = cheapest.cure if worked else ""
-    return cheapest._replace(cure=name, best=best.best, exactly=bool(exactly))
+    return cheapest._replace(cure=name, best=best.best)
 
 
 def _is_like(case: Case, entry: dict[str, Any]) -> bool:
-    return entry["kind"] == case.kind.name and entry["deep"] == case.deep
+    own = case.kind.name, case.deep, case.learned
+    return (entry["kind"], entry["deep"], entry["learned"]) == own
 
 
 def _names(entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -134,7 +131,6 @@ def _summed(name: str, entries: Sequence[dict[str, Any]], plain: dict[str, int])
         cost=max(e["cost"] for e in own),
         changed=any(e["changed"] for e in own),
         traps=tuple(e["trap"] for e in own),
-        exactly=True,
         best=name,
     )
 

@@ -53,10 +53,10 @@ def said(case: Case, found: Advice | None) -> list[str]:
     if found is None:
         return [f"No trap of the board is like it: {case.kind.words}. {_instead(case)}"]
     what = "networks" if case.deep else "exact energies"
-    gamma = f"gamma {'learned' if case.learned else 'held'}" if found.exactly else "whatever gamma"
+    gamma = f"gamma {'learned' if case.learned else 'held'}"
     like = (
-        f"traps like it ({case.kind.words}, {what}, {gamma}): {', '.join(found.traps)}; here the "
-        f"leading eigenvalue of what is not reconstructed is {case.ratio:.3g} beta gamma"
+        f"Traps like it ({case.kind.words}, {what}, {gamma}): {', '.join(found.traps)}; here the "
+        f"leading eigenvalue of what is not reconstructed is {case.ratio:.3g} beta gamma."
     )
     share = found.rescued
     odds = f"{share.number} of {share.total} runs ({share.words} with 95 % confidence)"
@@ -64,7 +64,7 @@ def said(case: Case, found: Advice | None) -> list[str]:
         return [
             f"No cure moved half of the runs out that collapse plainly; {found.best} moved most, "
             f"{odds}.",
-            like[0].upper() + like[1:] + ".",
+            like,
         ]
     source = next(cure.source for cure in CURES if cure.name == found.cure)
     first = (
@@ -74,7 +74,7 @@ def said(case: Case, found: Advice | None) -> list[str]:
     )
     more = [f"{found.best[0].upper()}{found.best[1:]} moved most."]
     more = more if found.best != found.cure else []
-    return [first, *more, like[0].upper() + like[1:] + ".", *_honest(case)]
+    return [first, *more, like, *_honest(case)]
 
 
 def _honest(case: Case) -> list[str]:

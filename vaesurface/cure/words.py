@@ -87,7 +87,7 @@ def _too_large(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
     words = f". On another surface {', '.join(others)}" if others else ""
     return (
         f"Where gamma is above the data's leading eigenvalue ({'; '.join(sorted(names))}) no "
-        f"affine latent pays, and of an exact energy that is affine collapse is the global minimum: "
+        f"affine latent pays, and of an affine exact energy collapse is the global minimum: "
         f"{kept} of {runs} runs that end on that surface collapse, whatever came before{words}."
     )
 
