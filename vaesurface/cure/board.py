@@ -52,8 +52,10 @@ class Cell(NamedTuple):
     cure: name of the other.
     lacking: why the cure does not apply; "" where it does, else all below is None.
     changed: whether the surface is another one, so that energies are not the trap's.
-    collapsed: runs that end with no active latent.
-    unsure: how many ends are neither provably in the basin of collapse nor below it.
+    collapsed: runs that end with no active latent or, on the trap's own surface, no lower than the
+        collapsed point: whatever their latents carry, it does not pay.
+    unsure: how many ends are neither in the basin of collapse (of an exact energy, provably) nor
+        below it.
     pairs: beside the plain runs.
     over: median energy at the ends over the trap's optimum; inf where that is -inf, None where the
         surface is another one.
@@ -151,17 +153,25 @@ def _cell(trap: Trap, cure: Cure, way: Way, lacking: str, ends: End | None, plai
     if ends is None:
         return Cell(trap=trap.name, cure=cure.name, lacking=lacking)
     changed = cure.changes(trap)
+    stuck, stuck_plainly = _stuck(trap, ends, changed), _stuck(trap, plain, False)
+    between = stuck & ~np.asarray(ends.collapsed)
     return Cell(
         trap=trap.name,
         cure=cure.name,
         lacking="",
         changed=changed,
-        collapsed=share(ends.collapsed),
-        unsure=int(np.sum(~np.asarray(ends.sure))),
-        pairs=compared(plain.collapsed, ends.collapsed),
+        collapsed=share(stuck),
+        unsure=int(np.sum(between | ~np.asarray(ends.sure))),
+        pairs=compared(stuck_plainly, stuck),
         over=None if changed else float(np.median(ends.energy) - trap.optimum),
         cost=cure.cost(way) / way.steps,
     )
+
+
+def _stuck(trap: Trap, ends: End, changed: bool) -> np.ndarray:
+    """(m,) as `Cell.collapsed` says."""
+    collapsed = np.asarray(ends.collapsed)
+    return collapsed if changed else collapsed | ~(np.asarray(ends.energy) < trap.energy)
 
 
 def compared(plain: Any, cured: Any) -> Pairs:

@@ -132,8 +132,9 @@ def _unsure(cells: Sequence[Cell]) -> Iterator[str]:
     if unsure:
         runs = sum(cell.collapsed.total for cell in cells if cell.collapsed)
         yield (
-            f"{unsure} of all {runs} runs have not come to an end: neither within the certified "
-            f"region nor below collapse. They count by whether a latent is active."
+            f"{unsure} of all {runs} runs have not come to an end: neither in the basin of "
+            f"collapse (certified, where that can be) nor below it. Those above it count as "
+            f"collapsed."
         )
 
 
