@@ -546,7 +546,7 @@ def test_a_file_is_told_what_worked_on_traps_like_it(vaesurface, exported):
     assert "# or, with gamma held:" in result["lines"]
     code, text, _ = vaesurface(f"cure {exported}")
     assert code == 0
-    assert "In pytorch:" in text
+    assert "In pytorch (squared_error (batch, d)" in text
     assert "At this gamma and beta collapse is the best there is" in text
 
 

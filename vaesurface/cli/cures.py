@@ -136,7 +136,7 @@ def _told(found: Any, framework: str, as_json: bool) -> int:
     """Print what helps; 1 where nothing is known to."""
     from vaesurface.experiments import advised
 
-    result = advised.words(found, framework)
-    lines = [f"\nIn {framework}:\n{result['lines']}"] if result["lines"] else []
+    result = advised.words(found, str(framework))
+    lines = [f"In {framework} ({result['names']}):", result["lines"]] if result["lines"] else []
     say(result, [result["label"], *result["said"], *lines], as_json)
     return 0 if result["lines"] else 1

@@ -15,8 +15,12 @@ from vaesurface.cure.like import Advice, Case
 from vaesurface.diagnose import Collapse
 from vaesurface.refusal import complaint
 
-__all__ = ["FRAMEWORKS", "lines", "said"]
+__all__ = ["FRAMEWORKS", "NAMES", "lines", "said"]
 
+NAMES = (
+    "squared_error (batch, d), kl (batch, k) in nats, step and steps are your loop's own; "
+    "reconstruction is its data term, mean over the batch."
+)
 FRAMEWORKS = ("pytorch", "keras", "jax")
 BELOW = 0.1  # of the leading eigenvalue: a gamma at which what it belongs to is coded sharply
 
@@ -59,7 +63,7 @@ def said(case: Case, found: Advice | None) -> list[str]:
         f"leading eigenvalue of what is not reconstructed is {case.ratio:.3g} beta gamma."
     )
     share = found.rescued
-    odds = f"{share.number} of {share.total} runs ({share.words} with 95 % confidence)"
+    odds = f"{share.number} of {share.total} ({share.words} with 95 % confidence)"
     if not found.cure:
         return [
             f"No cure moved half of the runs out that collapse plainly; {found.best} moved most, "
@@ -69,7 +73,7 @@ def said(case: Case, found: Advice | None) -> list[str]:
     source = next(cure.source for cure in CURES if cure.name == found.cure)
     first = (
         f"{found.cure[0].upper()}{found.cure[1:]} ({source}): of the runs that collapse plainly it "
-        f"kept {odds} alive, at {found.cost:.3g} times the gradients"
+        f"kept {odds} from it, at {found.cost:.3g} times the gradients"
         f"{', on another surface' if found.changed else ''}."
     )
     more = [f"{found.best[0].upper()}{found.best[1:]} moved most."]

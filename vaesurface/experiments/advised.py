@@ -82,5 +82,6 @@ def words(found: Found, framework: str) -> dict[str, Any]:
         "said": [sentence for sentence in sentences if sentence],
         "advice": None if advice is None else advice._asdict(),
         "framework": framework,
+        "names": told.NAMES,
         "lines": changes,
     }
