@@ -105,7 +105,7 @@ def _moved(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
     name = cure.name[0].upper() + cure.name[1:]
     return (
         f"{name} ({MOVES[cure.moves]}) moves {out} of the {lost} plain runs that collapse out of "
-        f"the basin and {into} of the {runs - lost} others into it, on {len(found)} traps of kind "
+        f"the basin and {into} of the {runs - lost} others into it, on {_many(len(found))} of kind "
         f"(v){surface}, at "
         f"{cost:.3g} times the gradients."
     )
@@ -214,3 +214,7 @@ def _row(cell: Cell, differs: bool) -> tuple[str, ...]:
         f"{cell.cost:.2f}",
         source,
     )
+
+
+def _many(traps: int) -> str:
+    return f"{traps} trap{'s' * (traps > 1)}"
