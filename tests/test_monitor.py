@@ -116,7 +116,7 @@ def test_latents_that_switch_off_when_beta_rises():
 
     watching, said = fed(arrays)
     assert watching.course.since == 400
-    assert "3 of 3 latents switched off from step 400 on" in said[0]
+    assert "3 of 3 latents switched off, from step 400 on" in said[0]
 
 
 def test_a_plateau_is_a_plateau_until_it_has_lasted():
@@ -200,7 +200,105 @@ def test_a_state_is_a_sentence_at_every_step():
     assert words.plural(2, "latent") == "2 latents"
 
 
+def test_a_gamma_on_its_way_down_keeps_nothing_off():
+    def arrays(step):
+        return off(gamma=20.0 - 19.5 * step / STEPS)
+
+    watching, said = fed(arrays)
+    assert said == [], watching.state
+    _, said = fed(lambda step: off(gamma=20.0 - 2.0 * step / STEPS))  # too slow
+    assert "gamma moves, but does not get below 9" in said[0]
+
+
+@pytest.mark.parametrize("top", [1.0 + 1e-9, 1.0033])
+def test_a_warm_up_that_rounds_beyond_one_is_one(top):
+    def arrays(step):
+        beta = min(top, top * step / 300.0)
+        return exports.affine(X, 6, gamma=0.2, beta=max(beta, 1e-6)) | {"beta": beta}
+
+    assert fed(arrays)[1] == []
+
+
+def test_latents_that_go_one_by_one_are_told_of_so():
+    def arrays(step):
+        return exports.affine(X, 3, gamma=0.2, beta=1.0 + 60.0 * max(0, step - 200) / STEPS)
+
+    watching, said = fed(arrays)
+    assert not any(watching.updates[-1].active)
+    assert "the first of them from step" in said[-1]
+    assert "3 of 3 latents switched off" in said[-1]
+
+
 # Beside training
+
+
+def test_steps_that_begin_again_each_epoch_are_counted_on():
+    said = []
+    watching = Monitor(every=10, steps=200, warn=said.append)
+    for _ in range(4):
+        for step in range(50):
+            if watching.due(step):
+                watching.update(step, **off(gamma=30.0))
+    assert [update.step for update in watching.updates] == list(range(0, 200, 10))
+    assert sum("steps begin again at 0 after 49" in sentence for sentence in said) == 1
+    assert watching.course.phase == Phase.SHUT
+
+
+@pytest.mark.parametrize("offered", [range(99, 3000, 100), range(0, 3000, 7)])
+def test_looks_come_at_steps_that_are_offered(offered):
+    watching, last = Monitor(every=100, warn=str), 0
+    for step in offered:
+        if watching.due(step):
+            watching.update(step, **BEST)
+    steps = [update.step for update in watching.updates]
+    assert len(steps) >= 29
+    assert max(np.diff(steps)) <= 106 + last
+
+
+def test_what_is_no_divergence_is_not_called_one():
+    said = []
+    watching = Monitor(every=1, warn=said.append)
+    watching.update(0, **BEST)
+    for step, wrong in enumerate(({"beta": "a"}, {"beta": -1.0}, {"mine": 1}, {"x": X[:2]}), 1):
+        watching.update(step, **BEST | wrong)
+    assert len(watching.updates) == 1
+    assert len(said) == 1 and said[0].startswith("step 1: this look could not be taken")
+    watching.update(5, loss={"loss": 1.0}, **BEST | {"beta": np.ones(1)})
+    assert math.isnan(watching.updates[-1].loss)
+    assert watching.finish().label.startswith("no collapse")
+
+
+def test_a_run_that_broke_down_has_no_diagnosis(tmp_path):
+    watching = Monitor(tmp_path / "run.jsonl", every=1, warn=str)
+    watching.update(0, **BEST)
+    watching.update(1, **BEST | {"mean": np.full_like(BEST["mean"], np.nan)})
+    assert watching.finish() is None
+    study = page.study(monitor.load(tmp_path / "run.jsonl"), "run", tmp_path, "")
+    assert "earlier checkpoint" in study.said[0]
+    assert not any("no collapse" in sentence for sentence in study.said)
+
+
+def test_what_was_said_at_the_end_is_void_once_a_run_goes_on(tmp_path):
+    first = Monitor(tmp_path / "run.jsonl", every=1, warn=str)
+    first.update(0, **BEST)
+    first.finish()
+    second = Monitor(tmp_path / "run.jsonl", every=1, resume=True, steps=20, warn=str)
+    for step in range(1, 20):
+        second.update(step, **off(gamma=30.0))
+    kept = monitor.load(tmp_path / "run.jsonl")
+    assert (kept.end, kept.about["steps"]) == ({}, 20)
+
+
+def test_another_number_of_latents_is_another_run(tmp_path):
+    path = tmp_path / "run.jsonl"
+    Monitor(path, warn=str).update(0, **BEST)
+    second = Monitor(path, resume=True, warn=str)
+    second.update(1, **exports.affine(X, 2, gamma=0.2))
+    assert [len(u.kl) for u in second.updates] == [2]
+    assert [len(u.kl) for u in monitor.load(path).updates] == [2]
+    path.write_bytes(b'{"form')  # killed at its very beginning
+    Monitor(path, resume=True)
+    assert monitor.load(path).updates == []
 
 
 def test_looks_are_due_as_asked_or_as_time_allows(monkeypatch):
@@ -346,7 +444,7 @@ def test_a_page_shows_a_run(tmp_path):
     watching.finish()
     study = page.study(monitor.load(tmp_path / "r"), "run", tmp_path, "vaesurface report r")
     html = report.page([(study, tmp_path)])
-    assert "3 of 3 latents switched off from step 500 on" in html
+    assert "3 of 3 latents switched off, from step 500 on" in html
     assert watching.finish().label in study.said
     assert study.verdicts[0]["evidence"]["in use"] == "0 of 3 latents"
     bands = page.spells(watching.updates, watching.course)
@@ -358,12 +456,20 @@ def test_a_page_shows_a_run(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "steps"),
-    [(["a-9.npz", "a-10.npz"], [9, 10]), (["b.npz", "a.npz"], [0, 1]), (["a1b2.npz"], [2])],
+    [
+        (["a-9", "a-10"], [9, 10]),
+        (["a", "b"], [0, 1]),
+        (["m8_9_v2", "m8_10_v2"], [9, 10]),
+        (["2024-01-05", "2024-02-03"], [0, 1]),
+        (["epoch=0-loss=0.93", "epoch=1-loss=0.5"], [0, 1]),
+        (["epoch=0-step=100", "epoch=1-step=200"], [100, 200]),
+    ],
 )
 def test_checkpoints_come_in_the_order_of_their_steps(tmp_path, names, steps):
     for name in names:
-        (tmp_path / name).touch()
-    assert [step for step, _ in page.checkpoints(tmp_path)] == steps
+        (tmp_path / f"{name}.npz").touch()
+    found = [(step, path.stem) for step, path in page.checkpoints(tmp_path)]
+    assert found == list(zip(steps, names, strict=True))
     with pytest.raises(ValueError, match=r"expected exports \(\.npz\)"):
         page.checkpoints(tmp_path / "none")
 
@@ -399,13 +505,16 @@ def test_a_folder_of_checkpoints_is_a_run(tmp_path, vaesurface):
     told = json.loads(printed)
     assert code == 0
     assert [look["step"] for look in told["checkpoints"]] == list(range(0, 1001, 100))
-    assert "3 of 3 latents switched off from step 400 on" in told["state"]
+    assert "3 of 3 latents switched off, from step 400 on" in told["state"]
     assert told["label"] == diagnose.arrays(**off(gamma=30.0)).label
     assert vaesurface(f"report {out}")[0] == 0
-    assert "switched off from step 400 on" in (out / "report.html").read_text()
+    assert "switched off, from step 400 on" in (out / "report.html").read_text()
     (run / "step-500.npz").write_bytes(b"PK")
+    code, printed, _ = vaesurface(f"diagnose {run}")
+    assert code == 0 and "left out" in printed and "step-500.npz" in printed
+    np.savez(run / "step-2000.npz", **exports.affine(X, 2, gamma=0.2))
     code, _, complaint = vaesurface(f"diagnose {run}")
-    assert code == 2 and "step-500.npz" in complaint
+    assert code == 2 and "expected checkpoints of one model" in complaint
 
 
 def test_a_record_is_a_page_of_its_own_and_on_that_of_its_folder(tmp_path, vaesurface):
@@ -418,6 +527,9 @@ def test_a_record_is_a_page_of_its_own_and_on_that_of_its_folder(tmp_path, vaesu
     for html in (page_of_one, (tmp_path / "report.html").read_text()):
         assert "have not switched on" in html
         assert "data:image/png;base64" in html
+    (tmp_path / "train.jsonl").write_text('{"loss": 1}\n')
+    code, _, told = vaesurface(f"report {tmp_path}")
+    assert code == 0 and "passed over" in told and "train.jsonl" in told
     record_of_one.write_text("{}\n")
     code, _, complaint = vaesurface(f"report {record_of_one}")
     assert code == 2 and "mine.jsonl" in complaint

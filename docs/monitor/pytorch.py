@@ -10,7 +10,7 @@ from torch import nn
 
 from vaesurface import monitor
 
-STEPS, BATCH, LATENTS = 2000, 128, 8
+STEPS, BATCH, LATENTS = 4000, 128, 8
 
 
 class VAE(nn.Module):
@@ -54,7 +54,7 @@ def train(name: str, loss_of, x: torch.Tensor, gamma: float | None) -> None:
     known = {"gamma": gamma or model.gamma, "learned_gamma": gamma is None}
     path = f"runs/{name}.jsonl"
     look = monitor.watch(
-        x[:256], model.encode, model.decode, path=path, steps=STEPS, every=50, warn=print, **known
+        x[:256], model.encode, model.decode, path=path, steps=STEPS, every=100, warn=print, **known
     )
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(STEPS + 1):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli.options import Json, awake, command, directory, say, verb
+from vaesurface.refusal import complaint
 
 __all__ = ["diagnose"]
 
@@ -63,15 +64,23 @@ def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
     from vaesurface.monitor.reading import Reader
     from vaesurface.monitor.record import Record
 
-    found, reader, looks = page.checkpoints(folder), Reader(), []
+    found, reader, looks, left_out = page.checkpoints(folder), Reader(), [], []
     for step, path in found:
         with awake(f"reading {path.name}"):
-            looks.append(reader.look(step, math.nan, export.load(path)))
+            try:
+                exported = export.load(path)
+            except ValueError as error:
+                if path == found[-1][1]:
+                    raise
+                left_out.append(f"left out: {error}")
+                continue
+            _require_same(reader.last, exported, path)
+            looks.append(reader.look(step, math.nan, exported))
     with awake("diagnosing the last one"):
         last = diagnose.load(found[-1][1])
-    state = words.state(looks, course(looks, looks[-1].step))
+    state = words.state(looks, course(looks, looks[-1].step, least=1))
     text = [f"step {look.step:,}: {look.label}" for look in looks]
-    text += [state, f"at the end: {last.label}", f"what to do: {last.change}"]
+    text += [*left_out, state, f"at the end: {last.label}", f"what to do: {last.change}"]
     text += [f"{part}: {reason}" for part, reason in last.evidence.items()]
     result = _numbers(last)
     result["state"], result["checkpoints"] = state, [look._asdict() for look in looks]
@@ -84,6 +93,20 @@ def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
         text += [f"wrote {name}" for name in result["files"]]
     say(result, text, as_json)
     return 0
+
+
+def _require_same(before: Any, exported: Any, path: Path) -> None:
+    """Refuse a checkpoint of another model or of other data than the one before."""
+    own, known = _size(exported), _size(exported if before is None else before)
+    if own != known:
+        remedy = "give a folder with one run"
+        raise complaint(
+            f"checkpoints of one model, with {known}", f"{path.name} with {own}", remedy
+        )
+
+
+def _size(exported: Any) -> str:
+    return f"{exported.x.shape[1]} features and {exported.mean.shape[1]} latents"
 
 
 def _numbers(diagnosis: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Verbs about what a sweep left: figures of it, and a page of all results in a directory."""
 
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -120,8 +121,20 @@ def _report_of_one_run(path: Path, out: Path | None, as_json: bool) -> int:
 
 
 def _runs(results: Path, out: Path) -> list[tuple[Any, Path]]:
-    """Studies of the records of monitors in a directory."""
-    return [_run(path, out) for path in sorted(results.glob(f"*{RECORD}"))]
+    """Studies of the records of monitors in a directory; other files of that ending, and records
+    without a look, are passed over.
+    """
+    from vaesurface.monitor import record
+
+    found = []
+    for path in sorted(results.glob(f"*{RECORD}")):
+        try:
+            looks = record.load(path).updates
+        except ValueError as error:
+            print(f"vaesurface: passed over {error}", file=sys.stderr)
+            continue
+        found += [_run(path, out)] if looks else []
+    return found
 
 
 def _run(path: Path, out: Path) -> tuple[Any, Path]:

@@ -10,7 +10,7 @@ imported: where it is not, nothing here does anything.
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 __all__ = ["is_of_a_module", "is_tensor", "like", "modules", "moved", "tensor", "undisturbed"]
 
 DEPTH = 4  # of functions that call functions that hold modules
+HELD = 1000  # things in a container that is looked through: networks are few, data are many
 
 
 def is_tensor(value: Any) -> bool:
@@ -35,7 +36,8 @@ def is_of_a_module(function: Any) -> bool:
 
 def modules(function: Any) -> list[Any]:
     """PyTorch's modules that a function is, is a method of, or refers to, each once: through its
-    closure, its globals, a partial's arguments, attributes of the object it is a method of.
+    closure, its globals, a partial's arguments, attributes of the object it is a method of, and
+    containers and objects there.
     """
     if _torch() is None:
         return []
@@ -153,9 +155,22 @@ def _collect(value: Any, found: dict[int, Any], seen: set[int], depth: int) -> N
     seen.add(id(value))
     if _is_module(value):
         found[id(value)] = value
-    elif depth and callable(value) and not inspect.isclass(value):
-        for part in _referred(value):
-            _collect(part, found, seen, depth - 1)
+        return
+    if not depth or inspect.isclass(value) or inspect.ismodule(value):
+        return
+    for part in _referred(value) if callable(value) else _held(value):
+        _collect(part, found, seen, depth - 1)
+
+
+def _held(value: Any) -> Iterator[Any]:
+    """What a container holds, if it is no large one, or an object in its attributes."""
+    if isinstance(value, Mapping):
+        yield from value.values() if len(value) <= HELD else ()
+    elif isinstance(value, list | tuple | set | frozenset):
+        yield from value if len(value) <= HELD else ()
+    else:
+        attributes = getattr(value, "__dict__", {})
+        yield from attributes.values() if len(attributes) <= HELD else ()
 
 
 def _referred(function: Callable) -> Iterator[Any]:

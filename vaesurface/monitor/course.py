@@ -25,8 +25,7 @@ __all__ = ["IN_USE", "Course", "Phase", "course", "extended"]
 SHUT_PART = {True: 0.05, False: 0.15}
 STUCK_PART = {True: 0.2, False: 0.7}
 LOOKS = {True: 4, False: 12}  # in that time, at least
-# Relative change of beta gamma within that time up to which it is taken to be where it stays.
-STILL = 0.1
+BEYOND_ONE = 1.1  # betas up to which are 1, as schedules round
 # Nats per datum from which on a further latent is missed where others are in use, and one look does
 # not decide: what an affine latent gains beside a network that is at work is rough.
 MUCH = 0.3
@@ -96,16 +95,23 @@ class Course(NamedTuple):
     start: int
 
 
-def course(updates: Sequence[Update], steps: int | None = None) -> Course:
-    """What looks at a run say together, one at least; steps: planned number, if that is known."""
+def course(updates: Sequence[Update], steps: int | None = None, least: int | None = None) -> Course:
+    """What looks at a run say together, one at least; steps: planned number, if that is known;
+    least: looks that have to agree, where those of LOOKS are not to be had.
+    """
     found: Course | None = None
     for number in range(len(updates)):
-        found = extended(found, updates[: number + 1], steps)
+        found = extended(found, updates[: number + 1], steps, least)
     assert found is not None
     return found
 
 
-def extended(before: Course | None, updates: Sequence[Update], steps: int | None) -> Course:
+def extended(
+    before: Course | None,
+    updates: Sequence[Update],
+    steps: int | None,
+    least: int | None = None,
+) -> Course:
     """The same of one look more than `before` is of."""
     last, seen = updates[-1], seen_alone(updates[-1])
     if seen in (Phase.STARTING, Phase.USED) and _were_used_before_beta_rose(updates):
@@ -114,7 +120,7 @@ def extended(before: Course | None, updates: Sequence[Update], steps: int | None
     start = before.start if before is not None and goes_on else len(updates) - 1
     if seen == Phase.PLATEAU and _more_are_in_use(updates[start:]):
         start = len(updates) - 1
-    phase = _phase(updates[start:], seen, steps)
+    phase = _phase(updates[start:], seen, steps, least)
     if before is not None and phase == before.phase:
         since = before.since
     else:
@@ -129,20 +135,20 @@ def extended(before: Course | None, updates: Sequence[Update], steps: int | None
     )
 
 
-def _phase(held: Sequence[Update], seen: Phase, steps: int | None) -> Phase:
+def _phase(held: Sequence[Update], seen: Phase, steps: int | None, least: int | None) -> Phase:
     """Of the last of the looks that all say the same."""
     if seen in (Phase.STARTING, Phase.USED, Phase.BROKEN):
         return seen
     planned, last = steps is not None, held[-1].step
     parts = STUCK_PART if seen == Phase.PLATEAU else SHUT_PART
     enough = parts[planned] * (last if steps is None else steps)
-    if len(held) < LOOKS[planned] or last - held[0].step < enough:
+    if len(held) < (LOOKS[planned] if least is None else least) or last - held[0].step < enough:
         return Phase.PLATEAU
+    ahead = last if steps is None else steps - last
     if seen == Phase.PLATEAU:
-        ahead = last if steps is None else steps - last
         return Phase.PLATEAU if _is_leaving(held, ahead) else Phase.STUCK
     # Beside what a decoder sees a latent may pay later, too, where gamma still falls.
-    if seen in (Phase.SHUT, Phase.SEEN) and not _is_still(held):
+    if seen in (Phase.SHUT, Phase.SEEN) and not _stays(held, ahead):
         return Phase.PLATEAU
     return seen
 
@@ -180,15 +186,16 @@ def _is_told_otherwise(update: Update) -> bool:
 
 
 def _were_used_before_beta_rose(updates: Sequence[Update]) -> bool:
-    """Whether latents that are off now, at a beta above 1, were in use for long with one up to 1.
+    """Whether latents that are off now, at a beta well above 1, were in use for long with one of
+    about 1.
 
     Where beta rises from 0 to 1, those that go off by then may be superfluous.
     """
     last = updates[-1]
-    if last.beta <= 1.0 or all(last.active) or last.kind == "SUPERFLUOUS":
+    if last.beta <= BEYOND_ONE or all(last.active) or last.kind == "SUPERFLUOUS":
         return False
-    on = sum(last.active)
-    used = [u.step for u in updates if u.beta <= 1.0 and sum(u.active) > on]
+    on, low = sum(last.active), 1.0 / BEYOND_ONE
+    used = [u.step for u in updates if low <= u.beta <= BEYOND_ONE and sum(u.active) > on]
     return bool(used) and used[-1] - used[0] >= IN_USE * last.step
 
 
@@ -198,12 +205,17 @@ def _more_are_in_use(held: Sequence[Update]) -> bool:
     return bool(before) and now > max(before)
 
 
-def _is_still(held: Sequence[Update]) -> bool:
-    """Whether beta gamma is where it was at the middle of that time, or higher."""
-    middle = held[len(held) // 2]
-    last = held[-1]
+def _stays(held: Sequence[Update], ahead: float) -> bool:
+    """Whether beta gamma, as it moved since the middle of that time, is still above the residual's
+    variance after the steps ahead.
+    """
+    middle, last = held[len(held) // 2], held[-1]
     now, then = last.beta * last.gamma, middle.beta * middle.gamma
-    return now >= (1.0 - STILL) * then and last.unsettled.get("gamma", 0.0) == 0.0
+    if last.unsettled.get("gamma", 0.0) > 0.0:
+        return False
+    if now >= then or last.step <= middle.step:
+        return True
+    return now - (then - now) / (last.step - middle.step) * ahead > last.variance
 
 
 def _is_leaving(held: Sequence[Update], ahead: float) -> bool:

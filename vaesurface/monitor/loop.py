@@ -21,6 +21,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from vaesurface.data import plain
 from vaesurface.diagnose import Diagnosis
 from vaesurface.monitor import words
 from vaesurface.monitor.course import Course, Phase, course, extended
@@ -35,6 +38,8 @@ __all__ = ["CollapseWarning", "Monitor"]
 # than 2 % of a minute's run.
 SHARE = 0.015
 SPACING = 0.01  # of the steps so far that lie between looks at least: a long run is not all looks
+# What complaints about numbers say that a run which diverges makes: none, or too large.
+DIVERGED = ("finite", "of at most", "log_std", "gamma >", "gamma <")
 # What is logged of every look, by name.
 LOGGED = ("energy", "error", "gamma", "beta", "gain", "variance", "active_units")
 
@@ -80,10 +85,15 @@ class Monitor:
         self._about = about
         self._log, self._warn = log, _by_warning if warn is None else warn
         self._reader, self._clock = Reader(), _Clock()
-        self._alarmed: set[Phase] = set()
+        self._alarmed: set[tuple[Phase, bool]] = set()
+        # Of the steps as the loop counts them: the last one seen, what is added where they began
+        # anew, the last one at which a look was wanted.
+        self._latest: int | None = None
+        self._added, self._wanted = 0, -1
+        self._missed = self._restarted = False
         self._writer: Writer | None = None
         if path is not None:
-            if resume and os.path.exists(path):
+            if resume and os.path.exists(path) and _is_begun(path):
                 self._take_up(load(path))
             self._writer = Writer(path, {"steps": self.steps}, resume)
 
@@ -99,14 +109,15 @@ class Monitor:
 
     def due(self, step: int) -> bool:
         """Whether a look is wanted at this step; costs no more than asking for the time."""
-        if self.updates and step <= self.updates[-1].step:
-            return False
-        if self.every is not None:
-            due = step % self.every == 0
+        at, last = self._counted(step), self._wanted
+        if last < 0 or at == last:  # who asks twice is answered twice
+            due = not (self.updates and self.updates[-1].step >= at)
+        elif self.every is not None:
+            due = at > last and (at % self.every == 0 or at - last >= self.every)
         else:
-            last = self.updates[-1].step if self.updates else -1
-            due = self._clock.can_afford() and step - last >= SPACING * last
+            due = at > last and self._clock.can_afford() and at - last >= SPACING * last
         if due:
+            self._wanted = at
             self._clock.begin()
         return due
 
@@ -119,26 +130,45 @@ class Monitor:
         among them, are an alarm, since training is worth more than a look at it.
         """
         arrays = {name: value for name, value in arrays.items() if value is not None}
+        at, known = self._counted(step), _number(loss)
+        self._wanted = max(self._wanted, at)
         try:
-            seen = self._reader.read(step, float(loss), **{**self._about, **arrays})
-        except ValueError as error:
+            seen = self._reader.read(at, known, **{**self._about, **arrays})
+        except Exception as error:
             if not self.updates:
                 raise
-            seen = self.updates[-1]._replace(
-                step=step, loss=float(loss), energy=math.nan, doubt=str(error)
-            )
+            if not any(word in str(error) for word in DIVERGED):
+                return self.miss(step, error)
+            seen = self.updates[-1]._replace(step=at, loss=known, energy=math.nan, doubt=str(error))
         self._add(seen)
         self._tell(seen)
         self._clock.end()
         return seen
 
-    def finish(self) -> Diagnosis:
-        """The whole diagnosis of the last look, gap included, as `diagnose.arrays` makes it.
+    def miss(self, step: int, error: Exception) -> Update:
+        """A look that could not be taken: said once, and training goes on. Raises the error before
+        the first look, when there is nothing to lose yet.
+        """
+        if not self.updates:
+            raise error
+        if not self._missed:
+            self._missed = True
+            self._say(words.unread(self._counted(step), error))
+        self._clock.end()
+        return self.updates[-1]
+
+    def finish(self) -> Diagnosis | None:
+        """The whole diagnosis of the last look, gap included, as `diagnose.arrays` makes it; None
+        where the model's answers are not finite any more, or were not seen by this process.
 
         Other likelihoods than the Gaussian are diagnosed by a process of its own, for they need
         JAX. Raises ValueError before the first look.
         """
-        found = diagnosis(self._last())
+        broken = self.course is not None and self.course.phase == Phase.BROKEN
+        if broken or (self.updates and self._reader.last is None):
+            return None
+        seen = self._last()
+        found = diagnosis(seen)
         if self._writer is not None:
             self._writer.end(
                 {"label": found.label, "change": found.change, "evidence": found.evidence}
@@ -156,9 +186,27 @@ class Monitor:
             return "nothing seen yet"
         return words.state(self.updates, self.course)
 
+    def _counted(self, step: int) -> int:
+        """A step as it counts: on from the last one, where a loop begins again from 0."""
+        if self._latest is None:
+            self._wanted = min(self._wanted, step - 1)  # taken up, at an earlier checkpoint perhaps
+        elif step + self._added < self._latest:
+            self._added = self._latest + 1 - step
+            if not self._restarted:
+                self._restarted = True
+                self._say(
+                    f"steps begin again at {step} after {self._latest}: counted on from there; "
+                    "count them through all epochs"
+                )
+        self._latest = step + self._added
+        return self._latest
+
     def _add(self, seen: Update) -> None:
-        """One look; those of later steps, before an earlier checkpoint was taken up, go."""
-        kept = [update for update in self.updates if update.step < seen.step]
+        """One look; those of later steps, before an earlier checkpoint was taken up, go, and those
+        of another number of latents.
+        """
+        k = len(seen.kl)
+        kept = [u for u in self.updates if u.step < seen.step and len(u.kl) == k]
         if len(kept) < len(self.updates):
             self.course = course(kept, self.steps) if kept else None
         self.updates = [*kept, seen]
@@ -181,8 +229,9 @@ class Monitor:
             for name, value in _logged(seen, self.course).items():
                 self._log(f"vaesurface/{name}", value, seen.step)
         phase = self.course.phase
-        if phase.alarming and phase not in self._alarmed:
-            self._alarmed.add(phase)
+        alarm = phase, not any(seen.active)
+        if phase.alarming and alarm not in self._alarmed:
+            self._alarmed.add(alarm)
             self._say(words.sentence(self.updates, self.course))
         elif phase == Phase.USED and self._alarmed:
             self._alarmed = set()
@@ -197,9 +246,10 @@ class Monitor:
         self.updates = list(record.updates)
         if self.updates:
             self.course = course(self.updates, self.steps)
-            for phase in self.course.phases:
+            self._wanted = self.updates[-1].step
+            for update, phase in zip(self.updates, self.course.phases, strict=True):
                 self._alarmed = set() if phase == Phase.USED else self._alarmed
-                self._alarmed |= {phase} if phase.alarming else set()
+                self._alarmed |= {(phase, not any(update.active))} if phase.alarming else set()
 
 
 class _Clock:
@@ -239,6 +289,21 @@ def _logged(seen: Update, found: Course) -> dict[str, float]:
         "lost": float(found.lost),
         **numbers,
     }
+
+
+def _is_begun(path: str | os.PathLike) -> bool:
+    """Whether there is a whole line: a process may have been killed before."""
+    with open(path, "rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def _number(loss: Any) -> float:
+    """A loss of whatever kind as a number: the mean of several, NaN for what is none."""
+    try:
+        mean = float(np.mean(plain(loss)))
+    except (TypeError, ValueError):
+        return math.nan
+    return mean if math.isfinite(mean) else math.nan
 
 
 def _by_warning(sentence: str) -> None:

@@ -32,6 +32,9 @@ from vaesurface.report import Figure, Study
 
 __all__ = ["checkpoints", "spells", "study"]
 
+# What names of checkpoints call their steps; and whole numbers in them, no digits of 0.25.
+LABELS = ("step", "epoch", "iter")
+WHOLE = re.compile(r"(?<![\d.])\d+(?![\d]*\.\d)")
 CAPTION = (
     "What each latent can carry; energy of the rows looked at; expected error and gamma, equal "
     "where gamma is at its best; what a further affine latent would gain at this gamma and beta. "
@@ -40,20 +43,38 @@ CAPTION = (
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """The exports (.npz) in a folder, by their steps: the last whole number in each name, or their
-    number where names lack it or share one.
+    """The exports (.npz) in a folder, by their steps: in each name the whole number after "step"
+    or, if names have none, after "epoch" or "iter"; else the one whole number that differs.
 
-    Raises ValueError where there is none.
+    Names in which none or several differ are in their order as people count, numbered from 0.
+    Raises ValueError where there is no export.
     """
-    found = sorted(folder.glob("*.npz"))
+    found = sorted(folder.glob("*.npz"), key=lambda path: _counted(path.stem))
     if not found:
         remedy = "export checkpoints there as docs/diagnose.md says, step-000100.npz, ..."
         raise complaint(f"exports (.npz) in {folder}", "none", remedy)
-    numbers = [re.findall(r"\d+", path.stem) for path in found]
-    steps = [int(digits[-1]) for digits in numbers if digits]
-    if len(steps) < len(found) or len(set(steps)) < len(found):
-        return list(enumerate(found))
-    return sorted(zip(steps, found, strict=True))
+    for label in LABELS:
+        matches = [re.search(rf"{label}\D?(\d+)", path.stem, re.IGNORECASE) for path in found]
+        if all(matches) and (steps := _distinct([m.group(1) for m in matches if m])):
+            return sorted(zip(steps, found, strict=True))
+    rows = [WHOLE.findall(path.stem) for path in found]
+    if len({len(row) for row in rows}) == 1:
+        columns = [_distinct(list(column)) for column in zip(*rows, strict=True)]
+        told = [column for column in columns if column]
+        if len(told) == 1:
+            return sorted(zip(told[0], found, strict=True))
+    return list(enumerate(found))
+
+
+def _distinct(digits: list[str]) -> list[int]:
+    """Numbers, if no two are the same; else none."""
+    numbers = [int(text) for text in digits]
+    return numbers if len(set(numbers)) == len(numbers) else []
+
+
+def _counted(name: str) -> list[tuple[int, str]]:
+    """A name to sort by, 10 after 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def study(record: Record, name: str, out: Path, command: str) -> Study:
@@ -67,7 +88,7 @@ def study(record: Record, name: str, out: Path, command: str) -> Study:
     alarm = _alarm(record.updates, found)
     said = [words.state(record.updates, found)]
     if alarm is not None and not found.phase.alarming:
-        said.append(f"An earlier warning, of step {alarm:,}, is void.")
+        said.append(f"An earlier warning, of step {alarm:,}, does not hold any more.")
     said += [str(record.end[part]) for part in ("label", "change") if part in record.end]
     out.mkdir(parents=True, exist_ok=True)
     file = f"{name}.png"

@@ -95,16 +95,19 @@ class Reader:
 
         Raises ValueError for what that refuses.
         """
-        beta = float(plain(arrays.pop("beta", 1.0)))
-        seen = export.check(**arrays, beta=LEAST_BETA if beta == 0.0 else beta)
-        return self.look(step, loss, seen)._replace(beta=beta)
+        beta = arrays.pop("beta", 1.0)
+        off = np.size(plain(beta)) == 1 and not np.any(plain(beta))
+        seen = export.check(**arrays, beta=LEAST_BETA if off else beta)
+        update = self.look(step, loss, seen)
+        return update._replace(beta=0.0) if off else update
 
     def look(self, step: int, loss: float, seen: Export) -> Update:
         """The same of arrays that are checked."""
         if not self._is_of_the_same_rows(seen):
             self._known = _known(seen)
         self.last = seen
-        return _update(step, loss, self._diagnosis(seen))
+        with np.errstate(all="ignore"):  # a training loop may take warnings for errors
+            return _update(step, loss, self._diagnosis(seen))
 
     def _is_of_the_same_rows(self, seen: Export) -> bool:
         last = self.last

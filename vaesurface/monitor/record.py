@@ -60,8 +60,9 @@ class Writer:
         self.path = Path(path)
         self.failed = ""
         if resume and self.path.exists():
-            _cut_to_whole_lines(self.path)
-            return
+            if _cut_to_whole_lines(self.path):
+                self._append({"about": files.plain(dict(about))})
+                return
         head = {"format": FORMAT, "vaesurface": vaesurface.__version__, **files.plain(dict(about))}
         files.write(self.path, json.dumps(head, allow_nan=False) + "\n")
 
@@ -102,9 +103,14 @@ def load(path: str | os.PathLike) -> Record:
             if "end" in content:
                 end = dict(content["end"])
                 continue
-            update = _update(content)
+            if "about" in content:
+                about |= {k: v for k, v in dict(content["about"]).items() if v is not None}
+                continue
+            update, end = _update(content), {}  # what comes after the last word takes it back
             while updates and updates[-1].step >= update.step:
                 updates.pop()
+            if updates and len(updates[-1].kl) != len(update.kl):
+                updates = []  # another model
             updates.append(update)
         return Record(updates=updates, about=about, end=end)
 
@@ -147,8 +153,9 @@ def _read(value: Any, kind: Any) -> Any:
     return tuple(_read(item, of) if of is not bool else bool(item) for item in value)
 
 
-def _cut_to_whole_lines(path: Path) -> None:
-    """Take off a last line that was cut off when its process was killed."""
+def _cut_to_whole_lines(path: Path) -> int:
+    """Take off a last line that was cut off when its process was killed: the bytes left."""
     with path.open("rb+") as file:
         end = file.read().rfind(b"\n") + 1
         file.truncate(end)
+    return end

@@ -13,6 +13,7 @@ random numbers as without; of JAX's pure functions the state is an argument.
 [False]
 """
 
+import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -65,14 +66,27 @@ class Watch:
         """Whether it would look."""
         return step != self._updated and self.monitor.due(step)
 
-    def finish(self) -> Diagnosis:
-        """After the last step: looks once more, and says what the model shows."""
+    def finish(self) -> Diagnosis | None:
+        """After the last step: looks once more, and says what the model shows; None where it was
+        not seen, or answers nothing finite any more.
+        """
         if self._seen is not None and self._seen[0] != self._updated:
             self._update(*self._seen)
-        self.diagnosis = self.monitor.finish()
+        if self.monitor.updates:
+            self.diagnosis = self.monitor.finish()
         return self.diagnosis
 
     def _update(self, step: int, state: tuple, loss: Any = None) -> None:
+        try:
+            arrays = self._answers(state, loss)
+        except Exception as error:
+            self.monitor.miss(step, error)
+        else:
+            self.monitor.update(step, **arrays)
+        self._updated = step
+
+    def _answers(self, state: tuple, loss: Any) -> dict[str, Any]:
+        """What the model says now, as `Monitor.update` takes it."""
         encode, decode, predict = self._functions
         answers: dict[str, Any] = calls.answers(
             self._rows,
@@ -82,10 +96,9 @@ class Watch:
             rng=np.random.default_rng(0),  # the same draws each time: what moves is the model
             rows_at_a_time=self._rows_at_a_time,
         )
-        now = {"gamma": self._gamma, "beta": self._beta, "loss": loss}
+        now = {"gamma": self._gamma, "beta": self._beta}
         answers |= {name: _now(value, state) for name, value in now.items() if value is not None}
-        self.monitor.update(step, **answers, alone=predict is None)
-        self._updated = step
+        return answers | {"alone": predict is None, "loss": math.nan if loss is None else loss}
 
 
 def watch(

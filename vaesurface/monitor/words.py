@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from vaesurface.monitor.course import IN_USE, Course, Phase
 from vaesurface.monitor.reading import Update
 
-__all__ = ["plural", "recovery", "sentence", "state"]
+__all__ = ["plural", "recovery", "sentence", "state", "unread"]
 
 
 def sentence(updates: Sequence[Update], found: Course) -> str:
@@ -22,7 +22,12 @@ def sentence(updates: Sequence[Update], found: Course) -> str:
             "if it diverged, go back to an earlier checkpoint, with a smaller learning rate or "
             "clipped gradients"
         )
-    return f"step {last.step:,}: {_what(updates, found)}: {_why(last, found.phase)}"
+    return f"step {last.step:,}: {_what(updates, found)}: {_why(updates, found.phase)}"
+
+
+def unread(step: int, error: Exception) -> str:
+    """Of a look that could not be taken."""
+    return f"step {step:,}: this look could not be taken: {type(error).__name__}: {error}"
 
 
 def recovery(update: Update) -> str:
@@ -70,18 +75,26 @@ def _what(updates: Sequence[Update], found: Course) -> str:
     wanted = "" if found.lost >= off else f" ({found.lost} of which the data have use for)"
     which = f"{off} of {plural(k, 'latent')}{wanted}"
     if used:
-        return f"{which} switched off from step {found.since:,} on"
+        then = next(u for u in updates if u.step >= found.since)
+        first = "from" if then.active.count(False) >= off else "the first of them from"
+        return f"{which} switched off, {first} step {found.since:,} on"
     since = "" if found.since <= updates[0].step else f" since step {found.since:,}"
     return f"{which} have not switched on{since}"
 
 
-def _why(last: Update, phase: Phase) -> str:
+def _why(updates: Sequence[Update], phase: Phase) -> str:
     """And what to do."""
+    last = updates[-1]
+    if phase == Phase.SHUT and last.variance > last.beta * last.gamma:
+        return (
+            f"they were in use at a beta of about 1, and it is {last.beta:.3g} now; lower it "
+            "if they are wanted"
+        )
     if phase == Phase.SHUT:
         return (
             f"at {_level(last)} a latent pays only along a direction with more variance, and the "
             f"largest in the residual is {last.variance:.3g}, so training on changes nothing; "
-            f"{_lower(last)}"
+            f"{_lower(updates)}"
         )
     if phase == Phase.STUCK:
         return (
@@ -106,13 +119,16 @@ def _level(last: Update) -> str:
     return f"beta = {last.beta:.3g}, in units of the variance that the decoder gives the data,"
 
 
-def _lower(last: Update) -> str:
+def _lower(updates: Sequence[Update]) -> str:
     """How beta gamma gets below the residual's variance."""
+    last = updates[-1]
     below = f"below {last.variance / last.beta:.3g}"
     if last.beta > 1.0 and last.gamma < last.variance:
         return f"lower beta from {last.beta:.3g} to 1 (it has to be below " + (
             f"{last.variance / last.gamma:.3g})"
         )
+    if min(update.gamma for update in updates) < max(update.gamma for update in updates):
+        return f"gamma moves, but does not get {below}: start it lower, or let it learn faster"
     return (
         f"learn gamma, or hold it {below} (a squared error averaged over d features makes it d/2)"
     )
