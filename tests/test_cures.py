@@ -18,6 +18,7 @@ from vaesurface.cure import like, schedules, starts, surfaces, told, words
 from vaesurface.cure.board import compared
 from vaesurface.cure.descent import Way, descend, energy, finish
 from vaesurface.diagnose import Collapse
+from vaesurface.experiments import advised
 from vaesurface.experiments import cures as experiment
 
 SHORT = Way(first=20, last=20, rate=0.05, batch=None)
@@ -493,12 +494,23 @@ def test_like_it_means_kind_depth_and_gamma():
 @pytest.mark.parametrize("framework", told.FRAMEWORKS)
 def test_every_cure_has_lines_in_every_framework(framework):
     names = [one.name for one in cure.CURES if one.name != "plain"]
-    for name in [*names, "lower gamma"]:
-        text = told.lines(name, framework, d=64, k=8, leading=0.5)
+    for name in [*names, "lower gamma", "lower beta"]:
+        text = told.lines(name, framework, d=64, k=8, leading=0.5, gamma=0.1, beta=20.0)
         compile(text.replace("self.", "self_"), name, "exec")
         assert "{" not in text
     assert "32" in told.lines("learned gamma", framework, d=64, k=8)
     assert "0.05" in told.lines("lower gamma", framework, d=64, k=8, leading=0.5)
+
+
+def test_a_beta_that_is_too_large_is_lowered_first():
+    case = like.Case(Collapse.GAMMA, deep=True, learned=True, ratio=0.5)
+    found = advised.Found(case, "", d=64, k=8, leading=10.0, gamma=1.0, beta=20.0, instead="As is.")
+    result = advised.words(found, "pytorch")
+    assert result["lines"].startswith("beta = 1.0  # not 20: a latent pays at this gamma below 10")
+    assert "gamma =" not in result["lines"]
+    assert result["said"][-1] == "As is."
+    large = advised.words(found._replace(gamma=30.0), "pytorch")["lines"]
+    assert "beta = 1.0" in large and "gamma = 1  # below the residual's" in large
 
 
 def test_lines_in_jax_are_what_the_board_ran():

@@ -10,7 +10,7 @@ from torch import nn
 
 from vaesurface import monitor
 
-STEPS, BATCH, LATENTS = 4000, 128, 8
+STEPS, BATCH, LATENTS = 3000, 128, 4
 
 
 class VAE(nn.Module):

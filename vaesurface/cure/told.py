@@ -25,10 +25,20 @@ FRAMEWORKS = ("pytorch", "keras", "jax")
 BELOW = 0.1  # of the leading eigenvalue: a gamma at which what it belongs to is coded sharply
 
 
-def lines(cure: str, framework: str, *, d: int, k: int, leading: float = math.nan) -> str:
-    """Lines to change for a cure, or for "lower gamma", d features and k latents.
+def lines(
+    cure: str,
+    framework: str,
+    *,
+    d: int,
+    k: int,
+    leading: float = math.nan,
+    gamma: float = math.nan,
+    beta: float = math.nan,
+) -> str:
+    """Lines to change for a cure, for "lower gamma" or "lower beta", d features and k latents.
 
-    leading: eigenvalue of what is not reconstructed. Raises ValueError for other frameworks.
+    leading: eigenvalue of what is not reconstructed; gamma, beta: as they were. Raises
+    ValueError for other frameworks.
     """
     if framework not in FRAMEWORKS:
         raise complaint(f"a framework out of {', '.join(FRAMEWORKS)}", framework, "choose one")
@@ -39,6 +49,8 @@ def lines(cure: str, framework: str, *, d: int, k: int, leading: float = math.na
         "twice": f"{2 * k}",
         "below": f"{BELOW * leading:.3g}",
         "leading": f"{leading:.3g}",
+        "beta": f"{beta:.3g}",
+        "limit": f"{leading / gamma:.3g}",
     }
     text = _texts(framework)[cure].strip()
     for name, value in numbers.items():

@@ -25,6 +25,7 @@ class Found(NamedTuple):
     label: what it is, in words.
     d, k: features and latents.
     leading: eigenvalue of what is not reconstructed.
+    gamma, beta: as they were.
     instead: what the diagnosis advises, where the board knows nothing like it.
     """
 
@@ -33,6 +34,8 @@ class Found(NamedTuple):
     d: int
     k: int
     leading: float
+    gamma: float
+    beta: float
     instead: str = ""
 
 
@@ -45,6 +48,8 @@ def of_file(path: Path) -> Found:
         d=diagnosis.d,
         k=len(diagnosis.kl),
         leading=float(diagnosis.residual[0]),
+        gamma=diagnosis.gamma,
+        beta=diagnosis.beta,
         instead=diagnosis.change,
     )
 
@@ -63,19 +68,22 @@ def of_problem(X: np.ndarray, latent: int, alpha: float, gamma: float | None, be
     else:
         kind, label = Collapse.NONE, "collapse is a saddle: every descent leaves it"
     case = like.Case(kind, deep=False, learned=gamma is None, ratio=ratio)
-    return Found(case, label, d=X.shape[1], k=latent, leading=float(values[0]))
+    return Found(
+        case, label, d=X.shape[1], k=latent, leading=float(values[0]), gamma=level / beta, beta=beta
+    )
 
 
 def words(found: Found, framework: str) -> dict[str, Any]:
     """What is said: label, sentences, and lines to change, "" where there are none."""
     advice = like.advice(found.case)
     name = advice.cure if advice is not None else ""
-    size: dict[str, Any] = {"d": found.d, "k": found.k, "leading": found.leading}
+    names = ("d", "k", "leading", "gamma", "beta")
+    size: dict[str, Any] = {name: getattr(found, name) for name in names}
     changes = told.lines(name, framework, **size) if name else ""
     if found.case.kind == Collapse.GAMMA:
-        lower = told.lines("lower gamma", framework, **size)
-        changes = f"{changes}\n\n# or, with gamma held:\n{lower}".strip()
-    sentences = [*told.said(found.case, advice), *([found.instead] if not changes else [])]
+        changes = _lower(found, changes, framework, size)
+    instead = [found.instead] if advice is None or not changes else []
+    sentences = [*told.said(found.case, advice), *instead]
     return {
         "label": found.label,
         "case": found.case._asdict() | {"kind": found.case.kind.name},
@@ -85,3 +93,15 @@ def words(found: Found, framework: str) -> dict[str, Any]:
         "names": told.NAMES,
         "lines": changes,
     }
+
+
+def _lower(found: Found, changes: str, framework: str, size: dict[str, Any]) -> str:
+    """Lines where beta gamma is too large: lower the one that is, beta first, for at beta = 1 a
+    latent may pay as gamma is.
+    """
+    if found.beta > 1.0 and found.gamma < found.leading:
+        return told.lines("lower beta", framework, **size)
+    lower = told.lines("lower gamma", framework, **size)
+    if found.beta > 1.0:
+        lower = f"{told.lines('lower beta', framework, **size)}\n{lower}"
+    return f"{changes}\n\n# or, with gamma held:\n{lower}" if changes else lower
