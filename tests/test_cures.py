@@ -462,6 +462,11 @@ def test_the_cheapest_cure_that_worked_is_advised():
     assert found.rescued[:2] == (13, 16)
     without = [one for one in entries if one["cure"] != "affine optimum"]
     assert like.advice(CASE, without).cure == "KL warm-up"
+    # Equally cheap and sure: what ends lower.
+    tied = [entry("plain", 8, 0), entry("free bits", 0, 8, over=38.0)]
+    tied.append(entry("autoencoder first", 0, 8, over=34.0))
+    tied.append(entry("skip connections", 0, 8, changed=True, over=None))
+    assert like.advice(CASE, tied).cure == "autoencoder first"
     # As many in as out is no cure, and neither are too few runs to tell.
     weak = [entry("plain", 10, 0), entry("KL warm-up", 10, 6, 6), entry("free bits", 9, 2, 1)]
     none = like.advice(CASE, weak)

@@ -18,6 +18,7 @@ None
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -60,6 +61,8 @@ class Advice(NamedTuple):
     changed: whether the surface is another one then.
     traps: that are like the case.
     best: name of the cure that moved most out, whatever it costs.
+    over: median energy at the ends over the optimum, summed over traps; inf where the surface is
+        another one or has no lower bound.
     """
 
     cure: str
@@ -68,6 +71,7 @@ class Advice(NamedTuple):
     changed: bool
     traps: tuple[str, ...]
     best: str
+    over: float
 
 
 def diagnosed(diagnosis: Diagnosis) -> Case:
@@ -88,8 +92,8 @@ def stored() -> tuple[dict[str, Any], ...]:
 
 
 def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advice | None:
-    """The cheapest cure that worked, of those equally cheap the one that moved most out; None where
-    no trap is like the case.
+    """The cheapest cure that worked, of those equally cheap the one that moved most out, then the
+    one that ended lowest; None where no trap is like the case.
 
     entries: of a board, by default `stored`.
     """
@@ -98,9 +102,9 @@ def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advic
     found = [_summed(name, chosen, plain) for name in _names(chosen)]
     if not found:
         return None
-    best = max(found, key=lambda one: (one.rescued.value, -one.cost))
+    best = max(found, key=lambda one: (one.rescued.value, -one.cost, -one.over))
     worked = [one for one in found if one.cure]
-    cheapest = min(worked, key=lambda one: (one.cost, -one.rescued.value), default=best)
+    cheapest = min(worked, key=lambda one: (one.cost, -one.rescued.value, one.over), default=best)
     name = cheapest.cure if worked else ""
     return cheapest._replace(cure=name, best=best.best)
 
@@ -132,6 +136,7 @@ def _summed(name: str, entries: Sequence[dict[str, Any]], plain: dict[str, int])
         changed=any(e["changed"] for e in own),
         traps=tuple(e["trap"] for e in own),
         best=name,
+        over=sum(math.inf if e.get("over") is None else e["over"] for e in own),
     )
 
 

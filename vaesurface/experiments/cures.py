@@ -7,6 +7,7 @@
 """
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +115,7 @@ def _entry(trap: Trap, cell: cure.Cell) -> dict[str, Any]:
         "out": cell.pairs.out,
         "into": cell.pairs.into,
         "cost": cell.cost,
+        "over": None if cell.over is None or math.isinf(cell.over) else round(cell.over, 4),
     }
 
 
