@@ -491,6 +491,10 @@ def test_like_it_means_kind_depth_and_gamma():
     said = told.said(held, large)
     assert "no schedule and no start helps" in said[-1]
     assert "gamma held): c; here" in said[-2]
+    assert (
+        "stays at the data's variance, no schedule helps"
+        in told.said(CASE, like.advice(CASE, entries))[-1]
+    )
     for other in (CASE._replace(deep=False), held._replace(learned=True)):
         assert like.advice(other, entries) is None
         assert told.said(other, None)[0].startswith("No trap of the board is like it")
@@ -565,6 +569,18 @@ def test_a_file_is_told_what_worked_on_traps_like_it(vaesurface, exported):
     assert code == 0
     assert "In pytorch (squared_error (batch, d)" in text
     assert "At this gamma and beta collapse is the best there is" in text
+
+
+@pytest.mark.parametrize("framework", told.FRAMEWORKS)
+def test_where_gamma_is_learned_it_is_beta_that_is_too_large(vaesurface, exported, framework):
+    arrays = dict(np.load(exported))
+    gamma = arrays["x"].var(axis=0).mean()
+    np.savez(exported, **arrays | {"gamma": gamma, "beta": 6.0, "learned_gamma": True})
+    code, text, _ = vaesurface(f"cure {exported} --framework {framework}")
+    assert code == 0
+    assert "What the diagnosis advises stands:\nTrain with beta = 1, not 6" in text
+    assert "\nbeta = 1.0  # not 6: above" in text
+    assert "gamma held" not in text
 
 
 def test_data_are_told_by_what_theory_knows(vaesurface):

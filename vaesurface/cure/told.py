@@ -19,7 +19,7 @@ __all__ = ["FRAMEWORKS", "NAMES", "lines", "said"]
 
 NAMES = (
     "squared_error (batch, d), kl (batch, k) in nats, step and steps are your loop's own; "
-    "reconstruction is its data term, mean over the batch."
+    "reconstruction is its data term, mean over the batch"
 )
 FRAMEWORKS = ("pytorch", "keras", "jax")
 BELOW = 0.1  # of the leading eigenvalue: a gamma at which what it belongs to is coded sharply
@@ -105,10 +105,16 @@ def _honest(case: Case) -> list[str]:
             "At every alpha > 0 collapse stays a strict local minimum: the cure moves the start, "
             "not the basin."
         ]
+    if case.kind == Collapse.LOCAL:
+        return [
+            "The board's networks are ReLU ones at He's scale. If the deterministic autoencoder "
+            "of yours stays at the data's variance, no schedule helps before the networks or "
+            "their start are changed (ReLU, He's scale, normalization, fewer layers)."
+        ]
     return []
 
 
 def _instead(case: Case) -> str:
     if case.kind == Collapse.NONE:
         return "Nothing has to be cured."
-    return "What the diagnosis advises stands."
+    return "What the diagnosis advises stands:" if case.deep else "Nothing is known to help."
