@@ -27,6 +27,10 @@ hindsight, from the KL over all data beside that of a rerun without the cause. A
 looks at 256 rows of each, closer together at the start, and the planned number of steps. Made by
 `scripts/bench --runs FOLDER`.
 
+The monitor's rules were made with these runs in sight. Made again from other seeds, which the rules
+had not seen, 19 collapsed and 21 lived (one network's latents came to life), and all forty were
+told apart, 16 of 16 early collapses before half.
+
 """
 
 
