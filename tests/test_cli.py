@@ -21,7 +21,7 @@ SWEEP = (
 )
 VERBS = (
     "demo sweep status slice plot report analyze census certify verify path follow basin network "
-    "diagnose reproduce"
+    "diagnose cure reproduce"
 ).split()
 LACKS = {  # it writes nothing; it has no data; neither
     "verify": {"--out"},

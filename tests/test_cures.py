@@ -579,7 +579,7 @@ def test_where_gamma_is_learned_it_is_beta_that_is_too_large(vaesurface, exporte
     code, text, _ = vaesurface(f"cure {exported} --framework {framework}")
     assert code == 0
     assert "What the diagnosis advises stands:\nTrain with beta = 1, not 6" in text
-    assert "\nbeta = 1.0  # not 6: above" in text
+    assert "\nbeta = 1.0  # not 6: a latent pays at this gamma below" in text
     assert "gamma held" not in text
 
 

@@ -734,9 +734,10 @@ def test_a_bad_file_is_one_line_and_exit_code_2(partial_collapse, tmp_path, verb
     code, out, err = verb(tmp_path / "weights.npz")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "holds weights of a network (encoder.0.weight, ...), not what it answers" in err
-    code, out, err = verb(tmp_path)
+    (tmp_path / "none").mkdir()
+    code, out, err = verb(tmp_path / "none")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "name a file in it" in err
+    assert "expected exports (.npz) in" in err
     (tmp_path / "no.npz").write_bytes(b"PK nonsense")
     np.save(tmp_path / "one.npy", np.zeros(3))
     for path in ("no.npz", "one.npy", "none.npz", ""):
