@@ -92,7 +92,9 @@ class Model:
         return np.zeros((len(z), X.shape[1]))
 
     def look(self, **options):
-        beta = lambda: self.beta  # noqa: E731
+        def beta():
+            return self.beta
+
         return monitor.watch(
             X, self.encode, self.decode, gamma=1.0, beta=beta, every=5, warn=str, **options
         )

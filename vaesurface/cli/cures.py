@@ -87,7 +87,7 @@ def cure(
 ) -> int:
     """What helps against collapse, and how surely? For FILE or --data: the cheapest cure that
     worked on traps like it, and the lines to change. Without either: the board of cures x traps
-    that says so, filled in half an hour; run again with the same --out to go on.
+    that says so, meant for half an hour on two cores; run again with the same --out to go on.
     """
     _require_one(file, data)
     if file is not None:

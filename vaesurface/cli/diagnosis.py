@@ -12,6 +12,7 @@ from vaesurface.refusal import complaint
 
 __all__ = ["diagnose"]
 
+FEW = 1  # checkpoints that have to agree: there may be no more
 SIGMA_STEP = 0.05  # a diagnosis counts posterior deviations in bins around its multiples
 CAPTION = (
     "What each latent carries; posterior deviations; variance that is left in the residual, "
@@ -58,8 +59,8 @@ def diagnose(
 
 def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
     """Checkpoints of one run, in the order of their steps, and the last one for all it is worth."""
-    from vaesurface import diagnose, report
-    from vaesurface.diagnose import export
+    from vaesurface import report
+    from vaesurface.diagnose import doors, export
     from vaesurface.monitor import course, page, words
     from vaesurface.monitor.reading import Reader
     from vaesurface.monitor.record import Record
@@ -77,8 +78,8 @@ def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
             _require_same(reader.last, exported, path)
             looks.append(reader.look(step, math.nan, exported))
     with awake("diagnosing the last one"):
-        last = diagnose.load(found[-1][1])
-    state = words.state(looks, course(looks, looks[-1].step, least=1))
+        last = doors.diagnosed(exported)
+    state = words.state(looks, course(looks, looks[-1].step, least=FEW))
     text = [f"step {look.step:,}: {look.label}" for look in looks]
     text += [*left_out, state, f"at the end: {last.label}", f"what to do: {last.change}"]
     text += [f"{part}: {reason}" for part, reason in last.evidence.items()]
@@ -88,7 +89,7 @@ def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
         end = {"label": last.label, "change": last.change, "evidence": last.evidence}
         record = Record(updates=looks, about={"steps": looks[-1].step}, end=end)
         name = folder.resolve().name
-        study = page.study(record, name, out, command())
+        study = page.study(record, name, out, command(), least=FEW)
         result["files"] = [str(report.save(study, out)), str(out / f"{name}.png")]
         text += [f"wrote {name}" for name in result["files"]]
     say(result, text, as_json)

@@ -108,11 +108,12 @@ def _report_of_one_run(path: Path, out: Path | None, as_json: bool) -> int:
     """The page of one record, beside it unless `out` says where."""
     from vaesurface import files
     from vaesurface import report as pages
+    from vaesurface.monitor import record
 
     out = path.with_suffix(".html") if out is None else out
     single_file(out)
     with tempfile.TemporaryDirectory() as drawn:
-        studies = [_run(path, Path(drawn))]
+        studies = [_run(record.load(path), path, Path(drawn))]
         files.write(out, pages.page(studies, f"vaesurface: {path.stem}"))
     study = studies[0][0]
     text = [study.title, *study.said, f"wrote {out}"]
@@ -129,19 +130,19 @@ def _runs(results: Path, out: Path) -> list[tuple[Any, Path]]:
     found = []
     for path in sorted(results.glob(f"*{RECORD}")):
         try:
-            looks = record.load(path).updates
+            kept = record.load(path)
         except ValueError as error:
             print(f"vaesurface: passed over {error}", file=sys.stderr)
             continue
-        found += [_run(path, out)] if looks else []
+        found += [_run(kept, path, out)] if kept.updates else []
     return found
 
 
-def _run(path: Path, out: Path) -> tuple[Any, Path]:
-    from vaesurface.monitor import page, record
+def _run(kept: Any, path: Path, out: Path) -> tuple[Any, Path]:
+    """The study of a record, which was kept at that path."""
+    from vaesurface.monitor import page
 
-    command = f"vaesurface report {path}"
-    return page.study(record.load(path), path.stem, out, command), out
+    return page.study(kept, path.stem, out, f"vaesurface report {path}"), out
 
 
 def _overviews(results: Path, data: str | None, out: Path) -> list[Path]:

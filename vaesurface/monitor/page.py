@@ -77,14 +77,14 @@ def _counted(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def study(record: Record, name: str, out: Path, command: str) -> Study:
-    """The study of a run, its figure drawn into a directory. Raises ValueError for a record without
-    a look.
+def study(record: Record, name: str, out: Path, command: str, least: int | None = None) -> Study:
+    """The study of a run, its figure drawn into a directory; least: as `course` takes it. Raises
+    ValueError for a record without a look.
     """
     if not record.updates:
         raise complaint("the record of a run", f"{name} without a look", "call monitor.update")
     steps = record.about.get("steps")
-    found = course(record.updates, steps if isinstance(steps, int) else None)
+    found = course(record.updates, steps if isinstance(steps, int) else None, least)
     alarm = _alarm(record.updates, found)
     said = [words.state(record.updates, found)]
     if alarm is not None and not found.phase.alarming:

@@ -26,9 +26,8 @@ from vaesurface.diagnose import Collapse
 from vaesurface.monitor.reading import Update
 from vaesurface.refusal import complaint, located, reading
 
-__all__ = ["SUFFIX", "Record", "Writer", "load"]
+__all__ = ["Record", "Writer", "load"]
 
-SUFFIX = ".jsonl"
 FORMAT = 1  # of the file; raised by changes that older code would misread
 FORM, REMEDY = "the record of a monitor", "run it again"
 LINE = 16  # Python takes that many times the bytes of a line for what it holds
