@@ -34,6 +34,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "problem": "blocks moved quick refusal shards",
     },
     {
+        "activations": "energy problem refusal",
         "curvature": "problem refusal",
         "optimize": "problem",
         "plot": "marks moved refusal",
@@ -44,7 +45,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "bordered": "curvature problem shards",
         "sweep": "files moved problem provenance refusal store",
-        "vae": "data energy moved problem refusal shards theory",
+        "vae": "activations data energy moved problem refusal shards theory",
     },
     {
         "landscape": "bordered curvature problem refusal",

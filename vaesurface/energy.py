@@ -40,6 +40,8 @@ __all__ = [
     "gaussian",
     "identity",
     "information",
+    "masses",
+    "passing",
     "quadrature",
     "relu",
     "soft_threshold",
@@ -299,6 +301,14 @@ def _(order, primals, tangents):
     )
 
 
+def masses(m: Array, v: Array) -> tuple[Array, ...]:
+    """P(u > 0) and its first two derivatives by m: the density at 0, and how that changes.
+
+    Derivatives close; where v is 0 the density is 0 by convention.
+    """
+    return _rectified(3, *jnp.broadcast_arrays(m, v)).masses
+
+
 def identity(m: Array, v: Array) -> Moments:
     """Moments of u itself."""
     return Moments(mean=m, variance=v)
@@ -330,6 +340,11 @@ def soft_threshold(m: Array, v: Array, alpha: ArrayLike) -> Moments:
     """
     part = _thresholded(0, *jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype)))
     return Moments(mean=part.mean, variance=part.variance)
+
+
+def passing(m: Array, v: Array, alpha: ArrayLike) -> Array:
+    """P(|u| > alpha), u ~ N(m, v): the expected slope of the soft threshold."""
+    return _thresholded(1, *jnp.broadcast_arrays(m, v, jnp.asarray(alpha, m.dtype))).even[0]
 
 
 class _Thresholded(NamedTuple):

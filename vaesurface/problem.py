@@ -96,6 +96,10 @@ class Theory(NamedTuple):
         what rounding the data may do; else NaN.
     family: (), dimension of a continuous family of stationary points of this energy that it is one
         of, for reasons that theory knows.
+    form: (3,), where the energy has a corner: along how many directions its leading form, which is
+        homogeneous of degree two, falls, is flat, rises; then the Hessian has no say. -1 where it
+        has; None where there is no corner.
+    corner: (), whether the point is at another corner, of which nothing is known.
     """
 
     dead_rows: Array
@@ -111,6 +115,8 @@ class Theory(NamedTuple):
     runaway: Array
     doubt: Array | float = math.nan
     family: Array | int = 0
+    form: Array | None = None
+    corner: Array | bool = False
 
 
 class Symmetry(NamedTuple):

@@ -194,7 +194,7 @@ def _descended(problem: NaturalVAE, start: VAEParams, held: bool = False) -> VAE
     Posteriors are in units of sqrt(n), in which the energy curves along them as it does along the
     decoder.
     """
-    quick = replace(problem, nodes=NODES_OF_FIT[problem.likelihood])
+    quick = problem.of_nodes(NODES_OF_FIT[problem.likelihood])
     unit = 1.0 * np.sqrt(len(start.mean))
     decoder = (start.weight, start.bias)
     local = (start.mean, start.log_std)

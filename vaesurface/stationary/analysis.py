@@ -488,12 +488,14 @@ def _counted(problem: Problem, params: Params) -> _Curvature:
     loose = (here.eigenvalues < -here.width) & ~band & ~soft & (change.by_flat > slack)
     counted = jnp.where(loose | soft | band, 0.0, here.eigenvalues)
     inertia = curvature.count(counted, here.width)
+    formed, cornered = _corner(known)
+    inertia = optax.tree.where(formed, inertia if known is None else _of_form(known), inertia)
     unexplained = jnp.maximum(inertia.flat - explained, 0)
     # Where all flat directions are explained, it does not matter how small they might be.
     sharp = here.reliable | (here.separated & (unexplained == 0))
     # Beside a negative eigenvalue that stands, those that do not leave a bound of the index.
     clean = sharp & ~(jnp.any(soft | loose) & (inertia.negative == 0))
-    clean &= here.missing == 0
+    clean = (clean & (here.missing == 0) & ~cornered) | formed
     falling = False if known is None else known.falling > 0
     undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
     return _Curvature(
@@ -501,10 +503,10 @@ def _counted(problem: Problem, params: Params) -> _Curvature:
         newton=change.newton,
         theory=known,
         inertia=inertia,
-        wide=curvature.count(counted, 10 * here.width),
+        wide=optax.tree.where(formed, inertia, curvature.count(counted, 10 * here.width)),
         reliable=clean,
         positive=(inertia.negative == 0) & (unexplained == 0),
-        descent=solved.descent,
+        descent=solved.descent if known is None else _downhill(known, formed, solved.descent),
         symmetries=symmetries,
         search=None,
         left=flat.left_open(problem, params, here, band, soft | loose, undecided),
@@ -512,6 +514,25 @@ def _counted(problem: Problem, params: Params) -> _Curvature:
         beyond=solved.beyond,
         missing=here.missing,
     )
+
+
+def _corner(known: Theory | None) -> tuple[Array, Array]:
+    """Whether the leading form of a corner decides, and whether nothing does at one."""
+    if known is None:
+        return jnp.asarray(False), jnp.asarray(False)
+    formed = False if known.form is None else known.form[0] >= 0
+    return jnp.asarray(formed), jnp.asarray(known.corner)
+
+
+def _of_form(known: Theory) -> Inertia:
+    """The directions that the leading form counts; zeros where there is none."""
+    counts = jnp.zeros(3, int) if known.form is None else known.form
+    return Inertia(negative=counts[0], flat=counts[1], positive=counts[2])
+
+
+def _downhill(known: Theory, formed: Array, descent: Params) -> Params:
+    """The displacement down the leading form, where that decides."""
+    return descent if known.descent is None else optax.tree.where(formed, known.descent, descent)
 
 
 def _searched(problem: Problem, params: Params, key: Array) -> _Curvature:

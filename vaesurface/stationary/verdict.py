@@ -299,7 +299,15 @@ def _rows(count: int) -> str:
 
 
 def _kinked(p: StationaryPoint) -> bool:
+    """Whether it is at a kink of which nothing is known."""
+    if p.theory is not None and p.theory.corner is not None and bool(p.theory.corner):
+        return True
     return p.kink is not None and bool(p.kink.found)
+
+
+def _formed(p: StationaryPoint) -> bool:
+    """Whether a leading form, in place of the Hessian, decides."""
+    return p.theory is not None and p.theory.form is not None and bool(p.theory.form[0] >= 0)
 
 
 def _tied(p: StationaryPoint) -> bool:
@@ -362,6 +370,13 @@ def _on_inertia(p: StationaryPoint) -> str:
     if missing := _missing(p):
         return missing
     negative, flat, positive = (int(x) for x in p.inertia)
+    if _formed(p):
+        return (
+            "exact: the activation has a corner at 0, so there is no Hessian where W = 0; the "
+            f"energy's leading form, of degree two, falls along {negative} directions, is flat "
+            f"along {flat} and rises along {positive}, the biases following the weight "
+            "(theory.corner)"
+        )
     counts = f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
     if not p.reliable and not _kinked(p):
         return (
@@ -409,7 +424,7 @@ def _on_the_search(p: StationaryPoint, search: Descent) -> str:
 
 
 def _on_descent(p: StationaryPoint) -> str:
-    counted = int(p.inertia.negative) and p.reliable and p.search is None
+    counted = int(p.inertia.negative) and p.reliable and p.search is None and not _formed(p)
     if not counted or p.kind == Kind.NOT_STATIONARY:
         return ""
     return (

@@ -1,7 +1,8 @@
 """What is known in closed form about the loss surface, to test everything else against?
 
 `affine`: all stationary points of the affine model (alpha = 0) and its global minimum. `collapse`:
-how far around the collapsed point nothing is lower (alpha > 0). `natural`: when a latent pays under
+how far around the collapsed point nothing is lower (alpha > 0). `corner`: how the energy curves
+there where an activation has a corner. `natural`: when a latent pays under
 other likelihoods than the Gaussian. `ray`: where the energy falls
 without bound. `rows`: what becomes of rows of the weight at zero. `thresholds`: the gamma above
 which a decoder, or one of its latents, does not pay (Proposition 5.1); for that `encoders` finds
@@ -22,7 +23,7 @@ from vaesurface.theory.spectra import Optimum, affine_optimum, eigenvalues
 
 if TYPE_CHECKING:
     from vaesurface.theory.affine import Expected, global_minimum, stationary_points
-    from vaesurface.theory.collapse import CollapseRadius, collapse_radius
+    from vaesurface.theory.collapse import CollapseRadius, collapse_radius, dead_zone_radius
     from vaesurface.theory.ray import Ray, ray_slope, unbounded_ray
     from vaesurface.theory.rows import Rows, dead_rows
     from vaesurface.theory.thresholds import (
@@ -46,6 +47,7 @@ __all__ = [
     "collapse_ratios",
     "collapse_threshold",
     "dead_rows",
+    "dead_zone_radius",
     "eigenvalues",
     "global_minimum",
     "latent_thresholds",
@@ -56,7 +58,8 @@ __all__ = [
 
 LATE = {
     "affine": "Expected global_minimum stationary_points",
-    "collapse": "CollapseRadius collapse_radius",
+    "collapse": "CollapseRadius collapse_radius dead_zone_radius",
+    "corner": "",
     "encoders": "",
     "ray": "Ray ray_slope unbounded_ray",
     "rows": "Rows dead_rows",

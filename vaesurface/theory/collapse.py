@@ -21,7 +21,7 @@ from vaesurface.energy import VAEParams
 from vaesurface.theory import doors
 from vaesurface.theory.bisection import bisect
 
-__all__ = ["CollapseRadius", "collapse_radius", "is_trivial"]
+__all__ = ["CollapseRadius", "collapse_radius", "dead_zone_radius", "is_trivial"]
 
 # Where the edge is looked for, in standard deviations of a row's output: at the upper end the tails
 # allow every R below e^400.
@@ -95,6 +95,32 @@ def collapse_radius(
         bias=bias,
         gamma=lower,
     )
+
+
+def dead_zone_radius(alpha: ArrayLike, pull: ArrayLike, cubic: float = 0.0) -> Array:
+    """What `CollapseRadius.limit` is under any likelihood: row norm () up to which no energy is
+    lower, as the rest of the region shrinks; positive at every alpha > 0.
+
+    With r_ik = d A / d y of datum i and coordinate k at the collapsed point, D_ik half of twice the
+    second derivative A'', and pull R = max_i sum_k r_ik^2 / D_ik / beta, it is alpha / a*, where
+    from a* on
+
+        4 R Q(a)^2 <= 2 h2(a) - cubic (2/3) (alpha / a) h3(a)
+
+    cubic: 0 where A'' is constant (Gaussian), 1 where |d log A'' / du| <= 1 (Bernoulli, Poisson,
+        negative binomial): then E [A(b + y) - A(b) - A'(b) y] >= A''(b) (E y^2 / 2 - E |y|^3 / 6).
+    """
+    alpha, pull = (jnp.asarray(x, float) for x in (alpha, pull))
+
+    def fails(a: Array) -> Array:
+        part = energy.tail(a)
+        third = 2.0 * part.first - a * part.second
+        enough = 2.0 * part.second - cubic * (2.0 / 3.0) * alpha / a * third
+        return ~(4.0 * pull * part.probability**2 <= enough)
+
+    nearest, farthest = jnp.asarray(NEAREST), jnp.asarray(FARTHEST)
+    _, edge = bisect(fails, nearest, farthest)
+    return jnp.where(fails(farthest), 0.0, alpha / edge)
 
 
 def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: Array) -> Array:

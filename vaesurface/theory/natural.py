@@ -38,6 +38,7 @@ __all__ = [
 
 NATURAL = ("bernoulli", "poisson", "categorical")
 LIKELIHOODS = ("gaussian", *NATURAL)
+COUNTS = ("poisson", "negative binomial")
 # Variance under the decoder, relative to the largest of any coordinate, up to which a coordinate is
 # constant: a pixel that is always 0, a class that does not occur.
 CONSTANT = 1e-12
@@ -131,9 +132,9 @@ def require_range(name: str, X: np.ndarray, likelihood: str, classes: int = 1) -
             f"expected {name} in [0, 1] with likelihood='bernoulli', got numbers from {low:g} to "
             f"{high:g}; {_remedy(name, low, high)}"
         )
-    if likelihood == "poisson" and low < 0.0:
+    if likelihood in COUNTS and low < 0.0:
         raise ValueError(
-            f"expected {name} >= 0 with likelihood='poisson', got {low:g}; give "
+            f"expected {name} >= 0 with likelihood={likelihood!r}, got {low:g}; give "
             f"{'counts' if name == 'x' else 'rates, not their logarithms'}"
         )
     if likelihood == "categorical":

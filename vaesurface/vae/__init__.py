@@ -1,8 +1,9 @@
 """Which VAE's loss surface?
 
-`threshold`: the paper's decoder, one of those of `elementwise`, with exact energies and no
-sampling. `natural`: affine ones with other likelihoods. `network`: VAEs of `architecture`'s
-networks, by frozen noise; `train` trains them.
+`family`: f_alpha(W z) + b with any activation and likelihood, exact energies and no sampling.
+`threshold` is the paper's member, `bent` are the other Gaussian ones, `natural` those of another
+likelihood; all are `elementwise`. `network`: VAEs of `architecture`'s networks, by frozen noise;
+`train` trains them.
 
 >>> from vaesurface import data
 >>> problem = threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
@@ -14,8 +15,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vaesurface import moved
+from vaesurface.vae.bent import BentVAE, PerFeatureVAE
 from vaesurface.vae.elementwise import ElementwiseVAE
-from vaesurface.vae.natural import CategoricalVAE, NaturalVAE, elementwise_vae
+from vaesurface.vae.family import elementwise_vae
+from vaesurface.vae.natural import CategoricalVAE, NaturalVAE
 from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
 
 if TYPE_CHECKING:
@@ -31,11 +34,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "BentVAE",
     "CategoricalVAE",
     "ElementwiseVAE",
     "NaturalVAE",
     "NetworkParams",
     "NetworkVAE",
+    "PerFeatureVAE",
     "ThresholdVAE",
     "antithetic",
     "conv_vae",

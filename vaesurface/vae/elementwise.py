@@ -89,10 +89,13 @@ class ElementwiseVAE(PerDatum, Problem):
         """Mean and variance of f(u) for u ~ N(mean, variance), elementwise, also at variance 0."""
         raise NotImplementedError("expected moments, got none; write its method moments")
 
+    def gaussian_of(self, weight: Array, mean: Array, log_std: Array) -> tuple[Array, Array]:
+        """Mean and variance of w.z for one row w: w.mu and sum_j w_j^2 sigma_j^2."""
+        return jnp.dot(mean, weight), jnp.dot(jnp.exp(2.0 * log_std), weight**2)
+
     def reconstruction(self, weight: Array, mean: Array, log_std: Array) -> energy.Moments:
-        """Of one output coordinate, less its bias: u = w.z is N(w.mu, sum_j w_j^2 sigma_j^2)."""
-        variance = jnp.dot(jnp.exp(2.0 * log_std), weight**2)
-        return self.moments(jnp.dot(mean, weight), variance)
+        """Of one output coordinate, less its bias."""
+        return self.moments(*self.gaussian_of(weight, mean, log_std))
 
     @jax.jit
     def loss(self, params: VAEParams) -> Array:

@@ -1,132 +1,120 @@
 """What is the energy of a VAE with another likelihood than the Gaussian?
 
-The decoder's natural parameter is W z + b, the posterior of each datum a Gaussian with its own mean
-and standard deviations. The natural parameter is then Gaussian too, and a datum's term is
+The decoder says y + b with y = f_alpha(W z), of which `vae.likelihood` makes a term per coordinate;
+the posterior of each datum is a Gaussian with its own mean and standard deviations. In twice nats,
+the constants dropped that depend on x alone: none of a Bernoulli or a categorical, 2 log x! of a
+Poisson likelihood. The expectation is in closed form for an affine Poisson decoder; else by
+quadrature, over one dimension (to 1e-12 up to a deviation of u of 2.5 for an affine Bernoulli
+decoder; `rounding` tells it elsewhere) or, of a categorical likelihood, over the latents
+or the classes' differences, at most three.
 
-    2 (E A(u) - x E u),    u ~ N(w.mu + b, sum_j w_j^2 sigma_j^2)
-
-per coordinate, with A the cumulant function: softplus (Bernoulli), exp (Poisson), log-sum-exp over
-the classes of a group (categorical). In twice nats, the constants dropped that depend on x alone:
-none of a Bernoulli or a categorical, 2 log x! of a Poisson likelihood. E A is in closed form for
-Poisson; else by Gauss and Hermite's rule, over one dimension (Bernoulli; to 1e-12 up to a deviation
-of u of 1.5, 1e-10 at 2, 1e-7 at 3, 1e-4 at 5) or over the latents (categorical, at most three).
-
->>> X = np.array([[1.0, 1.0], [0.0, 0.0]])
+>>> X = jnp.array([[1.0, 1.0], [0.0, 0.0]])
+>>> from vaesurface.vae import elementwise_vae
 >>> problem = elementwise_vae(X, latent=1, likelihood="bernoulli")
 >>> print(f"{problem.loss(problem.collapsed()):.6f}")  # four times log 2, and 1 for the posterior
 3.772589
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import data, energy, shards
+from vaesurface import energy
+from vaesurface.activations import Activation, Identity
 from vaesurface.energy import VAEParams
-from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, require_float64
-from vaesurface.refusal import shown, whole
-from vaesurface.theory import doors
-from vaesurface.theory.natural import LIKELIHOODS, require_range
+from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, Theory
+from vaesurface.vae import corners
+from vaesurface.vae.bent import BentVAE
 from vaesurface.vae.elementwise import ElementwiseVAE
-from vaesurface.vae.threshold import ThresholdVAE, threshold_vae
+from vaesurface.vae.likelihood import FAINT, Likelihood, Poisson
+from vaesurface.vae.several import expected, grid
 
-__all__ = ["CategoricalVAE", "NaturalVAE", "elementwise_vae"]
+__all__ = ["CategoricalVAE", "NaturalVAE"]
 
-NODES = {"bernoulli": 64, "poisson": 1, "categorical": 20}  # per dimension of the quadrature
-MOST_LATENTS = 3  # of a categorical likelihood: 20^3 nodes per datum
-# Mean of a coordinate that is constant, or of a class that does not occur: its natural parameter is
-# infinite, and from here on its gradient is below rounding.
-FAINT = 1e-15
-
-
-@jax.custom_jvp
-def softplus(u: Array) -> Array:
-    """log(1 + e^u), whose derivatives are those of the sigmoid: nowhere kinked, and cheap."""
-    return jnp.logaddexp(u, 0.0)
-
-
-@softplus.defjvp
-def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (u,), (du,) = primals, tangents
-    return softplus(u), jax.lax.logistic(u) * du
+NODES = 20  # per dimension of a categorical likelihood's quadrature
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["X", "gamma", "beta"],
-    meta_fields=["latent", "likelihood", "nodes"],
+    data_fields=["X", "gamma", "beta", "alpha", "noise"],
+    meta_fields=["latent", "bend"],
 )
 @dataclass(frozen=True, eq=False)
-class NaturalVAE(ElementwiseVAE):
-    """`ElementwiseVAE` with natural parameter W z + b; `elementwise_vae` makes one and checks what
-    goes in. gamma is 1 and has no meaning.
+class NaturalVAE(BentVAE):
+    """`BentVAE` of another likelihood; `elementwise_vae` makes one and checks what goes in. gamma
+    is 1 and has no meaning.
 
-    likelihood: "bernoulli" or "poisson".
-    nodes: of the quadrature.
+    noise: the likelihood.
     """
 
-    likelihood: str
-    nodes: int
+    noise: Likelihood
 
-    def activation(self, u: Array) -> Array:
-        """u itself: the natural parameter is affine."""
-        return u
+    @property
+    def likelihood(self) -> str:
+        """Its name."""
+        return self.noise.name
 
-    def moments(self, mean: Array, variance: Array) -> energy.Moments:
-        """Of the natural parameter less its bias."""
-        return energy.identity(mean, variance)
+    @property
+    def exact(self) -> bool:
+        """Whether the energy is in closed form."""
+        return isinstance(self.noise, Poisson) and isinstance(self.bend, Identity)
 
     def term(
         self,
         row: tuple[Array, Array],
         log_gamma: Array | None,
-        local: tuple[Array, Array],
+        local: tuple[Array, ...],
         x: Array,
     ) -> Array:
-        """2 (E A(u) - x E u) of one coordinate of one datum."""
+        """2 (E A(y + b) - x E (y + b)) of one coordinate of one datum."""
         weight, bias = row
-        mean, variance = self.reconstruction(weight, *local)
-        if self.likelihood == "poisson":
-            expected = jnp.exp(mean + bias + 0.5 * variance)
-        else:
-            expected = energy.quadrature(softplus, self.nodes)(mean + bias, variance).mean
-        return 2.0 * (expected - x * (mean + bias))
+        m, v = self.gaussian_of(weight, *local)
+        normalizer = self.noise.expected(self.bend, m, v, self.alpha, bias, x)
+        return 2.0 * (normalizer - x * (self.bend.mean(m, v, self.alpha) + bias))
 
-    def cumulant(self, u: Array) -> Array:
-        """A(u) (...), summed over coordinates, of natural parameters u (..., d)."""
-        terms = jnp.exp(u) if self.likelihood == "poisson" else softplus(u)
-        return jnp.sum(terms, axis=-1)
+    def cumulant(self, u: Array, x: Array) -> Array:
+        """A(u) (...), summed over coordinates, of what the decoder says (..., d)."""
+        return jnp.sum(self.noise.cumulant(u, x), axis=-1)
 
     def answer(self, u: Array) -> Array:
-        """The decoder's mean A'(u) (..., d)."""
-        return jnp.exp(u) if self.likelihood == "poisson" else jax.nn.sigmoid(u)
+        """The decoder's mean (..., d)."""
+        return self.noise.answer(u)
 
     def link(self, mean: Array) -> Array:
         """The inverse of `answer`, finite where a mean is at the end of its range."""
-        below = jnp.log(jnp.maximum(mean, FAINT))
-        if self.likelihood == "poisson":
-            return below
-        return below - jnp.log(jnp.maximum(1.0 - mean, FAINT))
+        return self.noise.link(mean)
 
     def collapsed(self) -> VAEParams:
         """W = 0, the mean of the data as the answer, q(z|x) = N(0, I)."""
-        return ElementwiseVAE.collapsed(self)._replace(bias=self.link(self.center))
+        says = self.activation(jnp.zeros(()))
+        return ElementwiseVAE.collapsed(self)._replace(bias=self.link(self.center) - says)
 
     def init(self, key: Array, scale: ArrayLike = 0.1) -> VAEParams:
         """As `ElementwiseVAE.init`, but for entries of W that are scale times standard normal."""
         start = ElementwiseVAE.init(self, key, scale)
-        weight = start.weight / jnp.sqrt(self.gammabar)
-        return start._replace(weight=weight, bias=self.link(self.center))
+        return start._replace(weight=start.weight / jnp.sqrt(self.gammabar))
 
     def size(self, params: VAEParams) -> VAEParams:
-        """max(1, |theta|): natural parameters have no unit."""
+        """max(1, |theta|): what the decoder says has no unit."""
         return Problem.size(self, params)
+
+    def unit(self) -> Array:
+        """One."""
+        return jnp.ones(())
+
+    def leaning(self) -> corners.Leaning:
+        """Of a coordinate's term on what the decoder says, at collapse."""
+        bias = jnp.broadcast_to(self.link(self.center), self.X.shape)
+        second = jax.grad(jax.grad(self.noise.cumulant))
+        stiffness = jnp.vectorize(second)(bias, self.X)
+        pull = jnp.broadcast_to(self.noise.pull(self.center), self.X.shape)
+        return corners.Leaning(
+            left=self.X - self.center[None], stiffness=stiffness, bend=pull, cubic=1.0
+        )
 
     def autoencoder(self, params: VAEParams) -> Autoencoder:
         """The VAE that the parameters make; its expected negative log-likelihood is exact."""
@@ -150,11 +138,10 @@ class NaturalVAE(ElementwiseVAE):
 
     def decode(self, params: VAEParams, z: Array) -> Array:
         """Latents (..., k) to the decoder's mean (..., d)."""
-        return self.answer(self._natural(params, z))
+        return self.answer(self._said(params, z))
 
-    def _natural(self, params: VAEParams, z: Array) -> Array:
-        u = z @ params.weight.T
-        return u + jnp.broadcast_to(params.bias, u.shape)
+    def _said(self, params: VAEParams, z: Array) -> Array:
+        return ElementwiseVAE.decode(self, params, z)
 
     def error(self, params: VAEParams, mean: Array, log_std: Array, x: Array) -> Array:
         """E -log p(x | z) of one datum (d,), nats, for z of that mean and log_std (k,)."""
@@ -164,25 +151,27 @@ class NaturalVAE(ElementwiseVAE):
 
     def drawn(self, params: VAEParams, x: Array, z: Array) -> Array:
         """As `ElementwiseVAE.drawn`."""
-        u = self._natural(params, z)
-        terms = jnp.mean(2.0 * (self.cumulant(u) - jnp.sum(x[None] * u, axis=-1)), axis=0)
+        u = self._said(params, z)
+        terms = 2.0 * (self.cumulant(u, x[None]) - jnp.sum(x[None] * u, axis=-1))
         penalties = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
-        return jnp.mean(terms + self.beta * penalties)
+        return jnp.mean(jnp.mean(terms, axis=0) + self.beta * penalties)
 
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["X", "gamma", "beta"],
-    meta_fields=["latent", "likelihood", "nodes", "size_of_group"],
+    data_fields=["X", "gamma", "beta", "alpha", "noise"],
+    meta_fields=["latent", "bend", "per_dimension", "size_of_group"],
 )
 @dataclass(frozen=True, eq=False)
 class CategoricalVAE(NaturalVAE):
     """The same where coordinates are groups of classes, each with a softmax.
 
     size_of_group: the number of classes.
+    per_dimension: nodes of the quadrature.
     """
 
     size_of_group: int
+    per_dimension: int = NODES
 
     @property
     def classes(self) -> int:
@@ -212,20 +201,61 @@ class CategoricalVAE(NaturalVAE):
         self,
         row: tuple[Array, Array],
         log_gamma: Array | None,
-        local: tuple[Array, Array],
+        local: tuple[Array, ...],
         x: Array,
     ) -> Array:
-        """2 (E log sum_c exp u_c - x.E u) of one group (classes,) of one datum."""
-        (weight, bias), (mean, log_std) = row, local
-        points, shares = _grid(self.nodes, self.latent)
-        center = weight @ mean + bias
-        # A product with points that are the same for all data, and so in the derivatives.
-        u = center[None] + points @ (weight * jnp.exp(log_std)[None]).T
-        expected = jnp.dot(shares, jax.nn.logsumexp(u, axis=1))
-        return 2.0 * (expected * jnp.sum(x) - jnp.dot(x, center))
+        """2 (E log sum_c exp u_c - x.E u) of one group (classes,) of one datum, u = y + b."""
+        weight, bias = row
+        m, v = jax.vmap(self.gaussian_of, (0, None, None))(weight, *local)
+        says = self.bend.mean(m, v, self.alpha) + bias
+        return 2.0 * (self._normalizer(weight, bias, local) * jnp.sum(x) - jnp.dot(x, says))
 
-    def cumulant(self, u: Array) -> Array:
-        """A(u) (...), summed over groups, of natural parameters u (..., d)."""
+    @property
+    def _over_latents(self) -> bool:
+        """Whether the quadrature is over latents, and not over what they do to the classes."""
+        return self.latent <= self._dimensions
+
+    @property
+    def _dimensions(self) -> int:
+        """Those of what latents do to the classes: of an affine decoder differences count."""
+        return self.classes - isinstance(self.bend, Identity)
+
+    def _normalizer(self, weight: Array, bias: Array, local: tuple[Array, ...]) -> Array:
+        """E log sum_c exp u_c."""
+        mean, log_std = local
+        scaled = weight * jnp.exp(log_std)[None]
+        if self._over_latents:
+            points, shares = grid(self.nodes, self.latent)
+            # A product with points that are the same for all data, and so in the derivatives.
+            u = (weight @ mean)[None] + points @ scaled.T
+            return jnp.dot(shares, jax.nn.logsumexp(self.activation(u) + bias[None], axis=1))
+        if isinstance(self.bend, Identity):  # u less that of the last class
+            center = weight @ mean + bias
+            beside = scaled[:-1] - scaled[-1:]
+            rule = expected(_logsumexp_beside, self.nodes)
+            return center[-1] + rule(center[:-1] - center[-1], beside @ beside.T)
+        rule = expected(_LogSumExp(self.bend), self.nodes)
+        return rule(weight @ mean, scaled @ scaled.T, bias, self.alpha)
+
+    @property
+    def nodes(self) -> int:
+        """Of the quadrature, per dimension."""
+        return self.per_dimension
+
+    def of_nodes(self, nodes: int) -> "CategoricalVAE":
+        """The same with another number of them."""
+        return replace(self, per_dimension=nodes)
+
+    def theory(self, params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
+        """Whether it is collapsed."""
+        return corners.plain(self, params)
+
+    def settle(self, params: VAEParams) -> VAEParams:
+        """Nothing is without effect."""
+        return params
+
+    def cumulant(self, u: Array, x: Array) -> Array:
+        """A(u) (...), summed over groups, of what the decoder says (..., d)."""
         return jnp.sum(jax.nn.logsumexp(self._grouped(u), axis=-1), axis=-1)
 
     def answer(self, u: Array) -> Array:
@@ -241,115 +271,30 @@ class CategoricalVAE(NaturalVAE):
 
     @property
     def symmetry(self) -> Symmetry:
-        """What is added to all logits of a group changes nothing: a number, and one per latent."""
+        """What is added to all logits of a group changes nothing: a number and, of an affine
+        decoder, one per latent.
+        """
         groups = self.X.shape[1] // self.classes
+        columns = self.latent if isinstance(self.bend, Identity) else 0
 
         def move(params: VAEParams, t: Array) -> VAEParams:
-            shift = jnp.repeat(t.reshape(groups, self.latent + 1), self.classes, axis=0)
-            return params._replace(
-                weight=params.weight + shift[:, 1:], bias=params.bias + shift[:, 0]
-            )
+            shift = jnp.repeat(t.reshape(groups, columns + 1), self.classes, axis=0)
+            weight = params.weight + shift[:, 1:] if columns else params.weight
+            return params._replace(weight=weight, bias=params.bias + shift[:, 0])
 
-        return Symmetry(size=groups * (self.latent + 1), move=move)
-
-
-def _grid(nodes: int, latent: int) -> tuple[Array, Array]:
-    """Points (nodes^k, k) and shares of Gauss and Hermite's rule for N(0, I)."""
-    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    shares = weights / weights.sum()
-    grid = np.stack(np.meshgrid(*[points] * latent, indexing="ij"), axis=-1).reshape(-1, latent)
-    product = np.prod(np.meshgrid(*[shares] * latent, indexing="ij"), axis=0).ravel()
-    return jnp.asarray(grid), jnp.asarray(product)
+        return Symmetry(size=groups * (columns + 1), move=move)
 
 
-def elementwise_vae(
-    X: ArrayLike,
-    latent: int,
-    activation: None = None,
-    alpha: ArrayLike = 0.0,
-    likelihood: str = "gaussian",
-    posterior: str = "diagonal",
-    gamma: ArrayLike | None = None,
-    beta: ArrayLike = 1.0,
-) -> ThresholdVAE | NaturalVAE:
-    """VAE with natural parameter W z + b and a Gaussian posterior per datum.
-
-    X (n, d), categorical also (n, groups, classes), classes last; latent k with 1 <= k <= d, of a
-    categorical likelihood at most 3; likelihood "gaussian" (`threshold_vae` at alpha = 0),
-    "bernoulli" (x in [0, 1]), "poisson" (x >= 0, log link) or "categorical" (one-hot); gamma > 0
-    fixes a Gaussian's variance (None: it is learned); beta > 0 weighs the KL part. Parameters are
-    `VAEParams`. Activations and other posteriors are not built yet. Raises ValueError for those,
-    for data outside the likelihood's range and for values out of range, RuntimeError without
-    float64.
-    """
-    _require_built(activation, alpha, likelihood, posterior, gamma)
-    if likelihood == "gaussian":
-        return threshold_vae(X, latent, 0.0, gamma, beta)
-    require_float64("the exact energy")
-    shape = np.shape(X)
-    classes = shape[-1] if likelihood == "categorical" else 1
-    if likelihood == "categorical" and len(shape) > 2:
-        X = jnp.asarray(X).reshape(shape[0], -1)
-    if not isinstance(X, jax.core.Tracer):
-        X = data.check(np.asarray(X))
-        require_range("X", X, likelihood, classes)
-    made: dict[str, Any] = {
-        "X": shards.spread(X),
-        "latent": _latents(latent, np.shape(X)[1], likelihood),
-        "gamma": jnp.asarray(1.0),
-        "beta": _positive("beta", beta),
-        "likelihood": likelihood,
-        "nodes": NODES[likelihood],
-    }
-    if likelihood == "categorical":
-        return CategoricalVAE(**made, size_of_group=classes)
-    return NaturalVAE(**made)
+def _logsumexp_beside(u: Array) -> Array:
+    """log(1 + sum_c exp u_c) of differences to the last class."""
+    return jax.nn.logsumexp(jnp.append(u, 0.0))
 
 
-def _require_built(
-    activation: Any, alpha: ArrayLike, likelihood: str, posterior: str, gamma: Any
-) -> None:
-    """Refuse what the family does not have yet."""
-    known = not isinstance(alpha, jax.core.Tracer)
-    bent = known and not (np.shape(alpha) == () and np.asarray(alpha) == 0)
-    if activation is not None or bent:
-        raise ValueError(
-            f"expected activation=None and alpha=0, an affine decoder, got "
-            f"{shown(activation)} and {shown(alpha)}; use vae.threshold_vae for the "
-            "soft threshold, others are not built yet"
-        )
-    if not isinstance(likelihood, str) or likelihood not in LIKELIHOODS:
-        raise ValueError(
-            f"expected likelihood as one of {', '.join(LIKELIHOODS)}, got "
-            f"{shown(likelihood)!r}; others are not built yet"
-        )
-    if not isinstance(posterior, str) or posterior != "diagonal":
-        raise ValueError(
-            f"expected posterior='diagonal', got {shown(posterior)!r}; others are not built yet"
-        )
-    if likelihood != "gaussian" and gamma is not None:
-        raise ValueError(
-            f"expected no gamma with likelihood={likelihood!r}, got {shown(gamma)}; only "
-            "a Gaussian has a variance of its own"
-        )
+@dataclass(frozen=True)
+class _LogSumExp:
+    """log sum_c exp(f_alpha(u_c) + b_c)."""
 
+    bend: Activation
 
-def _latents(latent: Any, features: int, likelihood: str) -> int:
-    number = whole("latents", latent)
-    most = min(features, MOST_LATENTS) if likelihood == "categorical" else features
-    if not 1 <= number <= most:
-        reason = (
-            "its quadrature is over the latents"
-            if likelihood == "categorical"
-            else "the data's features"
-        )
-        raise ValueError(
-            f"expected 1 <= latent <= {most} with likelihood={likelihood!r} ({reason}), got "
-            f"{shown(number)}; choose another number"
-        )
-    return number
-
-
-def _positive(name: str, value: ArrayLike) -> Array:
-    doors.positive(name, value)
-    return jnp.asarray(value, jnp.float64)
+    def __call__(self, u: Array, bias: Array, alpha: Array) -> Array:
+        return jax.nn.logsumexp(self.bend.value(u, alpha) + bias)

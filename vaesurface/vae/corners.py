@@ -1,0 +1,172 @@
+"""What is known of collapse where a decoder is bent by any activation?
+
+Where f_alpha is smooth at 0 the Hessian says all. Where it has a corner there is none at W = 0, and
+`theory.corner`'s form of degree two decides. Where it has a dead zone the energy is flat to all
+orders, and an inequality decides (`theory.dead_zone_radius`).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from vaesurface import problem, theory
+from vaesurface.energy import VAEParams
+from vaesurface.problem import Theory
+from vaesurface.theory.corner import Corner, corner, form
+
+__all__ = ["Leaning", "known", "plain", "pull", "ratios", "settled"]
+
+# Twice nats per latent below which posteriors are those of the collapsed point.
+SILENT = 1e-10
+# A learned gamma below this fraction of gammabar is taken to be on its way to zero.
+VANISHING = 1e-10
+# A row whose removal changes the energy by less (twice nats per datum) has no effect that float64
+# could resolve; beside a corner it leaves only if it is this short, in units of the decoder's.
+NEGLIGIBLE, SHORT = 1e-12, 1e-4
+# Deviation of a feature from its mean, in the decoder's units, below which it is constant.
+CONSTANT = 1e-10
+STEP = 1e-2  # down the leading form, in units of the decoder's deviation
+
+
+class Leaning(NamedTuple):
+    """How the terms of all coordinates depend on what the decoder says, at the collapsed point.
+
+    left: (n, d), x less its mean.
+    stiffness: (n, d), half the second derivative of the term, D.
+    bend: (n, d), what `left` is multiplied by in half its first derivative.
+    cubic: 1 where the second derivative may fall off like exp(-|y|), 0 where it is constant.
+    """
+
+    left: Array
+    stiffness: Array
+    bend: Array
+    cubic: float
+
+
+def ratios(own: Leaning) -> Array:
+    """Eigenvalues of D^(-1/2) S D^(-1/2), descending, less those that are zero for want of data."""
+    stiffness = jnp.mean(own.stiffness, axis=0)
+    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
+    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
+    return theory.eigenvalues(jnp.where(varies, own.left * own.bend / root, 0.0))
+
+
+def plain(vae: Any, params: VAEParams) -> Theory:
+    """What is known without a look at the activation: whether it is collapsed."""
+    dead = jnp.all(params.weight == 0, axis=1)
+    unknown = jnp.asarray(jnp.nan)
+    return Theory(
+        dead_rows=jnp.sum(dead),
+        collapsed=jnp.all(dead) & (jnp.max(vae.information(params)) < SILENT),
+        strict=jnp.asarray(0),
+        falling=jnp.asarray(0),
+        drop=jnp.zeros(()),
+        descent=jax.tree.map(jnp.zeros_like, params),
+        radius=jnp.zeros(()),
+        minimum=unknown,
+        slope=unknown,
+        push=unknown,
+        runaway=_runs_away(vae, params),
+    )
+
+
+def known(vae: Any, params: VAEParams) -> Theory:
+    """`Problem.theory` of a bent decoder."""
+    left, right = vae.bend.slopes(vae.alpha)
+    own, cornered = corner(left, right), left != right
+    dead_zone = (left == 0) & (right == 0) & (vae.alpha > 0)
+    base = plain(vae, params)
+    dead = jnp.all(params.weight == 0, axis=1)
+    varies = jnp.max(jnp.abs(vae.X - vae.center[None]), axis=0) > CONSTANT * vae.unit()
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    counts, way = jax.lax.cond(
+        cornered & base.collapsed,
+        lambda: _by_form(vae, own, size),
+        lambda: (jnp.full(3, -1), base.descent),
+    )
+    return base._replace(
+        # At every alpha > 0, for every data set (`theory.dead_zone_radius`).
+        strict=jnp.where(base.collapsed & dead_zone, dead.size * vae.latent, 0),
+        descent=way,
+        form=counts,
+        corner=cornered & ~base.collapsed & jnp.any(dead & varies),
+    )
+
+
+def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
+    """Numbers of directions (3,), and a displacement along which the form falls most; zero where it
+    does not.
+
+    In units of sqrt(D_k) its best column is the leading eigenvector of D^(-1/2) S D^(-1/2); the
+    bias gives way to what the column says on average, the means follow it.
+    """
+    leaning = vae.leaning()
+    values = ratios(leaning)
+    counts = form(values, vae.latent, own, vae.beta, size)
+    stiffness = jnp.mean(leaning.stiffness, axis=0)
+    varies = jnp.max(jnp.abs(leaning.left), axis=0) > 0
+    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
+    pulls = jnp.where(varies, leaning.left * leaning.bend, 0.0)
+    _, vectors = jnp.linalg.eigh((pulls / root).T @ (pulls / root))
+    column = STEP * jnp.where(varies, vectors[:, -1] / root, 0.0)
+    zero = jax.tree.map(jnp.zeros_like, vae.collapsed())
+    move = zero._replace(
+        weight=zero.weight.at[:, 0].set(column),
+        bias=-own.level * jnp.abs(column),
+        mean=zero.mean.at[:, 0].set(own.slope / vae.beta * pulls @ column),
+    )
+    return counts, optax.tree.where(counts[0] > 0, move, zero)
+
+
+def pull(own: Leaning, beta: Array) -> Array:
+    """R (), by `theory.dead_zone_radius`: max_i sum_k (bend left)^2 / D, over beta."""
+    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
+    squares = (own.left * own.bend) ** 2 / jnp.where(varies, own.stiffness, 1.0)
+    return jnp.max(jnp.sum(jnp.where(varies, squares, 0.0), axis=1)) / beta
+
+
+def _runs_away(vae: Any, params: VAEParams) -> Array:
+    """Whether a learned gamma is on its way to zero."""
+    if params.log_gamma is None:
+        return jnp.asarray(False)
+    return jnp.any(vae.gamma_of(params) < VANISHING * vae.gammabar)
+
+
+def settled(vae: Any, params: VAEParams) -> VAEParams:
+    """Rows without effect at zero, where the activation has a corner or a dead zone there; biases
+    take over what such rows say on average.
+    """
+    left, right = vae.bend.slopes(vae.alpha)
+    level = corner(left, right).level * jnp.linalg.norm(params.weight, axis=1)
+    zero = params._replace(
+        weight=jnp.zeros_like(params.weight),
+        bias=params.bias + jnp.where(left == right, 0.0, level),
+    )
+    signed, absolute = _effects(vae, params, zero)
+    short = jnp.max(jnp.abs(params.weight), axis=1) <= SHORT * vae.unit()
+    dead_zone = (left == 0) & (right == 0)
+    gone = jnp.where(left != right, short & (signed < NEGLIGIBLE), absolute < NEGLIGIBLE)
+    gone &= dead_zone | (left != right)
+    return params._replace(
+        weight=jnp.where(gone[:, None], 0.0, params.weight),
+        bias=jnp.where(gone, zero.bias, params.bias),
+    )
+
+
+def _effects(vae: Any, params: VAEParams, zero: VAEParams) -> tuple[Array, Array]:
+    """|mean| and mean || (d,) over data, of what each row's term changes by where it is zero."""
+    parts, rest = vae.split(params), vae.split(zero)
+
+    def row(each: tuple) -> tuple[Array, Array]:
+        own, other, x = each
+        at = jax.vmap(vae.term, (None, None, 0, 0))
+        here, there = (at(one, parts.shared, parts.local, x) for one in (own, other))
+        return jnp.abs(jnp.mean(here - there)), jnp.mean(jnp.abs(here - there))
+
+    each = parts.rows, rest.rows, jnp.moveaxis(vae.data, 1, 0)
+    if vae.X.size <= problem.STREAM:
+        return jax.vmap(row)(each)
+    return jax.lax.map(row, each)
