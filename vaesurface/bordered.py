@@ -142,7 +142,7 @@ def factor(
     schur = _Schur(values=values, vectors=units[:, None] * vectors, units=units)
     width = _widths(schur, whole, sums, blocks, balanced)
     gradient = jnp.concatenate([sums.row_gradient.ravel(), sums.shared_gradient])
-    separated = _separated(blocks.values, width.local)
+    separated = _separated(blocks, width.local)
     missing = jnp.round(n * (sums.missing + sums.missing_blocks)).astype(int)
     return Factors(
         gradient=layout.join(gradient, blocks.gradient / n),
@@ -472,6 +472,7 @@ class _Blocks(NamedTuple):
     vectors: (m, q, q), their eigenvectors.
     safe: (m, q), the eigenvalues kept away from zero.
     scale: (m, q), the units they are taken in.
+    coupling: (m, q), the largest entry of B along each eigenvector.
     """
 
     gradient: Array
@@ -479,6 +480,7 @@ class _Blocks(NamedTuple):
     vectors: Array
     safe: Array
     scale: Array
+    coupling: Array
 
 
 def _summed(layout: _Layout, rows: Array, shared: Array, batches: _Batch) -> tuple[_Sums, _Blocks]:
@@ -565,6 +567,7 @@ def _eliminated(
     border = jnp.concatenate([border, by_shared], axis=1)
     broken = jnp.sum(~jnp.isfinite(border), axis=(1, 2)), jnp.sum(~jnp.isfinite(matrices), (1, 2))
     border = jnp.einsum("msq,mqe->sme", border, blocks.vectors)
+    blocks = blocks._replace(coupling=jnp.max(jnp.abs(border), axis=0))
     eliminated = border * (batch.weight[:, None] / blocks.safe)[None]
     sums = _Sums(
         row_gradient=derivatives.row_gradient,
@@ -617,6 +620,7 @@ def _diagonalized(layout: _Layout, gradient: Array, matrices: Array, batch: _Bat
         vectors=scale[:, :, None] * vectors,
         safe=jnp.where(jnp.abs(values) > floor, values, edge),
         scale=scale,
+        coupling=jnp.zeros_like(values),
     )
 
 
@@ -629,11 +633,15 @@ def _whole(sums: _Sums) -> Array:
     return jnp.block([[rows.reshape(d * r, d * r), edge], [edge.T, sums.corner]])
 
 
-def _separated(values: Array, width: Array) -> Array:
-    """Whether every datum's eigenvalues (n, q) are large beside rounding and beside each other."""
-    size = jnp.abs(values)
-    apart = jnp.all(jnp.min(size, axis=1) > SEPARATED * jnp.max(size, axis=1))
-    return apart & jnp.all(size > width)
+def _separated(blocks: "_Blocks", width: Array) -> Array:
+    """Whether every datum's eigenvalues (n, q) are large beside rounding and beside each other,
+    but for those of directions that B couples to nothing: these are eigenvalues of the Hessian
+    whatever the others are.
+    """
+    size = jnp.abs(blocks.values)
+    largest = jnp.max(size, axis=1, keepdims=True)
+    alone = blocks.coupling <= curvature.band(largest, 1)
+    return jnp.all(alone | ((size > SEPARATED * largest) & (size > width)))
 
 
 def _rotated(factors: Factors, local: Array) -> Array:

@@ -58,6 +58,8 @@ class VAEParams(NamedTuple):
     log_gamma: (), or None where gamma is fixed.
     mean: (n, k), the posteriors' means.
     log_std: (n, k), logarithms of their standard deviations.
+    factor: (n, ...), what correlates latents, as a posterior of `vae.posterior` has it; None where
+        they are independent.
     """
 
     weight: Array
@@ -65,6 +67,7 @@ class VAEParams(NamedTuple):
     log_gamma: Array | None
     mean: Array
     log_std: Array
+    factor: Array | None = None
 
 
 def expected_squared_error(x: Array, mean: Array, variance: Array) -> Array:
@@ -100,15 +103,13 @@ def gammabar(X: Any) -> Any:
     return ((X - X.mean(axis=0)[None]) ** 2).mean()
 
 
-def drawn(
-    x: Array, y: Array, mean: Array, log_std: Array, log_gamma: Array, beta: ArrayLike
-) -> Array:
+def drawn(x: Array, y: Array, log_gamma: Array, costs: Array) -> Array:
     """Mean energy () of data by reconstructions drawn from their posteriors.
 
-    x (n, d); y (samples, n, d); mean and log_std (n, k).
+    x (n, d); y (samples, n, d); costs (n,), of the KL part.
     """
     likelihood = jnp.sum(gaussian(jnp.mean((x[None] - y) ** 2, axis=0), log_gamma), axis=1)
-    return jnp.mean(likelihood + beta * jnp.sum(divergence(mean, log_std), axis=1))
+    return jnp.mean(likelihood + costs)
 
 
 # (a + 4)^3 h2(a) / phi(a) as a polynomial in t = (a - 4) / (a + 4), a >= 0, highest power first;

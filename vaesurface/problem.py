@@ -136,6 +136,25 @@ class Symmetry(NamedTuple):
     size: int
     move: Callable[[Params, Array], Params]
 
+    def beside(self, other: "Symmetry | None") -> "Symmetry":
+        """Both, of one loss."""
+        if other is None:
+            return self
+        return Symmetry(size=self.size + other.size, move=_Both(self, other))
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What moves along two symmetries: equal for equal ones."""
+
+    one: Symmetry
+    other: Symmetry
+
+    def __call__(self, params: Params, t: Array) -> Params:
+        """One after the other."""
+        first = self.one.move(params, t[: self.one.size])
+        return self.other.move(first, t[self.one.size :])
+
 
 class Autoencoder(NamedTuple):
     """A trained VAE as arrays and functions, whatever made it: what diagnosis and Proposition 5.1

@@ -31,6 +31,9 @@ CLEARLY = 10.0
 VECTORS = 128  # in a Lanczos basis, where memory allows: orthogonalization costs their square
 LOWEST = 16  # Ritz vectors of those that are looked at
 STAGES = 6  # Lanczos runs at most
+# Of the parameters' norm, or of 1: a shorter tangent of a symmetry may be none at the stationary
+# point that is meant, as that of a rotation of latents that are refined to zero.
+VANISHING = 1e-8
 
 
 class Descent(NamedTuple):
@@ -305,7 +308,9 @@ def _projection(symmetry: Symmetry | None, params: Params) -> tuple[Product, Arr
     push, pull = _tangents(symmetry, params)
     gram = jax.lax.map(lambda t: pull(push(t)), jnp.eye(symmetry.size))
     values, vectors = jnp.linalg.eigh(gram)
-    independent = values > symmetry.size * jnp.finfo(values.dtype).eps * values[-1]
+    least = VANISHING**2 * jnp.maximum(1.0, jnp.sum(ravel_pytree(params)[0] ** 2))
+    relative = symmetry.size * jnp.finfo(values.dtype).eps * values[-1]
+    independent = values > jnp.maximum(relative, least)
     inverse = jnp.where(independent, 1 / jnp.where(independent, values, 1.0), 0.0)
 
     def project(v: Array) -> Array:

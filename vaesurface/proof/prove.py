@@ -137,6 +137,7 @@ def _data_and_settings(problem: "Problem") -> tuple[np.ndarray, Settings]:
             f"expected a problem of vae.threshold_vae, got a {type(problem).__name__}; "
             f"proofs are about that energy"
         )
+    problem.posterior.require_independent()
     settings = Settings(
         latent=problem.latent,
         alpha=float(problem.alpha),

@@ -11,7 +11,7 @@ the eigenvalues of its covariance (1/n); energies in the paper's units, mean per
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class _Spectrum(NamedTuple):
     directions: np.ndarray
 
 
-def family(X: Array, weight: Array) -> Array:
+def family(X: Array, weight: Array, own: Callable[[Array], Array] | None = None) -> Array:
     """Dimension () of the family of stationary points of one energy that a stationary point with
     this weight (d, k) is one of, gamma fixed or learned.
 
@@ -82,6 +82,7 @@ def family(X: Array, weight: Array) -> Array:
         m r - r (r + 1) / 2
 
     dimensions; the sum over eigenvalues, equal ones being those that rounding cannot tell apart.
+    own: how many of these, for ranks (groups,), are a symmetry of the posteriors, not counted here.
     """
     _, Z = centered(X)
     _, singular, directions = jnp.linalg.svd(jnp.linalg.qr(Z, mode="r"), full_matrices=False)
@@ -94,7 +95,8 @@ def family(X: Array, weight: Array) -> Array:
     sizes = jax.ops.segment_sum(jnp.ones(count), group, count)
     gram = jax.ops.segment_sum(squares, group, count)
     rank = jnp.sum(jnp.linalg.eigvalsh(gram) > RETAINED, axis=1)
-    return jnp.sum(sizes * rank - rank * (rank + 1) / 2).astype(int)
+    moved = sizes * rank - rank * (rank + 1) / 2
+    return jnp.sum(moved if own is None else moved - own(rank)).astype(int)
 
 
 def stationary_points(

@@ -82,6 +82,7 @@ class _Setting(NamedTuple):
     noise: (), by how much energy a way out may rise.
     deviation: (n, d), X less the bias.
     doubt: what decides nothing.
+    covariance: (n, k, k), of the posteriors where latents are correlated.
     """
 
     X: Array
@@ -91,6 +92,7 @@ class _Setting(NamedTuple):
     noise: ArrayLike
     deviation: Array
     doubt: "_Doubt"
+    covariance: Array | None
 
 
 class _Doubt(NamedTuple):
@@ -135,6 +137,7 @@ def energies(
     gamma: ArrayLike,
     direction: ArrayLike,
     distance: ArrayLike,
+    covariance: Array | None = None,
 ) -> tuple[Array, Array]:
     """By how much each row of the weight, moved from zero, changes the mean energy, (2, m, d), and
     a bound (m, d) on rounding.
@@ -143,11 +146,12 @@ def energies(
 
         1/(n gamma) sum_i -2 (x_ir - b_r) E pi + E pi^2
 
-    with means +-t u.mu_i and variances t^2 sum_j u_j^2 sigma_ij^2; the other rows do not matter.
-    Terms keep their relative accuracy down to the smallest floats. X (n, d).
+    with means +-t u.mu_i and variances t^2 sum_j u_j^2 sigma_ij^2, or t^2 u.Sigma_i u of
+    covariances (n, k, k); the other rows do not matter. Terms keep their relative accuracy down to
+    the smallest floats. X (n, d).
     """
     X = jnp.asarray(X, float)
-    center, spread = _projected(params, jnp.asarray(direction, X.dtype))
+    center, spread = _projected(params, jnp.asarray(direction, X.dtype), covariance)
     t = jnp.asarray(distance, X.dtype)[:, None]
     m, v = t * center[None], (t * spread[None]) ** 2
     y = energy.soft_threshold(m, v, alpha)
@@ -170,6 +174,7 @@ def dead_rows(
     gamma: ArrayLike,
     uncertainty: ArrayLike = 0.0,
     noise: ArrayLike = 0.0,
+    covariance: Array | None = None,
 ) -> Rows:
     """What the energy does where rows of the weight are exactly zero, alpha > 0: judged for each
     row on its own.
@@ -184,13 +189,14 @@ def dead_rows(
     uncertainty: how far the stationary point that is meant may be, as the largest change of a
     parameter in units of its size (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs
     and deviations that so much, with a factor of two in hand, could turn round decide nothing.
-    noise: of the energy, by which a way out may rise. All may be traced. Jitted; O(n d) in memory,
-    O(n d k) in time.
+    noise: of the energy, by which a way out may rise. covariance: (n, k, k), of the posteriors
+    where latents are correlated. All may be traced. Jitted; O(n d) in memory, O(n d k) in time.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
-    doubt = _doubt(X, params, uncertainty)
-    setting = _Setting(X, params, alpha, gamma, noise, X - params.bias[None], doubt)
+    doubt = _doubt(X, params, uncertainty, covariance)
+    deviation = X - params.bias[None]
+    setting = _Setting(X, params, alpha, gamma, noise, deviation, doubt, covariance)
     dead = jnp.all(params.weight == 0, axis=1)
     varying = dead & (X.min(axis=0) < X.max(axis=0)) & (alpha > 0)
 
@@ -213,19 +219,28 @@ def dead_rows(
     )
 
 
-def _projected(params: VAEParams, direction: Array) -> tuple[Array, Array]:
+def _projected(
+    params: VAEParams, direction: Array, covariance: Array | None
+) -> tuple[Array, Array]:
     """Means u.mu_i (n,) of u.z and standard deviations s_i (n,), s_i^2 = sum_j (u_j sigma_ij)^2."""
-    return params.mean @ direction, jnp.sqrt(jnp.exp(2.0 * params.log_std) @ direction**2)
+    if covariance is None:
+        return params.mean @ direction, jnp.sqrt(jnp.exp(2.0 * params.log_std) @ direction**2)
+    return params.mean @ direction, jnp.sqrt(covariance @ direction @ direction)
 
 
-def _doubt(X: Array, params: VAEParams, uncertainty: ArrayLike) -> _Doubt:
+def _doubt(X: Array, params: VAEParams, uncertainty: ArrayLike, covariance: Array | None) -> _Doubt:
     """Twice what parameters uncertain by so much may be off by, and at least what a refined point's
-    are.
+    are. Of correlated latents a width s = |R' u| is off by a part of at most |dR| / s, with at most
+    2 k^2 numbers in R, none above the deviations' norm.
     """
     off = jnp.where(jnp.isfinite(uncertainty), uncertainty, jnp.inf)
     unit = jnp.sqrt(energy.gammabar(X))
     wide, away = (jnp.maximum(1.0, jnp.max(jnp.abs(x))) for x in (params.log_std, params.mean))
     shifted = jnp.maximum(unit, jnp.abs(params.bias - X.mean(axis=0)))
+    if covariance is not None:
+        ends = jnp.linalg.eigvalsh(covariance)[:, jnp.array([0, -1])]
+        most = jnp.maximum(1.0, jnp.sqrt(ends[:, 1])) / jnp.sqrt(ends[:, 0])
+        wide = wide * 2.0 * covariance.shape[1] * jnp.max(most)
     return _Doubt(
         width=jnp.maximum(TIED_WIDTHS, 4.0 * off * wide),
         mean=jnp.maximum(REFINED, 2.0 * math.sqrt(params.mean.shape[1]) * off * away),
@@ -272,13 +287,15 @@ def _along(setting: _Setting, u: Array) -> _Line:
     """Every row along u and -u: energies at distances from where the thresholded decoder's tails
     begin to where it has left the data behind.
     """
-    center, spread = _projected(setting.params, u)
+    center, spread = _projected(setting.params, u, setting.covariance)
     alpha = jnp.where(setting.alpha > 0, setting.alpha, 1.0)
     start = alpha / jnp.max(TAIL_START * spread + jnp.abs(center))
     reach = alpha + jnp.max(jnp.abs(setting.deviation))
     end = 8.0 * reach / jnp.sqrt(jnp.mean(spread**2 + center**2))
     t = start * (end / start) ** jnp.linspace(0.0, 1.0, DISTANCES)
-    heights, error = energies(setting.X, setting.params, alpha, setting.gamma, u, t)
+    heights, error = energies(
+        setting.X, setting.params, alpha, setting.gamma, u, t, setting.covariance
+    )
     lowest = jnp.minimum(jax.lax.cummin(heights, axis=1), 0.0)
     before = jnp.cumprod(heights - lowest <= error[None] + setting.noise, axis=1) > 0
     last = jnp.argmin(jnp.where(before, heights, jnp.inf), axis=1)[:, None]

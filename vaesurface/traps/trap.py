@@ -113,7 +113,8 @@ def _is_sure(problem: Any, params: Params, collapsed: Array, energy: Array) -> A
     settled = problem.settle(params)
     region = theory.collapse_radius(problem.X, problem.alpha, problem.gamma, problem.beta)
     silent = jnp.all(settled.weight == 0, axis=1)
-    trivial = is_trivial(settled, region, problem.center, silent)
+    widths = settled._replace(log_std=problem.widths(settled))
+    trivial = is_trivial(widths, region, problem.center, silent)
     # At alpha = 0 there is no such region, and runs come near collapse exponentially.
     near = jnp.where(problem.alpha > 0, trivial, energy - level < ACTIVE_NATS)
     return jnp.where(collapsed, near, energy < level - problem.rounding(params))

@@ -39,7 +39,7 @@ FINER = 2  # times as many nodes tell the error of a quadrature
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "gamma", "beta", "alpha"],
-    meta_fields=["latent", "bend"],
+    meta_fields=["latent", "bend", "posterior"],
 )
 @dataclass(frozen=True, eq=False)
 class BentVAE(ElementwiseVAE):
@@ -112,7 +112,7 @@ class BentVAE(ElementwiseVAE):
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "gamma", "beta", "alpha"],
-    meta_fields=["latent", "bend"],
+    meta_fields=["latent", "bend", "posterior"],
 )
 @dataclass(frozen=True, eq=False)
 class PerFeatureVAE(BentVAE):

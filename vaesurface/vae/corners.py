@@ -57,11 +57,13 @@ def ratios(own: Leaning) -> Array:
 def plain(vae: Any, params: VAEParams) -> Theory:
     """What is known without a look at the activation: whether it is collapsed."""
     dead = jnp.all(params.weight == 0, axis=1)
+    collapsed = jnp.all(dead) & (jnp.max(vae.information(params)) < SILENT)
     unknown = jnp.asarray(jnp.nan)
     return Theory(
         dead_rows=jnp.sum(dead),
-        collapsed=jnp.all(dead) & (jnp.max(vae.information(params)) < SILENT),
-        strict=jnp.asarray(0),
+        collapsed=collapsed,
+        # What correlates latents of the prior changes nothing to second order, and costs then.
+        strict=jnp.where(collapsed, vae.posterior.idle * len(vae.X) * vae.latent, 0),
         falling=jnp.asarray(0),
         drop=jnp.zeros(()),
         descent=jax.tree.map(jnp.zeros_like, params),
@@ -89,7 +91,7 @@ def known(vae: Any, params: VAEParams) -> Theory:
     )
     return base._replace(
         # At every alpha > 0, for every data set (`theory.dead_zone_radius`).
-        strict=jnp.where(base.collapsed & dead_zone, dead.size * vae.latent, 0),
+        strict=base.strict + jnp.where(base.collapsed & dead_zone, dead.size * vae.latent, 0),
         descent=way,
         form=counts,
         corner=cornered & ~base.collapsed & jnp.any(dead & varies),

@@ -1,15 +1,15 @@
 """What is the energy of a VAE whose decoder is affine but for an elementwise activation?
 
-The decoder is f(W z) + b, the posterior of each datum a Gaussian with its own mean and standard
-deviations (eq. 6 of Dai, Wang & Wipf, ICML 2020). Then W z is Gaussian in every coordinate, and the
-energy needs two moments of f per datum and coordinate and no sampling. A class that inherits says
-what f and its moments are; an identity:
+The decoder is f(W z) + b, the posterior of each datum a Gaussian of its own (eq. 6 of Dai, Wang &
+Wipf, ICML 2020, where latents are independent; others in `posterior`). Then W z is Gaussian in
+every coordinate, and the energy needs two moments of f per datum and coordinate and no sampling. A
+class that inherits says what f and its moments are; an identity:
 
 >>> from vaesurface import data
 >>> @partial(
 ...     jax.tree_util.register_dataclass,
 ...     data_fields=["X", "gamma", "beta"],
-...     meta_fields=["latent"],
+...     meta_fields=["latent", "posterior"],
 ... )
 ... @dataclass(frozen=True, eq=False)
 ... class AffineVAE(ElementwiseVAE):
@@ -24,7 +24,7 @@ what f and its moments are; an identity:
 3.0
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import jax
@@ -34,7 +34,9 @@ from jax.typing import ArrayLike
 
 from vaesurface import energy, problem
 from vaesurface.energy import VAEParams
-from vaesurface.problem import Autoencoder, Deterministic, Parts, PerDatum, Problem
+from vaesurface.problem import Autoencoder, Deterministic, Parts, PerDatum, Problem, Symmetry
+from vaesurface.vae import posterior as posteriors
+from vaesurface.vae.posterior import DIAGONAL, Posterior
 
 __all__ = ["ElementwiseVAE"]
 
@@ -47,19 +49,24 @@ class ElementwiseVAE(PerDatum, Problem):
     latent: k.
     gamma: (), decoder variance, or None where it is learned.
     beta: (), weight of the KL part.
+    posterior: of every datum.
     """
 
     X: Array
     latent: int
     gamma: Array | None
     beta: Array
+    posterior: Posterior = field(default=DIAGONAL, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Plain numbers, as `dataclasses.replace(problem, beta=2.0)` gives, become arrays."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        """Plain numbers, as `dataclasses.replace(problem, beta=2.0)` gives, become arrays. Raises
+        ValueError for a posterior that so many latents have none of.
+        """
+        self.posterior.require(self.latent)
+        for name in (each.name for each in fields(self)):
+            value = getattr(self, name)
             if isinstance(value, float):
-                object.__setattr__(self, field.name, jnp.asarray(value, float))
+                object.__setattr__(self, name, jnp.asarray(value, float))
 
     @property
     def data(self) -> Array:
@@ -89,13 +96,13 @@ class ElementwiseVAE(PerDatum, Problem):
         """Mean and variance of f(u) for u ~ N(mean, variance), elementwise, also at variance 0."""
         raise NotImplementedError("expected moments, got none; write its method moments")
 
-    def gaussian_of(self, weight: Array, mean: Array, log_std: Array) -> tuple[Array, Array]:
-        """Mean and variance of w.z for one row w: w.mu and sum_j w_j^2 sigma_j^2."""
-        return jnp.dot(mean, weight), jnp.dot(jnp.exp(2.0 * log_std), weight**2)
+    def gaussian_of(self, weight: Array, mean: Array, *spread: Array) -> tuple[Array, Array]:
+        """Mean and variance of w.z for one row w: w.mu and w.Sigma w."""
+        return jnp.dot(mean, weight), self.posterior.variance(weight, *spread)
 
-    def reconstruction(self, weight: Array, mean: Array, log_std: Array) -> energy.Moments:
+    def reconstruction(self, weight: Array, mean: Array, *spread: Array) -> energy.Moments:
         """Of one output coordinate, less its bias."""
-        return self.moments(*self.gaussian_of(weight, mean, log_std))
+        return self.moments(*self.gaussian_of(weight, mean, *spread))
 
     @jax.jit
     def loss(self, params: VAEParams) -> Array:
@@ -106,7 +113,7 @@ class ElementwiseVAE(PerDatum, Problem):
         self,
         row: tuple[Array, Array],
         log_gamma: Array | None,
-        local: tuple[Array, Array],
+        local: tuple[Array, ...],
         x: Array,
     ) -> Array:
         """E (x_r - y_r)^2 / gamma + log gamma of one coordinate of one datum."""
@@ -114,52 +121,83 @@ class ElementwiseVAE(PerDatum, Problem):
         error = energy.expected_squared_error(x - bias, *self.reconstruction(weight, *local))
         return energy.gaussian(error, self._log_gamma(log_gamma))
 
-    def penalty(self, shared: Array | None, local: tuple[Array, Array]) -> Array:
-        """beta sum_j (sigma_j^2 - log sigma_j^2 + mu_j^2) of one datum."""
-        return self.beta * jnp.sum(energy.divergence(*local))
+    def penalty(self, shared: Array | None, local: tuple[Array, ...]) -> Array:
+        """beta (tr Sigma - log det Sigma + |mu|^2) of one datum."""
+        return self.beta * self.posterior.divergence(*local)
 
     def split(self, params: VAEParams) -> Parts:
         """Rows of the decoder, log gamma, posteriors."""
         return Parts(
             rows=(params.weight, params.bias),
             shared=params.log_gamma,
-            local=(params.mean, params.log_std),
+            local=posteriors.local(params),
         )
 
     def join(self, parts: Parts) -> VAEParams:
         """The inverse of `split`."""
-        (weight, bias), (mean, log_std) = parts.rows, parts.local
-        return VAEParams(weight, bias, parts.shared, mean, log_std)
+        weight, bias = parts.rows
+        return VAEParams(weight, bias, parts.shared, *parts.local)
 
     def collapsed(self) -> VAEParams:
         """W = 0, b = xbar, gamma = gammabar where it is learned, q(z|x) = N(0, I)."""
-        posterior = jnp.zeros((len(self.X), self.latent), self.X.dtype)
+        mean = jnp.zeros((len(self.X), self.latent), self.X.dtype)
         return VAEParams(
-            weight=jnp.zeros((self.X.shape[1], self.latent), self.X.dtype),
-            bias=self.center,
-            log_gamma=jnp.log(self.gammabar) if self.gamma is None else None,
-            mean=posterior,
-            log_std=posterior,
+            jnp.zeros((self.X.shape[1], self.latent), self.X.dtype),
+            self.center,
+            jnp.log(self.gammabar) if self.gamma is None else None,
+            mean,
+            *self.posterior.spread(mean),
+        )
+
+    def lifted(self, params: VAEParams) -> VAEParams:
+        """A point whose posteriors are diagonal, as `theory.stationary_points` gives, with this
+        problem's parameters.
+        """
+        return self._moved(
+            params,
+            params.weight,
+            (params.mean, params.log_std, *self.posterior.spread(params.mean)[1:]),
         )
 
     def init(self, key: Array, scale: ArrayLike = 0.1) -> VAEParams:
         """A random linear decoder and a random linear encoder: entries of W are scale
         sqrt(gammabar) times standard normal, posterior means scale times a random projection of the
-        standardized datum; the rest as at collapse.
+        standardized datum (`projection`); the rest as at collapse, or as the posterior starts.
         """
         problem.require_key(key)
         decoder, encoder = jax.random.split(key)
         unit = jnp.sqrt(self.gammabar)
         shape, dtype = (self.X.shape[1], self.latent), self.X.dtype
         weight = jnp.asarray(scale) * unit * jax.random.normal(decoder, shape, dtype)
-        projection = jax.random.normal(encoder, shape, dtype) / jnp.sqrt(1.0 * shape[0])
         standardized = (self.X - self.center[None]) / unit
-        mean = jnp.asarray(scale) * standardized @ projection
-        return self.collapsed()._replace(weight=weight, mean=mean)
+        mean = jnp.asarray(scale) * standardized @ self._projection(encoder)
+        spread = self.posterior.start(jax.random.fold_in(key, 0), mean, scale)
+        rest = self.split(self.collapsed()._replace(weight=weight))
+        return self.join(rest._replace(local=(mean, *spread)))
+
+    def encoder(self, key: Array, scale: ArrayLike = 0.1) -> Array:
+        """(d, k), of `init`: its means are those of x less the data's mean."""
+        projection = self._projection(jax.random.split(key)[1])
+        return jnp.asarray(scale) * projection / jnp.sqrt(self.gammabar)
+
+    def _projection(self, key: Array) -> Array:
+        shape = self.X.shape[1], self.latent
+        return jax.random.normal(key, shape, self.X.dtype) / jnp.sqrt(1.0 * shape[0])
 
     def information(self, params: VAEParams) -> Array:
-        """(k,), twice the KL divergence per latent, mean over data."""
-        return energy.information(params.mean, params.log_std)
+        """(k,), twice the KL divergence per latent, mean over data; where latents are correlated,
+        of the marginals along the posterior's `axes`.
+        """
+        return self.posterior.information(params)
+
+    def widths(self, params: VAEParams) -> Array:
+        """(n, k), logarithms of the posteriors' deviations along their principal axes."""
+        return jax.vmap(self.posterior.widths)(*posteriors.local(params)[1:])
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """The posterior's."""
+        return self.posterior.symmetry(len(self.X), self.latent)
 
     def size(self, params: VAEParams) -> VAEParams:
         """max(1, |theta|), and sqrt(gammabar) in place of 1 for what is in the data's units."""
@@ -171,29 +209,41 @@ class ElementwiseVAE(PerDatum, Problem):
         )
 
     def latents(self, params: VAEParams) -> tuple[Array, Array, Array]:
-        """Weight and means are odd under a latent's sign flip, deviations even."""
+        """The posterior's."""
         rest = params.bias - self.center
         rest = rest if params.log_gamma is None else jnp.append(rest, params.log_gamma)
-        return jnp.concatenate([params.weight, params.mean]).T, params.log_std.T, rest
+        odd, even, more = self.posterior.latents(params)
+        return odd, even, jnp.concatenate([rest, more])
 
     def relabel(self, params: VAEParams, order: Array, sign: Array) -> VAEParams:
         """Latent j of the result is sign[j] times latent order[j]."""
-        return params._replace(
-            weight=params.weight[:, order] * sign[None],
-            mean=params.mean[:, order] * sign[None],
-            log_std=params.log_std[:, order],
+        mean, *spread = posteriors.local(params)
+        relabel = partial(self.posterior.relabel, order, sign)
+        return self._moved(
+            params,
+            params.weight[:, order] * sign[None],
+            (mean[:, order] * sign[None], *jax.vmap(relabel)(*spread)),
         )
 
     def restrict(self, params: VAEParams, keep: Array) -> VAEParams:
         """Columns of latents outside keep (k,) at zero, their posteriors the prior."""
-        return params._replace(
-            weight=jnp.where(keep[None], params.weight, 0.0),
-            mean=jnp.where(keep[None], params.mean, 0.0),
-            log_std=jnp.where(keep[None], params.log_std, 0.0),
+        mean, *spread = posteriors.local(params)
+        restrict = partial(self.posterior.restrict, keep)
+        return self._moved(
+            params,
+            jnp.where(keep[None], params.weight, 0.0),
+            (jnp.where(keep[None], mean, 0.0), *jax.vmap(restrict)(*spread)),
         )
 
+    def _moved(self, params: VAEParams, weight: Array, local: tuple[Array, ...]) -> VAEParams:
+        """Another weight, and other posteriors."""
+        return VAEParams(weight, params.bias, params.log_gamma, *local)
+
     def autoencoder(self, params: VAEParams) -> Autoencoder:
-        """The VAE that the parameters make; its expected error is exact."""
+        """The VAE that the parameters make; its expected error is exact. Raises ValueError for
+        posteriors of which mean and log_std do not say all.
+        """
+        self.posterior.require_independent()
         return Autoencoder(
             data=self.X,
             mean=params.mean,
@@ -228,28 +278,37 @@ class ElementwiseVAE(PerDatum, Problem):
     ) -> Array:
         """What training sees of the energy: an unbiased draw of it, and so is its gradient.
 
-        samples: latents drawn per datum, z = mu + sigma eps (Kingma & Welling 2014; Rezende et al.
-        2014), the KL part being exact; batch: data drawn without replacement (None: all). The
-        gradient of data left out is zero. Where no draw passes a threshold, as at W = 0, that of
-        the weight is exactly zero. Raises ValueError for numbers out of range.
+        samples: latents drawn per datum, z = mu + R eps, R R' = Sigma (Kingma & Welling 2014;
+        Rezende et al. 2014), the KL part being exact; batch: data drawn without replacement (None:
+        all). The gradient of data left out is zero. Where no draw passes a threshold, as at W = 0,
+        that of the weight is exactly zero. Raises ValueError for numbers out of range.
         """
         n = len(self.X)
         problem.require_draws(samples, batch, n)
         which, noise = jax.random.split(key)
-        mean, log_std, x = params.mean, params.log_std, self.X
+        local, x = posteriors.local(params), self.X
         if batch is not None:
             chosen = jax.random.choice(which, n, (batch,), replace=False)
-            mean, log_std, x = mean[chosen], log_std[chosen], x[chosen]
-        eps = jax.random.normal(noise, (samples, *mean.shape), mean.dtype)
-        z = mean[None] + jnp.exp(log_std)[None] * eps
-        return self.drawn(params._replace(mean=mean, log_std=log_std), x, z)
+            local, x = tuple(part[chosen] for part in local), x[chosen]
+        shape = samples, len(x), self.posterior.noise(self.latent)
+        eps = jax.random.normal(noise, shape, x.dtype)
+
+        def draw(eps: Array, *local: Array) -> Array:
+            return self.posterior.draw(*local, eps=eps)
+
+        z = jax.vmap(lambda eps: jax.vmap(draw)(eps, *local))(eps)
+        return self.drawn(self._moved(params, params.weight, local), x, z)
 
     def drawn(self, params: VAEParams, x: Array, z: Array) -> Array:
         """Mean energy of data x (n, d), whose posteriors are those of params, by draws z
         (samples, n, k).
         """
         y, log_gamma = self.decode(params, z), self._log_gamma(params.log_gamma)
-        return energy.drawn(x, y, params.mean, params.log_std, log_gamma, self.beta)
+        return energy.drawn(x, y, log_gamma, self.penalties(params))
+
+    def penalties(self, params: VAEParams) -> Array:
+        """(n,), `penalty` of every datum."""
+        return jax.vmap(partial(self.penalty, params.log_gamma))(posteriors.local(params))
 
     def gamma_of(self, params: VAEParams) -> Array:
         """(), learned or fixed."""

@@ -12,6 +12,7 @@ False
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -30,6 +31,7 @@ from vaesurface.vae.bent import BentVAE, PerFeatureVAE
 from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.likelihood import likelihood as likelihood_of
 from vaesurface.vae.natural import CategoricalVAE, NaturalVAE
+from vaesurface.vae.posterior import DIAGONAL, FULL, Posterior, low_rank
 from vaesurface.vae.threshold import threshold_vae
 
 __all__ = ["LIKELIHOODS", "elementwise_vae"]
@@ -52,7 +54,7 @@ def elementwise_vae(
     activation: str | Activation | Callable[[Array], Array] | None = None,
     alpha: ArrayLike = 0.0,
     likelihood: str = "gaussian",
-    posterior: str = "diagonal",
+    posterior: str | Posterior = "diagonal",
     gamma: ArrayLike | None = None,
     beta: ArrayLike = 1.0,
     *,
@@ -69,7 +71,7 @@ def elementwise_vae(
         "poisson" and "negative binomial" (x >= 0, b + f is the logarithm of the mean);
         "categorical" (one-hot; quadrature over min(k, classes - 1) dimensions, of a bent decoder
         min(k, classes), at most three; no activation with a kink).
-    posterior: "diagonal".
+    posterior: of every datum: "diagonal", "full", "low rank R" or one of `vae.posterior`.
     gamma: of a Gaussian, the variance > 0, per feature also (d,); None: it is learned.
     beta: > 0, weight of the KL part.
     dispersion: r > 0 of a negative binomial, whose variance is mean + mean^2 / r.
@@ -80,10 +82,12 @@ def elementwise_vae(
     """
     require_float64("the exact energy")
     bend = activations.named(activation)
-    _require_member(bend, alpha, likelihood, posterior, gamma, dispersion)
+    of_data = _posterior(posterior)
+    _require_member(bend, alpha, likelihood, gamma, dispersion)
     if likelihood == "gaussian" and isinstance(bend, Identity | SoftThreshold):
         bent = isinstance(bend, SoftThreshold)
-        return threshold_vae(X, latent, alpha if bent else 0.0, gamma, beta)
+        paper = threshold_vae(X, latent, alpha if bent else 0.0, gamma, beta)
+        return paper if of_data == DIAGONAL else replace(paper, posterior=of_data)
     classes = np.shape(X)[-1] if likelihood == "categorical" else 1
     X = _data(X, likelihood, classes)
     doors.positive("beta", beta)
@@ -93,6 +97,7 @@ def elementwise_vae(
         "beta": jnp.asarray(beta, jnp.float64),
         "alpha": jnp.asarray(0.0 if isinstance(bend, Identity) else alpha, jnp.float64),
         "bend": bend,
+        "posterior": of_data,
     }
     if likelihood in ("gaussian", PER_FEATURE):
         per_feature = likelihood == PER_FEATURE
@@ -119,7 +124,6 @@ def _require_member(
     bend: Activation,
     alpha: ArrayLike,
     likelihood: Any,
-    posterior: Any,
     gamma: Any,
     dispersion: Any,
 ) -> None:
@@ -128,8 +132,6 @@ def _require_member(
         raise complaint(
             f"likelihood as one of {', '.join(LIKELIHOODS)}", shown(likelihood), "choose one"
         )
-    if not isinstance(posterior, str) or posterior != "diagonal":
-        raise complaint("posterior='diagonal'", shown(posterior), "choose it")
     if isinstance(bend, Identity):
         _require_straight(alpha)
     number("alpha", alpha, least=0.0, most=min(bend.most, doors.LARGEST))
@@ -153,6 +155,21 @@ def _require_member(
             "leave it out: only a Gaussian has a variance of its own",
         )
     _require_dispersion(likelihood, dispersion)
+
+
+def _posterior(posterior: Any) -> Posterior:
+    """One by its name, or as it is."""
+    if isinstance(posterior, Posterior):
+        return posterior
+    words = posterior.split() if isinstance(posterior, str) else []
+    if len(words) == 3 and words[:2] == ["low", "rank"] and words[2].isdecimal():
+        return low_rank(int(words[2]))
+    named = {one.name: one for one in (DIAGONAL, FULL)}
+    if " ".join(words) not in named:
+        raise complaint(
+            "posterior='diagonal', 'full' or 'low rank R'", shown(posterior), "choose one"
+        )
+    return named[posterior]
 
 
 def _require_straight(alpha: ArrayLike) -> None:

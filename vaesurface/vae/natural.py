@@ -23,7 +23,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface import energy
 from vaesurface.activations import Activation, Identity
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, Theory
@@ -41,7 +40,7 @@ NODES = 20  # per dimension of a categorical likelihood's quadrature
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "gamma", "beta", "alpha", "noise"],
-    meta_fields=["latent", "bend"],
+    meta_fields=["latent", "bend", "posterior"],
 )
 @dataclass(frozen=True, eq=False)
 class NaturalVAE(BentVAE):
@@ -117,7 +116,8 @@ class NaturalVAE(BentVAE):
         )
 
     def autoencoder(self, params: VAEParams) -> Autoencoder:
-        """The VAE that the parameters make; its expected negative log-likelihood is exact."""
+        """As `ElementwiseVAE.autoencoder`; its expected negative log-likelihood is exact."""
+        self.posterior.require_independent()
         return Autoencoder(
             data=self.X,
             mean=params.mean,
@@ -153,14 +153,13 @@ class NaturalVAE(BentVAE):
         """As `ElementwiseVAE.drawn`."""
         u = self._said(params, z)
         terms = 2.0 * (self.cumulant(u, x[None]) - jnp.sum(x[None] * u, axis=-1))
-        penalties = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
-        return jnp.mean(jnp.mean(terms, axis=0) + self.beta * penalties)
+        return jnp.mean(jnp.mean(terms, axis=0) + self.penalties(params))
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "gamma", "beta", "alpha", "noise"],
-    meta_fields=["latent", "bend", "per_dimension", "size_of_group"],
+    meta_fields=["latent", "bend", "posterior", "per_dimension", "size_of_group"],
 )
 @dataclass(frozen=True, eq=False)
 class CategoricalVAE(NaturalVAE):
@@ -189,13 +188,13 @@ class CategoricalVAE(NaturalVAE):
             params.weight.reshape(-1, self.classes, self.latent),
             params.bias.reshape(-1, self.classes),
         )
-        return Parts(rows=rows, shared=params.log_gamma, local=(params.mean, params.log_std))
+        return ElementwiseVAE.split(self, params)._replace(rows=rows)
 
     def join(self, parts: Parts) -> VAEParams:
         """The inverse of `split`."""
-        (weight, bias), (mean, log_std) = parts.rows, parts.local
-        weight = weight.reshape(-1, self.latent)
-        return VAEParams(weight, bias.reshape(-1), parts.shared, mean, log_std)
+        weight, bias = parts.rows
+        rows = weight.reshape(-1, self.latent), bias.reshape(-1)
+        return ElementwiseVAE.join(self, parts._replace(rows=rows))
 
     def term(
         self,
@@ -206,7 +205,7 @@ class CategoricalVAE(NaturalVAE):
     ) -> Array:
         """2 (E log sum_c exp u_c - x.E u) of one group (classes,) of one datum, u = y + b."""
         weight, bias = row
-        m, v = jax.vmap(self.gaussian_of, (0, None, None))(weight, *local)
+        m, v = jax.vmap(lambda one: self.gaussian_of(one, *local))(weight)
         says = self.bend.mean(m, v, self.alpha) + bias
         return 2.0 * (self._normalizer(weight, bias, local) * jnp.sum(x) - jnp.dot(x, says))
 
@@ -222,8 +221,8 @@ class CategoricalVAE(NaturalVAE):
 
     def _normalizer(self, weight: Array, bias: Array, local: tuple[Array, ...]) -> Array:
         """E log sum_c exp u_c."""
-        mean, log_std = local
-        scaled = weight * jnp.exp(log_std)[None]
+        mean, *spread = local
+        scaled = self.posterior.scaled(weight, *spread)
         if self._over_latents:
             points, shares = grid(self.nodes, self.latent)
             # A product with points that are the same for all data, and so in the derivatives.
@@ -272,7 +271,7 @@ class CategoricalVAE(NaturalVAE):
     @property
     def symmetry(self) -> Symmetry:
         """What is added to all logits of a group changes nothing: a number and, of an affine
-        decoder, one per latent.
+        decoder, one per latent. Beside the posterior's.
         """
         groups = self.X.shape[1] // self.classes
         columns = self.latent if isinstance(self.bend, Identity) else 0
@@ -282,7 +281,8 @@ class CategoricalVAE(NaturalVAE):
             weight = params.weight + shift[:, 1:] if columns else params.weight
             return params._replace(weight=weight, bias=params.bias + shift[:, 0])
 
-        return Symmetry(size=groups * (columns + 1), move=move)
+        own = Symmetry(size=groups * (columns + 1), move=move)
+        return own.beside(self.posterior.symmetry(len(self.X), self.latent))
 
 
 def _logsumexp_beside(u: Array) -> Array:

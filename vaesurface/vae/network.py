@@ -356,7 +356,8 @@ def estimate(
     mean, log_std = architecture.encode(params.encoder, x)
     noise = jax.random.normal(key, (samples, *mean.shape), mean.dtype)
     y = architecture.decode(params.decoder, mean[None] + jnp.exp(log_std)[None] * noise)
-    return energy.drawn(x, y, mean, log_std, log_gamma, beta)
+    costs = jnp.asarray(beta) * jnp.sum(energy.divergence(mean, log_std), axis=1)
+    return energy.drawn(x, y, log_gamma, costs)
 
 
 def _mean_over(term: Callable[[Array], Array], X: Array, each: int) -> Array:

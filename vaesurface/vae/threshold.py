@@ -26,6 +26,7 @@ from vaesurface.problem import Problem, Theory, require_float64
 from vaesurface.refusal import shown, whole
 from vaesurface.theory import affine, doors, rows
 from vaesurface.theory.collapse import is_trivial
+from vaesurface.vae import posterior as posteriors
 from vaesurface.vae.elementwise import ElementwiseVAE
 
 __all__ = ["ThresholdVAE", "sampled_loss", "threshold_vae"]
@@ -83,7 +84,7 @@ def threshold_vae(
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["X", "alpha", "gamma", "beta"],
-    meta_fields=["latent"],
+    meta_fields=["latent", "posterior"],
 )
 @dataclass(frozen=True, eq=False)
 class ThresholdVAE(ElementwiseVAE):
@@ -117,16 +118,23 @@ class ThresholdVAE(ElementwiseVAE):
             self.gamma_of(params),
             uncertainty,
             self.rounding(params),
+            self._covariances(params),
         )
         region = theory.collapse_radius(self.X, self.alpha, self.gamma, self.beta)
-        trivial = is_trivial(params, region, self.center, zero.dead)
+        # Sigma enters the certificate by its eigenvalues alone.
+        widths = params._replace(log_std=self.widths(params))
+        trivial = is_trivial(widths, region, self.center, zero.dead)
         falling = zero.falling & ~trivial
         # Where the fall is too weak to be measured, a small step of the row's own scale shows the
         # way.
         way = jnp.where((zero.drop > 0)[:, None], zero.way, HINT * self.alpha * zero.direction)
         move = jnp.where(falling[:, None], way, 0.0)
         silent = jnp.all(zero.dead) & (jnp.max(self.information(params)) < SILENT)
+        # At the prior the energy is flat, to second order, in what correlates latents; it falls
+        # nowhere there.
+        idle = trivial * self.posterior.idle * len(self.X)
         strict = jnp.where(trivial, self.X.shape[1], jnp.sum(zero.strict)) * self.latent
+        strict = strict + idle * self.latent
         infimum = self._infimum(params, loss)
         vanishing = self.gamma_of(params) < VANISHING * self.gammabar
         return Theory(
@@ -149,7 +157,7 @@ class ThresholdVAE(ElementwiseVAE):
         """By rotations within equal eigenvalues, of the affine model."""
         return jax.lax.cond(
             (self.alpha == 0) & jnp.any(params.weight != 0),
-            lambda: affine.family(self.X, params.weight),
+            lambda: affine.family(self.X, params.weight, self.posterior.family),
             lambda: jnp.asarray(0),
         )
 
@@ -167,14 +175,19 @@ class ThresholdVAE(ElementwiseVAE):
         ray = theory.unbounded_ray(self.X, self.latent, self.alpha, self.beta, minimum)
         bounded = jnp.where(minimum == -jnp.inf, jnp.nan, minimum)
         d = self.X.shape[1]
-        divergences = jnp.sum(energy.divergence(params.mean, params.log_std), axis=1)
-        rest = d * params.log_gamma + jnp.mean(divergences) * self.beta
+        rest = d * params.log_gamma + jnp.mean(self.penalties(params))
         return _Infimum(
             energy=jnp.where(ray.exists, -jnp.inf, bounded),
             slope=ray.slope,
             push=d - (loss - rest),
             doubt=jnp.asarray(ray.doubt),
         )
+
+    def _covariances(self, params: VAEParams) -> Array | None:
+        """(n, k, k), of the posteriors; None where latents are independent."""
+        if self.posterior.independent:
+            return None
+        return jax.vmap(self.posterior.covariance)(*posteriors.local(params)[1:])
 
     def _silent_rows(self, params: VAEParams) -> Array:
         """(d,) rows at zero, or below a threshold so far away that the energy does not feel
@@ -183,7 +196,7 @@ class ThresholdVAE(ElementwiseVAE):
 
         def effect(weight: Array, deviation: Array) -> Array:
             """mean_i |2 (x - b) E pi| + E pi^2, a bound on what the row changes, times gamma."""
-            y = jax.vmap(self.reconstruction, (None, 0, 0))(weight, params.mean, params.log_std)
+            y = jax.vmap(partial(self.reconstruction, weight))(*posteriors.local(params))
             return jnp.mean(2.0 * jnp.abs(deviation * y.mean) + y.mean**2 + y.variance)
 
         each = params.weight, (self.X - params.bias[None]).T
