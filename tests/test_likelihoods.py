@@ -400,7 +400,7 @@ def test_what_is_not_built_is_refused():
         with pytest.raises(ValueError, match=message):
             vae.elementwise_vae(**{"X": X, "latent": 1} | options)
     with pytest.raises(ValueError, match=r"at most 3 latents or 3 dimensions of the classes"):
-        vae.elementwise_vae(kinds.words(), 4, likelihood="categorical")
+        vae.elementwise_vae(np.eye(5), 4, likelihood="categorical")
     problem = vae.elementwise_vae(X, 1, likelihood="bernoulli")
     with pytest.raises(ValueError, match="expected a Gaussian decoder, got likelihood='bernoulli'"):
         theory.collapse_threshold(problem, problem.collapsed())
