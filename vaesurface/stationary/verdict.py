@@ -438,7 +438,7 @@ def _on_symmetry(p: StationaryPoint) -> str:
     if family:
         return (
             f"exact up to rounding of the data: {family} directions along stationary points of the "
-            "same energy, for eigenvalues of the data's covariance are equal"
+            "same energy, for eigenvalues of the data's covariance are equal or zero"
         )
     if not p.symmetries > 0:
         return ""

@@ -88,6 +88,11 @@ class ElementwiseVAE(PerDatum, Problem):
         """(), the data's mean squared deviation per coordinate."""
         return energy.gammabar(self.X)
 
+    @property
+    def affine(self) -> Array:
+        """(), whether f is known to be the identity, and the likelihood Gaussian."""
+        return jnp.asarray(False)
+
     def activation(self, u: Array) -> Array:
         """f(u), elementwise."""
         raise NotImplementedError("expected an activation, got none; write its method activation")

@@ -95,6 +95,11 @@ class ThresholdVAE(ElementwiseVAE):
 
     alpha: Array
 
+    @property
+    def affine(self) -> Array:
+        """At alpha = 0."""
+        return self.alpha == 0
+
     def activation(self, u: Array) -> Array:
         """pi_alpha(u), eq. 5."""
         return energy.threshold(u, self.alpha)
@@ -156,7 +161,7 @@ class ThresholdVAE(ElementwiseVAE):
     def family(self, params: VAEParams) -> Array:
         """By rotations within equal eigenvalues, of the affine model."""
         return jax.lax.cond(
-            (self.alpha == 0) & jnp.any(params.weight != 0),
+            self.affine & jnp.any(params.weight != 0),
             lambda: affine.family(self.X, params.weight, self.posterior.family),
             lambda: jnp.asarray(0),
         )
