@@ -18,6 +18,7 @@ energy is a sum over rows and data. X is (n, d); energies in the paper's units, 
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -83,6 +84,7 @@ class _Setting(NamedTuple):
     deviation: (n, d), X less the bias.
     doubt: what decides nothing.
     covariance: (n, k, k), of the posteriors where latents are correlated.
+    tied: whether all posteriors have one covariance, whatever the parameters.
     """
 
     X: Array
@@ -93,6 +95,7 @@ class _Setting(NamedTuple):
     deviation: Array
     doubt: "_Doubt"
     covariance: Array | None
+    tied: bool
 
 
 class _Doubt(NamedTuple):
@@ -166,7 +169,7 @@ def energies(
     return jnp.stack([even - odd, even + odd]), rounding
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="tied")
 def dead_rows(
     X: ArrayLike,
     params: VAEParams,
@@ -175,6 +178,7 @@ def dead_rows(
     uncertainty: ArrayLike = 0.0,
     noise: ArrayLike = 0.0,
     covariance: Array | None = None,
+    tied: bool = False,
 ) -> Rows:
     """What the energy does where rows of the weight are exactly zero, alpha > 0: judged for each
     row on its own.
@@ -190,13 +194,14 @@ def dead_rows(
     parameter in units of its size (its absolute value, at least 1 or sqrt(gammabar)). Widths, signs
     and deviations that so much, with a factor of two in hand, could turn round decide nothing.
     noise: of the energy, by which a way out may rise. covariance: (n, k, k), of the posteriors
-    where latents are correlated. All may be traced. Jitted; O(n d) in memory, O(n d k) in time.
+    where latents are correlated; tied: whether they have one covariance by construction. All but
+    this may be traced. Jitted; O(n d) in memory, O(n d k) in time.
     """
     X = jnp.asarray(X, float)
     alpha = jnp.asarray(alpha, X.dtype)
     doubt = _doubt(X, params, uncertainty, covariance)
     deviation = X - params.bias[None]
-    setting = _Setting(X, params, alpha, gamma, noise, deviation, doubt, covariance)
+    setting = _Setting(X, params, alpha, gamma, noise, deviation, doubt, covariance, tied)
     dead = jnp.all(params.weight == 0, axis=1)
     varying = dead & (X.min(axis=0) < X.max(axis=0)) & (alpha > 0)
 
@@ -316,10 +321,15 @@ def _falls(setting: _Setting, center: Array, spread: Array) -> Array:
         E pi ~ sign(u.mu_i) t s_i h1((alpha - t |u.mu_i|) / (t s_i))
 
     and its term -2 (x_ik - b_k) E pi outweighs its E pi^2. So the energy falls along u where
-    (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. (Derived here.)
+    (x_ik - b_k) (u.mu_i) > 0 for that datum, or for all those tied with it. Of one width by
+    construction, the datum of largest |u.mu_i| outweighs the others, by a factor like
+    exp(alpha |u.mu_i| / (t s^2)). (Derived here.)
     """
     doubt = setting.doubt
     first = (spread >= (1.0 - doubt.width) * jnp.max(spread))[:, None]
+    if setting.tied:
+        away = jnp.abs(center)
+        first = (away >= jnp.max(away) - 2.0 * doubt.mean)[:, None]
     sign = jnp.where(jnp.abs(center) > doubt.mean, jnp.sign(center), 0.0)
     side = sign[:, None] * setting.deviation
     least = jnp.min(side, axis=0, initial=jnp.inf, where=first)

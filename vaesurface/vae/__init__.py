@@ -2,7 +2,8 @@
 
 `family`: f_alpha(W z) + b with any activation and likelihood, exact energies and no sampling.
 `threshold` is the paper's member, `bent` are the other Gaussian ones, `natural` those of another
-likelihood; all are `elementwise`. `network`: VAEs of `architecture`'s networks, by frozen noise;
+likelihood; all are `elementwise`. `posterior`, `amortized`: posteriors with a covariance, and by
+one encoder. `network`: VAEs of `architecture`'s networks, by frozen noise;
 `train` trains them.
 
 >>> from vaesurface import data
@@ -15,10 +16,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vaesurface import moved
+from vaesurface.vae.amortized import AmortizedParams, AmortizedVAE, amortized_vae
 from vaesurface.vae.bent import BentVAE, PerFeatureVAE
 from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.family import elementwise_vae
 from vaesurface.vae.natural import CategoricalVAE, NaturalVAE
+from vaesurface.vae.posterior import DIAGONAL, FULL, Posterior, low_rank
 from vaesurface.vae.threshold import ThresholdVAE, sampled_loss, threshold_vae
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "DIAGONAL",
+    "FULL",
+    "AmortizedParams",
+    "AmortizedVAE",
     "BentVAE",
     "CategoricalVAE",
     "ElementwiseVAE",
@@ -41,11 +48,14 @@ __all__ = [
     "NetworkParams",
     "NetworkVAE",
     "PerFeatureVAE",
+    "Posterior",
     "ThresholdVAE",
+    "amortized_vae",
     "antithetic",
     "conv_vae",
     "elementwise_vae",
     "gauss_hermite",
+    "low_rank",
     "mlp_vae",
     "network_vae",
     "resnet_vae",

@@ -1,6 +1,6 @@
 """What is the energy where one affine encoder makes all posteriors?
 
-`amortized` takes a VAE whose posteriors are free and ties them:
+`amortized_vae` takes a VAE whose posteriors are free and ties them:
 
     mean of datum i = A x_i + a,    log_std one and the same for all data
 
@@ -12,12 +12,12 @@ same function of the decoder. Elsewhere a minimum of this energy need be none of
 
 >>> from vaesurface import data, vae
 >>> free = vae.threshold_vae(data.antipodal(d=2), latent=1, alpha=0.1)
->>> problem = amortized(free)
+>>> problem = amortized_vae(free)
 >>> print(problem.loss(problem.collapsed()), problem.structure)
 3.0 None
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -30,8 +30,9 @@ from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Deterministic, Problem, Theory
 from vaesurface.refusal import shown
 from vaesurface.vae.elementwise import ElementwiseVAE
+from vaesurface.vae.posterior import TIED
 
-__all__ = ["AmortizedParams", "AmortizedVAE", "amortized"]
+__all__ = ["AmortizedParams", "AmortizedVAE", "amortized_vae"]
 
 
 class AmortizedParams(NamedTuple):
@@ -60,7 +61,7 @@ class AmortizedVAE(Problem):
 
     Data couple through the encoder, so there is no per-datum structure: Hessians are dense.
 
-    vae: with free posteriors, diagonal.
+    vae: with posteriors in whose place those of the encoder come.
     """
 
     vae: ElementwiseVAE
@@ -214,7 +215,7 @@ class AmortizedVAE(Problem):
         return self.vae.sampled(self.free(params), key, samples, batch)
 
 
-def amortized(vae: ElementwiseVAE) -> AmortizedVAE:
+def amortized_vae(vae: ElementwiseVAE) -> AmortizedVAE:
     """That VAE with posteriors by an affine encoder. Raises ValueError for what is no VAE with an
     elementwise decoder, and for posteriors that are not diagonal.
     """
@@ -224,4 +225,4 @@ def amortized(vae: ElementwiseVAE) -> AmortizedVAE:
             "vae.threshold_vae or vae.elementwise_vae"
         )
     vae.posterior.require_independent()
-    return AmortizedVAE(vae)
+    return AmortizedVAE(replace(vae, posterior=TIED))

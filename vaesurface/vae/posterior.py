@@ -32,7 +32,17 @@ from vaesurface.energy import VAEParams
 from vaesurface.problem import Symmetry
 from vaesurface.refusal import whole
 
-__all__ = ["DIAGONAL", "FULL", "Diagonal", "Full", "LowRank", "Posterior", "low_rank"]
+__all__ = [
+    "DIAGONAL",
+    "FULL",
+    "TIED",
+    "Diagonal",
+    "Full",
+    "LowRank",
+    "Posterior",
+    "Tied",
+    "low_rank",
+]
 
 
 class Posterior:
@@ -43,6 +53,8 @@ class Posterior:
     name: str
     # Whether a latent's posterior is its own, so that mean and log_std say all.
     independent = False
+    # Whether all data have one covariance, whatever the parameters.
+    tied = False
 
     def require(self, latent: int) -> None:
         """Refuse a number of latents that there are no such posteriors of. Raises ValueError."""
@@ -208,6 +220,14 @@ class Diagonal(Posterior):
 
 
 @dataclass(frozen=True)
+class Tied(Diagonal):
+    """The same sigma for all data: what an encoder makes whose deviations do not see them."""
+
+    name = "tied"
+    tied = True
+
+
+@dataclass(frozen=True)
 class Full(Posterior):
     """Sigma = L L', L lower triangular with diagonal exp(log_std).
 
@@ -364,7 +384,7 @@ class LowRank(Posterior):
         return jnp.where(keep, log_std, 0.0), jnp.where(keep[:, None], factor, 0.0)
 
 
-DIAGONAL, FULL = Diagonal(), Full()
+DIAGONAL, TIED, FULL = Diagonal(), Tied(), Full()
 
 
 def low_rank(rank: int) -> LowRank:

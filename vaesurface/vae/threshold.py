@@ -124,6 +124,7 @@ class ThresholdVAE(ElementwiseVAE):
             uncertainty,
             self.rounding(params),
             self._covariances(params),
+            self.posterior.tied,
         )
         region = theory.collapse_radius(self.X, self.alpha, self.gamma, self.beta)
         # Sigma enters the certificate by its eigenvalues alone.
