@@ -390,7 +390,10 @@ def test_what_is_not_built_is_refused():
         ({"alpha": 0.1}, "expected alpha=0 with activation=None, an affine decoder"),
         ({"likelihood": "student"}, "expected likelihood as one of"),
         ({"likelihood": "negative binomial"}, "expected dispersion=r with likelihood="),
-        ({"posterior": "wide"}, "expected posterior='diagonal', 'full' or 'low rank R', got wide"),
+        (
+            {"posterior": "wide"},
+            "expected posterior='diagonal', 'full', 'low rank R' or 'amortized', got wide",
+        ),
         ({"likelihood": "bernoulli", "gamma": 1.0}, "expected no gamma with likelihood="),
         ({"likelihood": "bernoulli", "beta": 0.0}, "expected beta > 0, got beta = 0.0"),
         ({"likelihood": "bernoulli", "latent": 5}, "expected 1 <= latent <= 4"),

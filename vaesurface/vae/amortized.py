@@ -140,14 +140,13 @@ class AmortizedVAE(Problem):
         known = self.vae.theory(self.free(params), uncertainty * reach * wide)
         if known is None:
             return None
-        move = known.descent
-        still = jax.tree.map(jnp.zeros_like, params)
 
         def if_affine(x: ArrayLike) -> Array:
             return jnp.where(self.vae.affine, x, jnp.nan)
 
         return known._replace(
-            descent=still._replace(weight=move.weight, bias=move.bias, log_gamma=move.log_gamma),
+            descent=self.fitted(known.descent),
+            form=self._form(known.form, params),
             minimum=if_affine(known.minimum),
             slope=if_affine(known.slope),
             push=if_affine(known.push),
@@ -155,13 +154,28 @@ class AmortizedVAE(Problem):
             family=self.family(params),
         )
 
-    def family(self, params: AmortizedParams) -> Array:
-        """That of `vae`, and what an encoder may make of directions in which the data do not vary:
+    def _form(self, form: Array | None, params: AmortizedParams) -> Array | None:
+        """A corner's leading form falls with means that are affine in x, so as far as that of
+        `vae`; it is flat along `_blind` directions, too.
+        """
+        if form is None:
+            return None
+        flat = form[1] + self._blind
+        size = sum(leaf.size for leaf in jax.tree.leaves(params))
+        counts = jnp.stack([form[0], flat, size - form[0] - flat])
+        return jnp.where(form[0] >= 0, counts, form)
+
+    @property
+    def _blind(self) -> Array:
+        """Directions in which an encoder does what no datum shows, for the data do not vary there:
         A and a with A x_i + a = 0 for all of them.
         """
         Z = self.X - self.vae.center[None]
-        blind = Z.shape[1] - jnp.linalg.matrix_rank(Z)
-        return self.vae.family(self.free(params)) + self.vae.latent * blind
+        return self.vae.latent * (Z.shape[1] - jnp.linalg.matrix_rank(Z))
+
+    def family(self, params: AmortizedParams) -> Array:
+        """That of `vae`, and `_blind` directions."""
+        return self.vae.family(self.free(params)) + self._blind
 
     def size(self, params: AmortizedParams) -> AmortizedParams:
         """max(1, |theta|), and sqrt(gammabar) or its inverse in place of 1 for what has a unit."""

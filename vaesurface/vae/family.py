@@ -27,6 +27,7 @@ from vaesurface.problem import require_float64
 from vaesurface.refusal import complaint, number, shown, whole
 from vaesurface.theory import doors
 from vaesurface.theory.natural import require_range
+from vaesurface.vae.amortized import AmortizedVAE, amortized_vae
 from vaesurface.vae.bent import BentVAE, PerFeatureVAE
 from vaesurface.vae.elementwise import ElementwiseVAE
 from vaesurface.vae.likelihood import likelihood as likelihood_of
@@ -36,7 +37,7 @@ from vaesurface.vae.threshold import threshold_vae
 
 __all__ = ["LIKELIHOODS", "elementwise_vae"]
 
-PER_FEATURE = "gaussian per feature"
+PER_FEATURE, AMORTIZED = "gaussian per feature", "amortized"
 LIKELIHOODS = (
     "gaussian",
     PER_FEATURE,
@@ -59,7 +60,7 @@ def elementwise_vae(
     beta: ArrayLike = 1.0,
     *,
     dispersion: ArrayLike | None = None,
-) -> ElementwiseVAE:
+) -> ElementwiseVAE | AmortizedVAE:
     """VAE with a decoder f_alpha(W z) + b and a Gaussian posterior per datum: the exact energy.
 
     X: (n, d); of a categorical likelihood also (n, groups, classes), classes last.
@@ -71,7 +72,8 @@ def elementwise_vae(
         "poisson" and "negative binomial" (x >= 0, b + f is the logarithm of the mean);
         "categorical" (one-hot; quadrature over min(k, classes - 1) dimensions, of a bent decoder
         min(k, classes), at most three; no activation with a kink).
-    posterior: of every datum: "diagonal", "full", "low rank R" or one of `vae.posterior`.
+    posterior: of every datum: "diagonal", "full", "low rank R" or one of `vae.posterior`; or
+        "amortized", all by one affine encoder (`amortized_vae`, parameters `AmortizedParams`).
     gamma: of a Gaussian, the variance > 0, per feature also (d,); None: it is learned.
     beta: > 0, weight of the KL part.
     dispersion: r > 0 of a negative binomial, whose variance is mean + mean^2 / r.
@@ -82,6 +84,12 @@ def elementwise_vae(
     """
     require_float64("the exact energy")
     bend = activations.named(activation)
+    if posterior == AMORTIZED:
+        free = elementwise_vae(
+            X, latent, bend, alpha, likelihood, DIAGONAL, gamma, beta, dispersion=dispersion
+        )
+        assert isinstance(free, ElementwiseVAE)
+        return amortized_vae(free)
     of_data = _posterior(posterior)
     _require_member(bend, alpha, likelihood, gamma, dispersion)
     if likelihood == "gaussian" and isinstance(bend, Identity | SoftThreshold):
@@ -167,7 +175,9 @@ def _posterior(posterior: Any) -> Posterior:
     named = {one.name: one for one in (DIAGONAL, FULL)}
     if " ".join(words) not in named:
         raise complaint(
-            "posterior='diagonal', 'full' or 'low rank R'", shown(posterior), "choose one"
+            f"posterior='diagonal', 'full', 'low rank R' or {AMORTIZED!r}",
+            shown(posterior),
+            "choose one",
         )
     return named[posterior]
 
