@@ -2,12 +2,10 @@
 model, bisected verdicts and continuation in one hyper-parameter.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaesurface import data, paths, stationary, theory, vae
 from vaesurface.paths.boundary import boundary
 from vaesurface.paths.branch import follow
 from vaesurface.paths.events import EventKind

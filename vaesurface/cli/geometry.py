@@ -2,6 +2,7 @@
 what.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,6 +82,15 @@ def follow(
     jump: Annotated[
         bool, typer.Option("--jump", help="at a fold of the minimum, go on from where it falls to")
     ] = False,
+    boundary: Annotated[
+        str | None,
+        typer.Option(
+            "--boundary", help="follow the minimum's folds and branch points over this one too"
+        ),
+    ] = None,
+    between: Annotated[
+        str, typer.Option("--between", help="two values that --boundary moves between: 0.01,0.1")
+    ] = "",
     starts: Starts = 6,
     draw: Draw,
     workers: Workers,
@@ -94,13 +104,16 @@ def follow(
     to = number("--to", to, least=0) if parameter == "alpha" else positive("--to", to)
     if to == first:
         raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
+    second = _second(surface, parameter, boundary, between)
     setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
     import numpy as np
 
-    from vaesurface.experiments.branches import branches
+    from vaesurface.experiments.branches import Second, branches
 
+    moved = np.linspace(first, to, values)
+    over = None if second is None else Second(*second)
     with awake("following"):
-        study = branches(setting, parameter, np.linspace(first, to, values), surface.alpha, jump)
+        study = branches(setting, parameter, moved, surface.alpha, jump, over)
     return studied(study, out, as_json)
 
 
@@ -198,7 +211,36 @@ def _setting(
     return setting
 
 
-def _first(surface: Surface, parameter: str) -> float:
+def _second(
+    surface: Surface, parameter: str, boundary: str | None, between: str
+) -> tuple[str, float, tuple[float, float]] | None:
+    """The second parameter's name, the value of its own option, and what it moves between."""
+    if boundary is None:
+        if between:
+            raise ValueError(
+                f"expected --boundary beside --between, got none; say what moves between {between}"
+            )
+        return None
+    own = _first(surface, boundary, "--boundary")
+    if boundary == parameter:
+        raise ValueError(
+            f"expected --boundary other than --parameter {parameter}, got {boundary}; change either"
+        )
+    check = partial(number, least=0) if boundary == "alpha" else positive
+    ends = numbers("--between", between, check)
+    if len(ends) != 2 or ends[0] == ends[1]:
+        raise ValueError(
+            f"expected two different values as --between, got {between or 'none'}; give where "
+            f"{boundary} moves from and to: --between 0.01,0.1"
+        )
+    if not min(ends) <= own <= max(ends):
+        raise ValueError(
+            f"expected --between on both sides of --{boundary} {own:g}, got {between}; widen it"
+        )
+    return boundary, own, (ends[0], ends[1])
+
+
+def _first(surface: Surface, parameter: str, option: str = "--parameter") -> float:
     """Where the parameter moves from: the value of its own option."""
     values = {
         "alpha": surface.alpha,
@@ -207,7 +249,7 @@ def _first(surface: Surface, parameter: str) -> float:
     }
     if parameter not in values:
         raise ValueError(
-            f"expected --parameter out of alpha, gamma, beta, got {parameter}; choose one of them"
+            f"expected {option} out of alpha, gamma, beta, got {parameter}; choose one of them"
         )
     first = values[parameter]
     if first is None:

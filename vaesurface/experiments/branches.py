@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from vaesurface import paths, plot, stationary, sweep, theory
+from vaesurface.experiments.boundaries import Plane, boundaries
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.branch import Branch
@@ -18,9 +19,18 @@ from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
 from vaesurface.stationary.model import at
 
-__all__ = ["branches"]
+__all__ = ["Second", "branches"]
 
 Branches = dict[str, Branch]  # by name
+
+
+class Second(NamedTuple):
+    """A second hyper-parameter: its name, its value, and the range that it moves over."""
+
+    name: str
+    at: float
+    ends: tuple[float, float]
+
 
 NAMES = {
     "alpha": "decoder perturbation strength α (data units)",
@@ -32,10 +42,15 @@ WIDE = 100.0  # ratio of the largest value to the smallest above which their axi
 
 
 def branches(
-    setting: Setting, parameter: str, values: np.ndarray, alpha: float, jump: bool
+    setting: Setting,
+    parameter: str,
+    values: np.ndarray,
+    alpha: float,
+    jump: bool,
+    second: Second | None = None,
 ) -> Study:
     """Follow them from the first of the values on; alpha where it is not the one that moves. jump:
-    at folds of the minimum.
+    at folds of the minimum. second: the events of the minimum's branch are followed over it too.
     """
     fixed = {"alpha": alpha} if parameter != "alpha" else {}
 
@@ -56,6 +71,10 @@ def branches(
     if "best minimum" in followed and parameter in ("gamma", "beta"):
         marked = list(switches.values())
         figures.append(_active(setting, make(values[0]), followed, eigenvalues=marked, **look))
+    if "best minimum" in followed and second is not None:
+        more, figure = _boundaries(alone, followed["best minimum"], values, fixed, second)
+        sentences += more
+        figures.append(figure)
     _keep(setting, followed)
     return setting.study(
         "follow",
@@ -74,8 +93,25 @@ def branches(
             "values": len(values),
             **fixed,
             "jump": jump,
+            **({} if second is None else {f"{second.name} of boundaries": second.ends}),
         },
     )
+
+
+def _boundaries(
+    setting: Setting, branch: Branch, values: np.ndarray, fixed: dict[str, float], second: Second
+) -> tuple[list[str], Figure]:
+    """What goes through a branch's events as a second hyper-parameter moves."""
+    kept = {name: value for name, value in fixed.items() if name != second.name}
+
+    def make(**moved):
+        return setting.problem(**kept, **moved)
+
+    names = branch.parameter, second.name
+    plane = Plane(make, names, ((values[0], values[-1]), second.ends), second.at)
+    title = ", ".join([setting.source, *(f"α = {a:g}" for a in kept.values())])
+    look = {"xlabel": NAMES[names[0]], "ylabel": NAMES[names[1]], "title": title}
+    return boundaries(setting, plane, branch, **look)
 
 
 def _followed(

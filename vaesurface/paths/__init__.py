@@ -3,8 +3,9 @@ as a hyper-parameter moves?
 
 `band` relaxes a path between two points (`chain`: its forces), `climb` finds the saddle above it,
 `edge` the lowest place on a basin's edge, `passes` what a saddle joins, `barriers` all of that in
-one call. `branch` follows stationary points, step by `stride`, by what `corrector` and
-`elimination` solve, past `events`, and `landing` and `switching` go on from those. `basin` measures
+one call. `branch` follows stationary points (`walk`), step by `stride`, by what `corrector` and
+`elimination` solve, past `events`, and `landing` and `switching` go on from those; `boundary`
+follows the events, as what `singular` makes of them. `basin` measures
 basins, by the ways down of `flows`; `graph` says how points hang together, `exploring` finds out.
 Energies in the problem's units, distances along a path Euclidean in all parameters.
 
@@ -13,6 +14,7 @@ Energies in the problem's units, distances along a path Euclidean in all paramet
 
 from vaesurface.paths.band import Path, minimum_energy_path
 from vaesurface.paths.barriers import Barrier, barrier
+from vaesurface.paths.boundary import Boundary, boundary
 from vaesurface.paths.branch import follow
 from vaesurface.paths.climb import saddle
 from vaesurface.paths.edge import rim
@@ -21,9 +23,11 @@ from vaesurface.paths.switching import switch
 
 __all__ = [
     "Barrier",
+    "Boundary",
     "Path",
     "Transition",
     "barrier",
+    "boundary",
     "connect",
     "fall",
     "follow",

@@ -54,9 +54,11 @@ STEEP = 3.0
 STRETCHED = 3.0
 # Share of its first size that a fold's drive may fall to: it falls with the square root of the
 # distance in the hyper-parameter at which it meets a branch point and is a fold no more.
-DRIVEN = 1e-3
+DRIVEN = 1e-2
 # Imperfection, in units of the gradient, that is more than rounding.
 BROKEN = 1e-7
+# Size of a Hessian's eigenvalue, over its largest, that is taken for the one that vanishes.
+VANISHING = 1e-8
 
 
 class Boundary(NamedTuple):
@@ -70,7 +72,8 @@ class Boundary(NamedTuple):
     loss: (m,).
     kernel: what of their Hessians' kernel is followed, like params, of length one where what
         belongs to one of n data weighs 1/n.
-    negative: (m,), numbers of their Hessians' negative eigenvalues beside the one that vanishes.
+    negative: (m,), numbers of their Hessians' negative eigenvalues, without what vanishes: where
+        there is none, a minimum is lost.
     cusps: (c, 2), where two folds meet.
     ended: why, at the first point and at the last.
     """
@@ -280,11 +283,12 @@ def _maker(task: _Task, values: np.ndarray, moved: int, rate: Any) -> Callable[[
     structured = is_structured(losses, values[moved], solved)
 
     def make(value: Any) -> Singular:
+        structure: Any = losses.problem(value, solved).structure if structured else None
         return Singular(
             losses=losses,
             structured=structured,
             value=jnp.asarray(value),
-            data=losses.problem(value, solved).structure.data if structured else None,
+            data=structure.data if structured else None,
             span=jnp.asarray(task.span(1 - moved)),
             rate=jnp.asarray(rate) if task.kind == EventKind.FOLD else None,
         )
@@ -452,8 +456,9 @@ def _judged(task: _Task, spot: _Spot) -> tuple[float, int, Params]:
     """Energy, number of negative eigenvalues beside the one that vanishes, kernel."""
     source = _source(task, spot, 1)
     loss, eigenvalues, width = jax.device_get(facts(*source))
+    zero = np.maximum(width, VANISHING * np.max(np.abs(eigenvalues)))
     unit = 1.0 / length(*source)
-    negative = int(np.sum(eigenvalues < -width))
+    negative = int(np.sum(eigenvalues < -zero))
     return float(loss), negative, jax.tree.map(lambda y: unit * y, spot.y)
 
 

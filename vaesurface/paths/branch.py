@@ -38,6 +38,7 @@ from vaesurface.stationary.verdict import StationaryPoint
 
 __all__ = ["Branch", "follow"]
 
+
 class Branch(NamedTuple):
     """A stationary point as a hyper-parameter moves: m points in the order they were met.
 

@@ -120,13 +120,15 @@ class Singular(PerDatum, Problem):
         def of_pairs(row: Params, shared: Params, local: Params) -> Array:
             return own(row, shared, local, value)
 
-        slope = jax.jvp(of_pairs, *zip(row, (shared.x, shared.y), local, strict=True))[1]
+        at, along = zip(row, (shared.x, shared.y), local, strict=True)
+        slope = jax.jvp(of_pairs, at, along)[1]
         return slope + _half(shared.imperfection, row[1])
 
     def penalty(self, shared: Extended, local: tuple) -> Array:
         """The rest of one datum's."""
         own = self._parts(shared.solved).penalty
-        slope = jax.jvp(own, *zip((shared.x, shared.y), local, strict=True))[1]
+        at, along = zip((shared.x, shared.y), local, strict=True)
+        slope = jax.jvp(own, at, along)[1]
         return slope + self._rest(shared) + _half(shared.imperfection, (shared.y, local[1]))
 
     def split(self, params: Extended) -> Parts:

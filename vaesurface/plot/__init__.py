@@ -7,7 +7,8 @@ keep theirs.
 
 `lines` and `planes`: slices and paths through parameter space. `points` and `tree`: what stationary
 points there are, and which minima join. `shares`: how often runs collapse. `sweeps`: what else
-changes with a hyper-parameter. `course`: how a run goes. `latents`: what the latents of one model
+changes with a hyper-parameter. `boundaries`: where in the plane of two of them minima are lost.
+`course`: how a run goes. `latents`: what the latents of one model
 carry. `thresholds`: where they switch off. `board`: which cures keep runs out of which traps. All
 are reached from here:
 
@@ -18,6 +19,7 @@ are reached from here:
 
 from vaesurface import moved
 from vaesurface.plot.board import scoreboard
+from vaesurface.plot.boundaries import Verdicts, boundaries
 from vaesurface.plot.canvas import COLORS, COLUMN, style
 from vaesurface.plot.course import course
 from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum, sigma_histogram
@@ -41,11 +43,13 @@ __all__ = [
     "COLUMN",
     "Mark",
     "Track",
+    "Verdicts",
     "active_units",
     "barrier_scaling",
     "basin_volume",
     "basin_width",
     "bifurcation",
+    "boundaries",
     "collapse_shares",
     "course",
     "decoder_thresholds",

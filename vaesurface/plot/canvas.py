@@ -43,6 +43,7 @@ __all__ = [
     "lowest",
     "readable",
     "require_scale",
+    "stretches",
     "style",
 ]
 
@@ -129,6 +130,15 @@ def lowest(energies: npt.ArrayLike) -> float:
     if not finite.size:
         raise ValueError("expected finite energies, got none; draw other points")
     return float(finite.min())
+
+
+def stretches(flags: np.ndarray) -> list[tuple[slice, bool]]:
+    """Stretches of equal flags, each with the first point of the next, so that the curve has no
+    gap.
+    """
+    starts = np.flatnonzero(np.diff(flags, prepend=~flags[:1]))
+    ends = [*starts[1:], len(flags)]
+    return [(slice(a, b + 1), bool(flags[a])) for a, b in zip(starts, ends, strict=True)]
 
 
 def colorbar(

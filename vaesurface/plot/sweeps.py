@@ -30,6 +30,7 @@ from vaesurface.plot.canvas import (
     drawing,
     drawn_on,
     legend,
+    stretches,
 )
 
 __all__ = ["active_units", "barrier_scaling", "basin_width", "bifurcation", "depth_errors"]
@@ -89,7 +90,7 @@ def _draw_branch(
     heights = branch.point.loss if quantity is None else quantity(branch.point)
     y = np.asarray(heights, dtype=float)
     names = set()
-    for part, is_minimum in _stretches(np.asarray(branch.point.kind) == MINIMUM):
+    for part, is_minimum in stretches(np.asarray(branch.point.kind) == MINIMUM):
         name = "minimum" if is_minimum else "not a minimum"
         axes.plot(x[part], y[part], color=color, linestyle=CURVES[name], zorder=3)
         names.add(name)
@@ -100,15 +101,6 @@ def _draw_branch(
         axes.plot(event.value, height, marker=EVENTS[str(event.kind)], **look)
         names.add(str(event.kind))
     return names
-
-
-def _stretches(flags: np.ndarray) -> list[tuple[slice, bool]]:
-    """Stretches of equal flags, each with the first point of the next, so that the curve has no
-    gap.
-    """
-    starts = np.flatnonzero(np.diff(flags, prepend=~flags[:1]))
-    ends = [*starts[1:], len(flags)]
-    return [(slice(a, b + 1), bool(flags[a])) for a, b in zip(starts, ends, strict=True)]
 
 
 def _draw_verticals(axes: Axes, lines: Mapping[str, float]) -> None:
