@@ -31,6 +31,13 @@ BRANCHES = [
     branch([1] * 6 + [2] * 5, V**2, [("fold", 0.5, 0.25), ("branch point", 0.9, 0.8)]),
     branch([4] * 11, 1 - V, [("jump", 1.0, 0.0)]),
 ]
+FOLD = SimpleNamespace(
+    kind="fold",
+    values=np.stack([V, V**2], axis=1),
+    negative=np.repeat([0, 1], [6, 5]),
+    cusps=np.array([[0.5, 0.25]]),
+)
+VERDICTS = plot.Verdicts(x=V[:3], y=V[::5], active=[[2, 2, 1], [2, 1, np.nan], [0, 0, 0]])
 SHARES = np.tile([0.5, 0.4, 0.6], (3, 1))
 WIDTH = np.ones((3, 4)) * ALPHA[:, None]
 KL = np.ones((3, 2))
@@ -39,6 +46,7 @@ DRAW = {
     "disconnectivity": lambda ax: draw.disconnectivity(MINIMA, EDGES, ax, active=[2, 1, 0, 0]),
     "sigma_histogram": lambda ax: draw.sigma_histogram(np.linspace(0, 1, 50), ax),
     "bifurcation": lambda ax: draw.bifurcation(BRANCHES, ax, theory={"theory": 0.3}),
+    "boundaries": lambda ax: draw.boundaries([FOLD], ax, verdicts=VERDICTS),
     "active_units": lambda ax: draw.active_units(ALPHA, KL, [2, 2, 2], ax, eigenvalues=[0.5]),
     "basin_width": lambda ax: draw.basin_width(ALPHA, ax, certified=ALPHA / 2, width=WIDTH),
     "basin_volume": lambda ax: draw.basin_volume(ALPHA, {"Adam": SHARES}, ax, scale=1.0),
@@ -181,6 +189,22 @@ def test_a_bifurcation_diagram_of_another_quantity_moves_events_along():
     events = [tuple(line.get_xydata()[0]) for line in ax.lines if len(line.get_xydata()) == 1]
     np.testing.assert_allclose(events, [(0.5, 5.0), (0.9, 9.0)])
     assert ax.get_ylabel() == "γ"
+
+
+def test_boundaries_are_heavy_where_a_minimum_is_lost_and_lie_over_a_grids_verdicts():
+    ax = draw.boundaries([FOLD], verdicts=VERDICTS)
+    heavy, light, cusp = ax.lines
+    np.testing.assert_array_equal(heavy.get_xydata(), FOLD.values[:7])
+    np.testing.assert_array_equal(light.get_xydata(), FOLD.values[6:])
+    assert heavy.get_linewidth() > light.get_linewidth()
+    np.testing.assert_array_equal(cusp.get_xydata(), FOLD.cusps)
+    (cells,) = ax.collections
+    np.testing.assert_array_equal(cells.get_array().filled(-1), [[2, 2, 1], [2, 1, -1], [0, 0, 0]])
+    assert list(cells.colorbar.get_ticks()) == [0, 1, 2]
+    assert ax.patch.get_hatch()  # as a cell is unknown
+    assert legend_texts(ax) == ["a minimum ends (fold)", "saddles end (fold)", "cusp"]
+    with pytest.raises(ValueError, match="expected at least one boundary, got none"):
+        draw.boundaries([])
 
 
 def test_active_units_are_sorted_by_gamma_and_by_divergence():

@@ -138,6 +138,27 @@ def test_follow_says_where_collapse_becomes_the_better_one(vaesurface, tmp_path)
     assert gamma[last] < crossed < gamma[last + 1] < fold
 
 
+@pytest.mark.slow
+def test_follow_draws_the_boundary_of_the_minimum_where_a_grids_verdict_changes(
+    vaesurface, tmp_path
+):
+    options = "--parameter gamma --alpha 0.1 --gamma 1 --to 2.2 --values 3"
+    more = "--boundary alpha --between 0.05,0.4"
+    code, out, _ = vaesurface(f"follow {options} {more} {COMMON} {tmp_path}")
+    assert code == 0
+    fold = float(re.search(r"1 fold; fold at ([\d.]+)\.", out)[1])
+    assert re.search(r"A minimum's fold goes from gamma = .*, alpha = 0.05 \(left the", out)
+    with np.load(tmp_path / "boundaries.npz") as kept:
+        gamma, alpha = kept["fold_1_values"].T
+        first, second, active = kept["first"], kept["second"], kept["active"]
+    assert gamma[alpha == 0.1] == pytest.approx(fold, rel=1e-9)
+    order = np.argsort(alpha)
+    for row, value in zip(active, second, strict=True):
+        edge = np.interp(value, alpha[order], gamma[order])
+        near = np.abs(first - edge) < 0.02  # cells that a chord of the boundary may miss
+        assert (row[~near] == (first < edge)[~near]).all()
+
+
 def test_report_shows_all_of_it_on_one_page(vaesurface, tmp_path):
     verdict = {
         "name": "a point",

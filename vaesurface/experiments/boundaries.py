@@ -20,8 +20,9 @@ from vaesurface.stationary.model import at
 
 __all__ = ["Plane", "boundaries"]
 
-CELLS = 24  # of the grid, each way
-MOST = 8  # boundaries that are followed
+CELLS = 16  # of the grid, each way
+MOST = 6  # boundaries that are followed
+POINTS = 200  # of a boundary, each way
 SADDLES_PASSED = 20  # on the way down in a cell
 # Change of the first hyper-parameter, in its span, within which an event is on a boundary that has
 # been followed already.
@@ -48,14 +49,15 @@ class Plane(NamedTuple):
 
 
 def boundaries(
-    setting: Setting, plane: Plane, branch: Branch, **look: Any
+    setting: Setting, plane: Plane, branches: Sequence[Branch], **look: Any
 ) -> tuple[list[str], Figure]:
-    """Sentences on the boundaries that go through the events of a branch over the first
-    hyper-parameter, and their figure over a grid's verdicts.
+    """Sentences on the boundaries that go through the events of branches over the first
+    hyper-parameter, and their figure over a grid's verdicts, which begin where the first branch
+    does.
     """
-    followed = _followed(plane, branch)
+    followed = _followed(plane, branches)
     first, second = (np.linspace(*ends, CELLS) for ends in plane.ranges)
-    start = jax.tree.map(jnp.asarray, at(branch.point.params, 0))
+    start = jax.tree.map(jnp.asarray, at(branches[0].point.params, 0))
     with setting.side_by_side() as crewed:
         active = _verdicts(crewed, plane, start, first, second)
     columns: dict[str, Any] = {"first": first, "second": second, "active": active}
@@ -64,30 +66,40 @@ def boundaries(
         columns |= {f"{boundary.kind}_{i}_{k}".replace(" ", "_"): v for k, v in own.items()}
     keep(setting.out, "boundaries", **columns)
     caption = (
-        "Where the stationary points on the best minimum's branch meet and vanish, or branch. "
+        "Where minima meet a saddle and vanish, or branch. "
         "Cells: active latents of the minimum that descent leads to from cell to cell, up and down "
         f"the first column from {plane.names[1]} = {plane.at:g} and then along the rows."
     )
     verdicts = plot.Verdicts(x=first, y=second, active=active)
     drawn = partial(plot.boundaries, followed, verdicts=verdicts, **look)
     said = [_course(boundary) for boundary in followed]
-    said = said or ["The best minimum's branch has no fold and no branch point to follow."]
+    said = said or ["No minimum folds or branches on the way: there is no boundary to follow."]
     return said, setting.draw("boundaries", caption, drawn)
 
 
-def _followed(plane: Plane, branch: Branch) -> list[Boundary]:
-    """The boundaries through a branch's events, each once."""
+def _followed(plane: Plane, branches: Sequence[Branch]) -> list[Boundary]:
+    """The boundaries through events of branches at which a minimum is lost, each once."""
     followed: list[Boundary] = []
     begun = [plane.at, *plane.ranges[1]]
     moved: dict[str, Any] = dict(zip(plane.names, (plane.ranges[0], begun), strict=True))
-    for event in branch.events:
-        known = (_passes(boundary, event, plane) for boundary in followed)
-        if event.kind == EventKind.JUMP or any(known):
+    events = [
+        event for branch in branches for event in branch.events if _is_of_a_minimum(branch, event)
+    ]
+    for event in events:
+        if any(_passes(boundary, event, plane) for boundary in followed):
             continue
-        followed.append(paths.boundary(plane.make, event, **moved))
+        followed.append(paths.boundary(plane.make, event, max_points=POINTS, **moved))
         if len(followed) == MOST:
             break
     return followed
+
+
+def _is_of_a_minimum(branch: Branch, event: Event) -> bool:
+    """Whether a minimum folds or branches: one of the points on both sides of an event is one."""
+    if event.kind == EventKind.JUMP:
+        return False
+    after = int(np.searchsorted(branch.arclength, event.arclength))
+    return stationary.Kind.MINIMUM in branch.point.kind[max(0, after - 1) : after + 1]
 
 
 def _passes(boundary: Boundary, event: Event, plane: Plane) -> bool:

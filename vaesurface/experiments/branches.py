@@ -72,7 +72,7 @@ def branches(
         marked = list(switches.values())
         figures.append(_active(setting, make(values[0]), followed, eigenvalues=marked, **look))
     if "best minimum" in followed and second is not None:
-        more, figure = _boundaries(alone, followed["best minimum"], values, fixed, second)
+        more, figure = _boundaries(alone, _minima(followed), values, fixed, second)
         sentences += more
         figures.append(figure)
     _keep(setting, followed)
@@ -99,19 +99,23 @@ def branches(
 
 
 def _boundaries(
-    setting: Setting, branch: Branch, values: np.ndarray, fixed: dict[str, float], second: Second
+    setting: Setting,
+    minima: list[Branch],
+    values: np.ndarray,
+    fixed: dict[str, float],
+    second: Second,
 ) -> tuple[list[str], Figure]:
-    """What goes through a branch's events as a second hyper-parameter moves."""
+    """What goes through the events of minima's branches as a second hyper-parameter moves."""
     kept = {name: value for name, value in fixed.items() if name != second.name}
 
     def make(**moved):
         return setting.problem(**kept, **moved)
 
-    names = branch.parameter, second.name
+    names = minima[0].parameter, second.name
     plane = Plane(make, names, ((values[0], values[-1]), second.ends), second.at)
     title = ", ".join([setting.source, *(f"α = {a:g}" for a in kept.values())])
     look = {"xlabel": NAMES[names[0]], "ylabel": NAMES[names[1]], "title": title}
-    return boundaries(setting, plane, branch, **look)
+    return boundaries(setting, plane, minima, **look)
 
 
 def _followed(
@@ -199,11 +203,7 @@ def _energies(setting: Setting, followed: Branches, values: np.ndarray, **look: 
 
 def _active(setting: Setting, problem: Problem, followed: Branches, **look: Any) -> Figure:
     """What every latent carries at the minima."""
-    minima = [
-        branch
-        for name, branch in followed.items()
-        if name == "best minimum" or name.startswith("minimum")
-    ]
+    minima = _minima(followed)
     points = jax.tree.map(lambda *leaves: np.concatenate(leaves), *(b.point for b in minima))
     lowest = points.kind == Kind.MINIMUM
     along = np.concatenate([branch.value for branch in minima])[lowest]
@@ -215,6 +215,12 @@ def _active(setting: Setting, problem: Problem, followed: Branches, **look: Any)
         "KL divergence of every latent along the branches of minima, and the number of active ones."
     )
     return setting.draw("active", caption, partial(plot.active_units, along, kl, active, **look))
+
+
+def _minima(followed: Branches) -> list[Branch]:
+    """The branches of minima, the best one's first."""
+    others = [branch for name, branch in followed.items() if name.startswith("minimum")]
+    return [followed["best minimum"], *others]
 
 
 def _keep(setting: Setting, followed: Branches) -> None:

@@ -122,6 +122,7 @@ def boundary(
         )
     task = _Task(
         make_problem=make_problem,
+        structured=False,
         names=names,
         wanted=wanted,
         kind=event.kind,
@@ -132,6 +133,8 @@ def boundary(
     with refusing("make_problem of both hyper-parameters by name", "give what the event is of"):
         problem = task.losses(1).problem(wanted[1][0], event.value)
         require_scalar(problem.loss, event.params)
+        values = event.value, wanted[1][0]
+        task = task._replace(structured=is_structured(task.losses(1), *values[::-1]))
     try:
         home = _start(task, event)
     except Lost:
@@ -167,6 +170,7 @@ class _Task(NamedTuple):
     """What is asked.
 
     make_problem: of both hyper-parameters by name.
+    structured: whether the problems are means over data that do not depend on them.
     names: theirs.
     wanted: (.,) each, requested values.
     kind: of the boundary.
@@ -175,6 +179,7 @@ class _Task(NamedTuple):
     """
 
     make_problem: Callable[..., Any]
+    structured: bool
     names: tuple[str, str]
     wanted: list[np.ndarray]
     kind: EventKind
@@ -280,15 +285,14 @@ def _source(task: _Task, spot: _Spot, moved: int) -> tuple[Singular, Extended]:
 def _maker(task: _Task, values: np.ndarray, moved: int, rate: Any) -> Callable[[Any], Singular]:
     """Of what the boundary is stationary points, over the value of what moves, near values (2,)."""
     losses, solved = task.losses(moved), values[1 - moved]
-    structured = is_structured(losses, values[moved], solved)
 
     def make(value: Any) -> Singular:
-        structure: Any = losses.problem(value, solved).structure if structured else None
+        structure: Any = losses.problem(value, solved).structure if task.structured else None
         return Singular(
             losses=losses,
-            structured=structured,
+            structured=task.structured,
             value=jnp.asarray(value),
-            data=structure.data if structured else None,
+            data=structure.data if task.structured else None,
             span=jnp.asarray(task.span(1 - moved)),
             rate=jnp.asarray(rate) if task.kind == EventKind.FOLD else None,
         )
@@ -350,6 +354,7 @@ def _along(task: _Task, chart: _Chart, home: _Chart, way: _Way) -> Ended | Place
         max_step=task.max_step,
     )
     before = chart.spot(chart.start)
+    driven = _driven(task, home, home.start)  # by a vector of length one
     for item in walk(route):
         if isinstance(item, Ended):
             return item
@@ -372,9 +377,10 @@ def _along(task: _Task, chart: _Chart, home: _Chart, way: _Way) -> Ended | Place
         if len(way.spots) >= task.max_points:
             return Ended.POINTS
         if task.kind == EventKind.FOLD:
-            if _driven(task, chart, item.place) < DRIVEN * _driven(task, home, home.start):
+            stretch = _stretch(chart, item.place)
+            if _driven(task, chart, item.place) < DRIVEN * stretch * driven:
                 return Ended.MEETS
-            if _is_steep(task, chart, item.place) or _stretch(task, chart, spot) > STRETCHED:
+            if _is_steep(task, chart, item.place) or stretch > STRETCHED:
                 return item.place
     return Ended.LOST
 
@@ -401,17 +407,17 @@ def _is_inside(task: _Task, spot: _Spot) -> bool:
     return all(wanted.min() <= value <= wanted.max() for wanted, value in spans)
 
 
-def _stretch(task: _Task, chart: _Chart, spot: _Spot) -> float:
-    """Length of the kernel's vector; its drive is held."""
-    return float(length(*_source(task, spot, chart.moved)))
+def _stretch(chart: _Chart, place: Place) -> float:
+    """Length of the kernel's vector, whose drive is held."""
+    params = chart.curve.params(place.z[:-1])
+    return float(length(chart.curve.make_problem(place.z[-1]), params))
 
 
 def _driven(task: _Task, chart: _Chart, place: Place) -> float:
-    """Drive of the kernel's unit vector at a fold, by both hyper-parameters in their spans."""
+    """Drive of the kernel's vector at a fold, by both hyper-parameters in their spans."""
     moved, other = np.abs(chart.change(task, place))
     steepness = other / max(moved, np.finfo(float).tiny)
-    drive = abs(chart.rate) / _stretch(task, chart, chart.spot(place))
-    return float(drive * task.span(1 - chart.moved) * np.hypot(1.0, steepness))
+    return float(abs(chart.rate) * task.span(1 - chart.moved) * np.hypot(1.0, steepness))
 
 
 def _passed(task: _Task, chart: _Chart, before: _Spot, after: _Spot) -> list[_Spot]:

@@ -104,7 +104,8 @@ def _draw_cells(axes: Axes, verdicts: Verdicts) -> None:
     x, y, active = (np.asarray(v, dtype=float) for v in verdicts)
     cells = np.ma.masked_invalid(active)
     colors, norm, ticks = counted(cells.compressed() if cells.count() else [0.0])
-    axes.patch.set(**EMPTY)
+    if cells.count() < cells.size:
+        axes.patch.set(**EMPTY)
     look: Any = {"shading": "nearest", "rasterized": True, "alpha": 0.55, "zorder": 1}
     mesh = axes.pcolormesh(x, y, cells, cmap=colors, norm=norm, **look)
     colorbar(axes, mesh, "active latents of the minimum", ticks, "%d")
