@@ -28,10 +28,12 @@ from vaesurface import (
     theory,
     vae,
 )
+from vaesurface.paths import events
 
 X = data.antipodal(2)
 PROBLEM = vae.threshold_vae(X, latent=1, alpha=0.5)
 POINT = PROBLEM.collapsed()
+HELD = POINT._replace(log_gamma=None)  # where gamma is fixed
 OTHER = POINT._replace(bias=POINT.bias + 1.0)
 THIRD = POINT._replace(bias=POINT.bias + jnp.asarray([1.0, -1.0]))
 KEY = jax.random.key(0)
@@ -214,6 +216,24 @@ REFUSED = {
         make_problem=lambda alpha: vae.threshold_vae(X, 1, alpha),
         point=POINT,
         alpha=[0.5, 0.6],
+    ),
+    "boundary": call(
+        paths.boundary,
+        "event alpha gamma",
+        make_problem=lambda alpha, gamma: vae.threshold_vae(X, 1, alpha, gamma),
+        event=events.Event(
+            kind=events.EventKind.FOLD,
+            value=0.55,
+            arclength=1.0,
+            params=HELD,
+            loss=1.0,
+            kernel=jax.tree.map(lambda leaf: leaf[None], HELD),
+            tangent=HELD,
+            rate=0.0,
+            scale=1.0,
+        ),
+        alpha=[0.5, 0.6],
+        gamma=[1.0, 2.0],
     ),
 }
 NEVER = (float("nan"), -1.0, 10**400, 1j, "word", b"\xff", object(), *ARRAYS[:4], *ARRAYS[10:12])

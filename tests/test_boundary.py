@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vaesurface import data, theory, vae
-from vaesurface.paths.boundary import boundary
+from vaesurface.paths.boundaries import boundary
 from vaesurface.paths.branch import follow
 from vaesurface.paths.events import EventKind
 from vaesurface.paths.walk import Ended

@@ -10,7 +10,7 @@ import numpy as np
 
 from vaesurface import paths, plot, stationary, sweep
 from vaesurface.experiments.study import Setting, keep
-from vaesurface.paths.boundary import Boundary
+from vaesurface.paths.boundaries import Boundary
 from vaesurface.paths.branch import Branch
 from vaesurface.paths.events import Event, EventKind
 from vaesurface.problem import Params, Problem
@@ -20,7 +20,7 @@ from vaesurface.stationary.model import at
 
 __all__ = ["Plane", "boundaries"]
 
-CELLS = 16  # of the grid, each way
+CELLS = 20  # of the grid, each way
 MOST = 6  # boundaries that are followed
 POINTS = 200  # of a boundary, each way
 SADDLES_PASSED = 20  # on the way down in a cell
