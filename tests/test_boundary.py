@@ -2,11 +2,13 @@
 model, bisected verdicts and continuation in one hyper-parameter.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from vaesurface import data, theory, vae
+from vaesurface.paths import singular
 from vaesurface.paths.boundaries import boundary
 from vaesurface.paths.branch import follow
 from vaesurface.paths.events import EventKind
@@ -114,6 +116,46 @@ def test_a_latent_of_the_affine_model_dies_where_beta_gamma_is_an_eigenvalue():
         assert met.ended == (Ended.RANGE, Ended.RANGE)
         assert met.negative.tolist() == [2 * (eigenvalue < 3.0)] * len(met.negative)
         assert {0.5, 1.0, 2.0} <= set(met.values[:, 1])
+
+
+@pytest.mark.parametrize("rate", [0.7, None])
+def test_what_is_stationary_at_a_boundary_is_a_mean_over_data(rate):
+    x, y = (bent(0.3, 1.0).init(jax.random.key(seed), 0.5) for seed in (0, 1))
+    mu = None if rate is not None else jnp.asarray(0.2)
+    params = singular.Extended(x=x, y=y, solved=jnp.asarray(0.3), imperfection=mu)
+    losses = singular.Losses(bent, moved="gamma", solved="alpha")
+    assert singular.is_structured(losses, 1.0, 0.3)
+    both = [
+        singular.Singular(
+            losses=losses,
+            structured=structured,
+            value=jnp.asarray(1.0),
+            data=jnp.asarray(X) if structured else None,
+            span=jnp.ones(()),
+            rate=rate,
+        )
+        for structured in (True, False)
+    ]
+    assert both[0].loss(params) == pytest.approx(float(_dense(both[1], params)), rel=1e-12)
+    parts = both[0].split(params)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, both[0].join(parts), params))
+
+
+def _dense(lagrange, params):
+    """With |y| where a datum's own parameters weigh 1/n, as they do in the mean."""
+    if params.imperfection is None:
+        return lagrange.loss(params)
+    rest = lagrange.loss(params._replace(imperfection=jnp.zeros(())))
+    length = singular.length(lagrange, params)
+    return rest + 0.5 * params.imperfection * (length**2 - 1)
+
+
+def test_data_that_depend_on_what_is_solved_for_are_no_structure():
+    def scaled(size, gamma):
+        return vae.threshold_vae(X * size, 1, 0.1, gamma)
+
+    assert not singular.is_structured(singular.Losses(scaled, "gamma", "size"), 1.0, 1.0)
+    assert singular.is_structured(singular.Losses(scaled, "size", "gamma"), 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
