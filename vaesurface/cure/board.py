@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 from vaesurface import store, sweep
 from vaesurface.cure.cures import CURES, Cure, cured
 from vaesurface.cure.descent import Way
-from vaesurface.traps import End, Share, Trap, families, share, together
+from vaesurface.traps import End, Share, Trap, families, kept, share, together
 
 __all__ = ["EXACT", "NETWORK", "Cell", "Pairs", "compared", "scoreboard"]
 
@@ -52,8 +52,7 @@ class Cell(NamedTuple):
     cure: name of the other.
     lacking: why the cure does not apply; "" where it does, else all below is None.
     changed: whether the surface is another one, so that energies are not the trap's.
-    collapsed: runs that end with no active latent or, on the trap's own surface, no lower than the
-        collapsed point: whatever their latents carry, it does not pay.
+    collapsed: runs that the trap has kept, `traps.kept`.
     unsure: how many ends are neither in the basin of collapse (of an exact energy, provably) nor
         below it.
     pairs: beside the plain runs.
@@ -153,7 +152,7 @@ def _cell(trap: Trap, cure: Cure, way: Way, lacking: str, ends: End | None, plai
     if ends is None:
         return Cell(trap=trap.name, cure=cure.name, lacking=lacking)
     changed = cure.changes(trap)
-    stuck, stuck_plainly = _stuck(trap, ends, changed), _stuck(trap, plain, False)
+    stuck, stuck_plainly = kept(trap, ends, changed), kept(trap, plain)
     between = stuck & ~np.asarray(ends.collapsed)
     return Cell(
         trap=trap.name,
@@ -166,12 +165,6 @@ def _cell(trap: Trap, cure: Cure, way: Way, lacking: str, ends: End | None, plai
         over=None if changed else float(np.median(ends.energy) - trap.optimum),
         cost=cure.cost(way) / way.steps,
     )
-
-
-def _stuck(trap: Trap, ends: End, changed: bool) -> np.ndarray:
-    """(m,) as `Cell.collapsed` says."""
-    collapsed = np.asarray(ends.collapsed)
-    return collapsed if changed else collapsed | ~(np.asarray(ends.energy) < trap.energy)
 
 
 def compared(plain: Any, cured: Any) -> Pairs:

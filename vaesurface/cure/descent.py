@@ -86,9 +86,10 @@ def descend(
 
     def step(state: tuple[Params, Any], i: Array) -> tuple[tuple[Params, Any], None]:
         params, inner = state
-        drawn = jax.random.fold_in(key, i)
-        seen = _seen(problem, drawn, way.batch)
-        gradient = jax.grad(loss, argnums=1)(seen, params, drawn, i / steps)
+        # Two keys: drawn from one, a row's noise would hang on whether the row is seen.
+        rows, noise = jax.random.split(jax.random.fold_in(key, i))
+        seen = _seen(problem, rows, way.batch)
+        gradient = jax.grad(loss, argnums=1)(seen, params, noise, i / steps)
         change, inner = transformation.update(gradient, inner, params)
         change = change if hold is None else hold(change, i)
         return (optax.apply_updates(params, change), inner), None

@@ -7,14 +7,14 @@ optimizer on them from starts that everybody can draw again.
 >>> from vaesurface import optimize
 >>> print(score(optimize.adam(300), exact("antipodal")[:1], starts=4))
 Adam, 300 steps, rate 0.02 on 4 starts of each trap, seeds from 0
-trap                   collapsed  95 % interval  over optimum  evaluations
+XX
 antipodal, alpha = 0.2 ...
 """
 
 from vaesurface.traps.deep import deep
 from vaesurface.traps.exact import exact, lower, measured_barrier
 from vaesurface.traps.score import Row, Score, Share, scipy_method, score, share, through_arrays
-from vaesurface.traps.trap import End, Trap, families, judge, together
+from vaesurface.traps.trap import End, Trap, families, judge, kept, together
 
 __all__ = [
     "End",
@@ -26,6 +26,7 @@ __all__ = [
     "exact",
     "families",
     "judge",
+    "kept",
     "lower",
     "measured_barrier",
     "scipy_method",

@@ -26,8 +26,9 @@ by the numbers alone. An optimizer is any of
 (2, 50.0)
 """
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -45,11 +46,22 @@ from vaesurface import optimize
 from vaesurface.problem import Params, Problem
 from vaesurface.refusal import complaint, whole
 from vaesurface.traps.exact import exact
-from vaesurface.traps.trap import End, Trap, judge
+from vaesurface.traps.trap import End, Trap, judge, kept
 
 __all__ = ["Row", "Score", "Share", "scipy_method", "score", "share", "through_arrays"]
 
 STEPS = 3000  # of an optax transformation, unless others are asked for
+HEAD = (
+    "trap",
+    "collapsed",
+    "95 % interval",
+    "on the way",
+    "failed",
+    "over optimum",
+    "evaluations",
+)
+# What `scipy.optimize.minimize` takes beside the options of a method.
+OF_MINIMIZE = ("bounds", "callback", "constraints", "tol")
 
 
 class Share(NamedTuple):
@@ -88,18 +100,22 @@ class Row(NamedTuple):
 
     trap: its name.
     starts: how many runs.
-    collapsed: of them, those that end with no active latent.
+    collapsed: of them, those that the trap has kept (`traps.kept`), failed ones aside.
     unsure: ends neither provably in the basin of collapse nor below it: the optimizer has stopped
         on the way.
-    over: median energy at the ends over the trap's optimum; inf where that is -inf.
-    below: median energy at the ends below the collapsed point's.
-    evaluations: of the energy's gradient, median; NaN where they cannot be counted.
+    failed: ends without a number for energy.
+    over: median energy at the other ends over the trap's optimum; inf where that is -inf, NaN where
+        all have failed.
+    below: the same below the collapsed point's.
+    evaluations: of the energy's gradient, median: steps of an optax transformation, what its line
+        search takes aside; NaN where they cannot be counted.
     """
 
     trap: str
     starts: int
     collapsed: Share
     unsure: int
+    failed: int
     over: float
     below: float
     evaluations: float
@@ -119,19 +135,21 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         """As a table."""
-        head = ("trap", "collapsed", "95 % interval", "over optimum", "evaluations")
-        lines = [head, *map(_shown, self.rows)]
+        lines = [HEAD, *map(_shown, self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         title = f"{self.name} on {self.starts} starts of each trap, seeds from 0"
         return "\n".join([title, *(_padded(line, widths) for line in lines)])
 
 
 def _shown(row: Row) -> tuple[str, ...]:
+    over = "no lower bound" if row.over == math.inf else f"{row.over:.4g}"
     return (
         row.trap,
         f"{row.collapsed.number}/{row.collapsed.total}",
         row.collapsed.words,
-        "no lower bound" if row.over == math.inf else f"{row.over:.4g}",
+        f"{row.unsure - row.failed}",
+        f"{row.failed}",
+        "-" if math.isnan(row.over) else over,
         "-" if math.isnan(row.evaluations) else f"{row.evaluations:.0f}",
     )
 
@@ -165,18 +183,20 @@ def through_arrays(run: Callable[..., Any], name: str | None = None) -> _Arrays:
 def scipy_method(method: Any, **options: Any) -> _Arrays:
     """A method of `scipy.optimize.minimize`, by name or a callable as that takes, for `score`.
 
-    options: of it.
+    options: of it, or bounds, constraints, tol or callback of `minimize`.
     """
+    own = {name: value for name, value in options.items() if name not in OF_MINIMIZE}
+    more = {name: value for name, value in options.items() if name in OF_MINIMIZE}
 
     def run(value_and_grad: Callable, x: np.ndarray) -> np.ndarray:
         found = scipy.optimize.minimize(
-            value_and_grad, x, method=method, jac=True, options=options or None
+            value_and_grad, x, method=method, jac=True, options=own or None, **more
         )
         return found.x
 
-    own = method if isinstance(method, str) else getattr(method, "__name__", "a method")
+    called = method if isinstance(method, str) else getattr(method, "__name__", "a method")
     settings = "".join(f", {key} = {value}" for key, value in options.items())
-    return _Arrays(f"SciPy's {own}{settings}", run)
+    return _Arrays(f"SciPy's {called}{settings}", run)
 
 
 def score(
@@ -191,14 +211,24 @@ def score(
 
     optimizer: as the module says. traps: by default the exact ones. steps: of an optax
     transformation. name: of the optimizer, by default its own. Raises ValueError for what is no
-    optimizer and for no starts, RuntimeError without float64.
+    optimizer or returns no parameters, for no traps and no starts, RuntimeError without float64.
     """
     whole("starts", starts, least=1)
     own = _optimizer(optimizer, steps)
-    chosen = exact() if traps is None else traps
+    chosen = exact() if traps is None else _traps(traps)
+    called = name or _name(own)
+    own = own if isinstance(own, Hashable) else partial(own)
     run = _through_numpy if isinstance(own, _Arrays) else _through_jax
     rows = tuple(_row(trap, *run(own, trap, starts)) for trap in chosen)
-    return Score(name or _name(own), starts, rows)
+    return Score(called, starts, rows)
+
+
+def _traps(given: Any) -> Sequence[Trap]:
+    every = isinstance(given, list | tuple) and all(isinstance(one, Trap) for one in given)
+    if not every or isinstance(given, Trap) or not given:
+        got = "none" if isinstance(given, list | tuple) and not given else type(given).__name__
+        raise complaint("a list of traps", got, "give traps.exact(...) or traps.deep()")
+    return given
 
 
 def _optimizer(optimizer: Any, steps: int) -> Any:
@@ -207,7 +237,7 @@ def _optimizer(optimizer: Any, steps: int) -> Any:
         return scipy_method(optimizer)
     if isinstance(optimizer, optax.GradientTransformation):
         return optimize.descend(optimizer, steps, f"an optax transformation, {steps} steps")
-    if not (isinstance(optimizer, _Arrays) or callable(optimizer)):
+    if not (isinstance(optimizer, _Arrays) or _takes_two(optimizer)):
         raise complaint(
             "an optimizer: a function (loss, params) -> params, an optax transformation, the name "
             "of a method of SciPy, or traps.through_arrays(run)",
@@ -215,6 +245,19 @@ def _optimizer(optimizer: Any, steps: int) -> Any:
             "give one of them",
         )
     return optimizer
+
+
+def _takes_two(optimizer: Any) -> bool:
+    """Whether it can be called with (loss, params), as far as that can be told."""
+    if not callable(optimizer):
+        return False
+    try:
+        inspect.signature(optimizer).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
 
 
 def _name(optimizer: Any) -> str:
@@ -241,10 +284,23 @@ def _ends(optimizer: Any, problem: Problem, scale: Array, keys: Array) -> End:
     """Where the starts of some keys lead."""
 
     def end(key: Array) -> End:
-        ended = optimizer(problem.loss, problem.init(key, scale))
-        return judge(problem, ended.params if isinstance(ended, optimize.Run) else ended)
+        start = problem.init(key, scale)
+        ended = optimizer(problem.loss, start)
+        ended = ended.params if isinstance(ended, optimize.Run) else ended
+        return judge(problem, _like(start, ended, _name(optimizer)))
 
     return jax.lax.map(end, keys)
+
+
+def _like(start: Params, ended: Any, name: str) -> Params:
+    """The end, in the start's precision; refused where it is something else."""
+    kinds = jax.tree.structure(start), jax.tree.structure(ended)
+    expected, got = (jax.tree.map(jnp.shape, tree) for tree in (start, ended))
+    if kinds[0] != kinds[1] or expected != got:
+        what = type(ended).__name__ if kinds[0] != kinds[1] else f"{got}"
+        remedy = "return the parameters, as they came"
+        raise complaint(f"parameters like the start's from {name}", what, remedy)
+    return jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), start, ended)
 
 
 def _through_numpy(optimizer: _Arrays, trap: Trap, starts: int) -> tuple[End, float]:
@@ -254,7 +310,8 @@ def _through_numpy(optimizer: _Arrays, trap: Trap, starts: int) -> tuple[End, fl
         start = _start(trap.problem, jax.random.key(seed), trap.scale)
         x, unravel = ravel_pytree(start)
         counted = _Counted(trap.problem, unravel)
-        found = np.asarray(optimizer.run(counted, np.asarray(x, np.float64)), np.float64)
+        # A copy of its own, which may be changed in place; so are gradients.
+        found = np.asarray(optimizer.run(counted, np.array(x, np.float64)), np.float64)
         if found.shape != x.shape:
             raise complaint(
                 f"an end of shape {x.shape}, like the start, from {optimizer.name}",
@@ -275,7 +332,7 @@ class _Counted:
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         self.calls += 1
         value, gradient = _valued(self.problem, self.unravel(jnp.asarray(x, float)))
-        return float(value), np.asarray(ravel_pytree(gradient)[0], np.float64)
+        return float(value), np.array(ravel_pytree(gradient)[0], np.float64)
 
 
 _judged = jax.jit(judge)
@@ -293,12 +350,17 @@ def _valued(problem: Problem, params: Params) -> tuple[Array, Params]:
 
 def _row(trap: Trap, ends: End, evaluations: float) -> Row:
     energy = np.asarray(ends.energy, np.float64)
+    failed = np.isnan(energy)
+    stuck = kept(trap, ends) & ~failed
+    between = stuck & ~np.asarray(ends.collapsed)
+    median = math.nan if failed.all() else float(np.median(energy[~failed]))
     return Row(
         trap=trap.name,
         starts=energy.size,
-        collapsed=share(ends.collapsed),
-        unsure=int(np.sum(~np.asarray(ends.sure))),
-        over=float(np.median(energy) - trap.optimum),
-        below=float(trap.energy - np.median(energy)),
+        collapsed=share(stuck),
+        unsure=int(np.sum(between | ~np.asarray(ends.sure))),
+        failed=int(failed.sum()),
+        over=math.inf if trap.optimum == -math.inf and not failed.all() else median - trap.optimum,
+        below=trap.energy - median,
         evaluations=evaluations,
     )

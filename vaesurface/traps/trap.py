@@ -24,7 +24,7 @@ from vaesurface.problem import Params, Problem
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae import ThresholdVAE
 
-__all__ = ["End", "Trap", "families", "judge", "ratio", "together"]
+__all__ = ["End", "Trap", "families", "judge", "kept", "ratio", "together"]
 
 
 class Trap(NamedTuple):
@@ -79,11 +79,12 @@ class Trap(NamedTuple):
 class End(NamedTuple):
     """Where a run has ended; numbers, so that it survives `vmap`.
 
-    collapsed: (), no latent carries `diagnose.terms.ACTIVE_NATS` or more.
-    active: (), the number of latents that do.
+    collapsed: (), every latent carries less than `diagnose.terms.ACTIVE_NATS`.
+    active: (), the number of latents that carry so much.
     sure: (), of an exact energy: whether a collapsed end lies where the collapsed point is provably
-        the lowest, and any other is below that point, whence no descent returns.
-    energy: (), there.
+        the lowest, and any other is below that point, whence no descent returns; of a network:
+        whether its energy is a number.
+    energy: (), there; NaN where a run has failed, which is then neither collapsed nor sure.
     """
 
     collapsed: Array
@@ -94,30 +95,51 @@ class End(NamedTuple):
 
 def judge(problem: Any, params: Params) -> End:
     """The verdict on the end of a run, on that problem."""
-    information = problem.information(params)
-    active = jnp.sum(information / 2.0 >= ACTIVE_NATS)
+    nats = problem.information(params) / 2.0
+    collapsed = jnp.all(nats < ACTIVE_NATS)
     energy = problem.loss(params)
     return End(
-        collapsed=active == 0,
-        active=active,
-        sure=_is_sure(problem, params, active == 0, energy),
+        collapsed=collapsed,
+        active=jnp.sum(nats >= ACTIVE_NATS),
+        sure=_is_sure(problem, params, collapsed, energy),
         energy=energy,
     )
 
 
 def _is_sure(problem: Any, params: Params, collapsed: Array, energy: Array) -> Array:
-    """`End.sure`; true for networks, of which nothing is certified."""
+    """`End.sure`; of networks nothing is certified."""
     if not isinstance(problem, ThresholdVAE):
         return jnp.isfinite(energy)
-    level = problem.loss(problem.collapsed())
+    # Behind a barrier, or XLA folds its zeros in circles.
+    level = problem.loss(jax.lax.optimization_barrier(problem.collapsed()))
     settled = problem.settle(params)
     region = theory.collapse_radius(problem.X, problem.alpha, problem.gamma, problem.beta)
     silent = jnp.all(settled.weight == 0, axis=1)
     widths = settled._replace(log_std=problem.widths(settled))
     trivial = is_trivial(widths, region, problem.center, silent)
-    # At alpha = 0 there is no such region, and runs come near collapse exponentially.
-    near = jnp.where(problem.alpha > 0, trivial, energy - level < ACTIVE_NATS)
+    if problem.gamma is None:
+        trivial &= jnp.exp(params.log_gamma) >= region.gamma
+    # At alpha = 0 there is no such region: collapse is the global minimum, to which runs come near
+    # exponentially, or a saddle.
+    lowest = _leading(problem.X) <= problem.beta * problem.gamma_of(problem.collapsed())
+    near = jnp.where(problem.alpha > 0, trivial, lowest & (energy - level < ACTIVE_NATS))
     return jnp.where(collapsed, near, energy < level - problem.rounding(params))
+
+
+def _leading(X: Array) -> Array:
+    """() eigenvalue of the data's covariance."""
+    return jnp.linalg.norm(X - X.mean(axis=0)[None], 2) ** 2 / len(X)
+
+
+def kept(trap: Trap, ends: End, changed: bool = False) -> np.ndarray:
+    """Which runs (m,) a trap has kept: they end with no active latent or no lower than the collapsed
+    point: whatever their latents carry, it does not pay. Failed ones have not come out.
+
+    changed: whether they ended on another surface, where energies are others and only latents count.
+    """
+    energy = np.asarray(ends.energy)
+    low = ~np.isnan(energy) if changed else energy < trap.energy
+    return np.asarray(ends.collapsed) | ~low
 
 
 def families(traps: Sequence[Trap]) -> dict[str, list[Trap]]:
