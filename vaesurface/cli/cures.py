@@ -137,6 +137,7 @@ def _told(found: Any, framework: str, as_json: bool) -> int:
     from vaesurface.experiments import advised
 
     result = advised.words(found, str(framework))
-    lines = [f"In {framework} ({result['names']}):", result["lines"]] if result["lines"] else []
+    names = f" ({result['names']})" if result["names"] else ""
+    lines = [f"In {framework}{names}:", result["lines"]] if result["lines"] else []
     say(result, [result["label"], *result["said"], *lines], as_json)
     return 0 if result["lines"] else 1

@@ -10,10 +10,11 @@ that an interrupted board goes on.
 """
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +23,18 @@ import numpy as np
 from scipy.stats import binomtest
 
 from vaesurface import store, sweep
+from vaesurface.cure import cures as rules
+from vaesurface.cure import descent, schedules, starts, surfaces
 from vaesurface.cure.cures import CURES, Cure, cured
 from vaesurface.cure.descent import Way
 from vaesurface.traps import End, Share, Trap, families, kept, share, together
+from vaesurface.traps import trap as verdicts
 
 __all__ = ["EXACT", "NETWORK", "Cell", "Pairs", "compared", "scoreboard"]
 
 EXACT = Way(first=1000, last=2000, rate=0.02, batch=None)
 NETWORK = Way(first=500, last=500, rate=1e-3, batch=64)
+RULES = (descent, rules, schedules, starts, surfaces, verdicts)  # modules that say what a run does
 
 
 class Pairs(NamedTuple):
@@ -127,6 +132,7 @@ def _ran(
         "traps": ", ".join(trap.name for trap in members),
         "cure": cure.name,
         "scale": members[0].scale,
+        "rules": _written(),
         **way._asdict(),
     }
     digest = hashlib.sha256(json.dumps(config).encode()).hexdigest()[:12]
@@ -134,6 +140,13 @@ def _ran(
     cell = partial(_run, cure, way, problems, members[0].scale, places)
     axes: dict[str, Any] = {"trap": np.arange(len(members)), "seed": np.arange(starts)}
     return sweep.grid(cell, executor=executor, store=results, progress=progress, **axes)
+
+
+@cache
+def _written() -> str:
+    """Digest of the text of `RULES`: what was run by other rules is not taken up again."""
+    text = "".join(inspect.getsource(module) for module in RULES)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _run(
@@ -162,7 +175,7 @@ def _cell(trap: Trap, cure: Cure, way: Way, lacking: str, ends: End | None, plai
         collapsed=share(stuck),
         unsure=int(np.sum(between | ~np.asarray(ends.sure))),
         pairs=compared(stuck_plainly, stuck),
-        over=None if changed else float(np.median(ends.energy) - trap.optimum),
+        over=None if changed else float(np.nanmedian(ends.energy) - trap.optimum),
         cost=cure.cost(way) / way.steps,
     )
 

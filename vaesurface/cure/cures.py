@@ -120,6 +120,10 @@ def _held(trap: Trap) -> str:
     return "gamma is learned already" if trap.learned else ""
 
 
+def _weighted(trap: Trap) -> str:
+    return "" if float(trap.problem.beta) > 1 else "beta is not above 1"
+
+
 def _networks(trap: Trap) -> str:
     return "" if trap.deep else "the decoder has one layer"
 
@@ -191,6 +195,14 @@ CURES = (
         run=surfaces.best_gamma,
         surface=_freed_if_held,
         changes=_is_held,
+    ),
+    Cure(
+        "beta = 1",
+        "Kingma & Welling 2014 (the ELBO)",
+        "surface",
+        surface=surfaces.unweighted,
+        lacking=_weighted,
+        changes=_always,
     ),
     Cure(
         "more latents",

@@ -1,14 +1,15 @@
 """Which cure worked on traps like this case, how surely, and what does it cost?
 
-Like it means: the same kind of collapse, networks or an exact energy, gamma learned or held. The
-board is the one that `vaesurface cure` filled and that the package holds. A cure worked where more
-of the plain runs that collapsed were moved out than in (exact test, 5 %), and at least half of
-them.
+Like it means: the same kind of collapse, by gamma or by beta, networks or an exact energy, gamma
+learned or held. The board is the one that `vaesurface cure` filled and that the package holds. A
+cure worked where more of the plain runs that collapsed were moved out than in (exact test, 5 %),
+and at least half of them.
 
->>> trap = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "changed": False}
+>>> trap = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "beta": 1.0}
+>>> trap |= {"changed": False, "starts": 20, "cost": 1.0, "over": None}
 >>> entries = [
-...     trap | {"cure": "plain", "cost": 1.0, "collapsed": 9, "out": 0, "into": 0},
-...     trap | {"cure": "KL warm-up", "cost": 1.0, "collapsed": 1, "out": 8, "into": 0},
+...     trap | {"cure": "plain", "collapsed": 9, "out": 0, "into": 0},
+...     trap | {"cure": "KL warm-up", "collapsed": 1, "out": 8, "into": 0},
 ... ]
 >>> found = advice(Case(Collapse.LOCAL, deep=True, learned=True, ratio=2.0), entries)
 >>> found.cure, found.rescued.words
@@ -34,6 +35,9 @@ __all__ = ["Advice", "Case", "advice", "diagnosed", "rescued", "stored"]
 
 WORKED = 0.5  # of the plain runs that collapse, at least, are moved out
 SURE = 0.05  # level of the test
+UNBOUNDED = (
+    "the data lie in no more dimensions than there are latents, so that a learned gamma goes to 0"
+)
 
 
 class Case(NamedTuple):
@@ -43,12 +47,18 @@ class Case(NamedTuple):
     deep: whether it is a network, not an exact energy.
     learned: whether gamma is.
     ratio: leading eigenvalue of what is not reconstructed over beta gamma.
+    weighted: whether it is beta that is too large: at beta = 1 a latent would pay as gamma is.
+    optimal: whether collapse is known to be the best there is, at this gamma and beta.
+    unlike: why no trap can be like it; "" where one can.
     """
 
     kind: Collapse
     deep: bool
     learned: bool
     ratio: float
+    weighted: bool = False
+    optimal: bool = False
+    unlike: str = ""
 
 
 class Advice(NamedTuple):
@@ -57,6 +67,8 @@ class Advice(NamedTuple):
     cure: its name; "" where none worked.
     rescued: of runs that collapse plainly, those that do not with the cure (the best one's, where
         none worked).
+    into: of the other runs, how many collapse with it.
+    others: how many those are.
     cost: gradients over those of a plain run.
     changed: whether the surface is another one then.
     traps: that are like the case.
@@ -67,6 +79,8 @@ class Advice(NamedTuple):
 
     cure: str
     rescued: Share
+    into: int
+    others: int
     cost: float
     changed: bool
     traps: tuple[str, ...]
@@ -76,12 +90,31 @@ class Advice(NamedTuple):
 
 def diagnosed(diagnosis: Diagnosis) -> Case:
     """The case of a trained VAE."""
+    leading, component = float(diagnosis.residual[0]), diagnosis.component
     return Case(
         kind=diagnosis.kind,
         deep=True,
         learned=not diagnosis.fixed,
-        ratio=float(diagnosis.residual[0]) / diagnosis.level,
+        ratio=leading / diagnosis.level,
+        weighted=diagnosis.kind == Collapse.GAMMA and _by_beta(leading, diagnosis),
+        optimal=component is not None and component.proved and component.gain == 0.0,
+        unlike=_unlike(diagnosis),
     )
+
+
+def _by_beta(leading: float, diagnosis: Diagnosis) -> bool:
+    """Whether, as gamma is, a latent would pay at beta = 1, or gamma is learned already."""
+    return diagnosis.beta > 1.0 and (leading > diagnosis.gamma or not diagnosis.fixed)
+
+
+def _unlike(diagnosis: Diagnosis) -> str:
+    if diagnosis.likelihood is not None:
+        return f"the likelihood is {diagnosis.likelihood.name}, that of the board's is Gaussian"
+    if diagnosis.scaled:
+        return "gamma differs between coordinates, on the board it is one number"
+    if diagnosis.kind == Collapse.GAMMA and diagnosis.unbounded:
+        return UNBOUNDED
+    return ""
 
 
 @cache
@@ -93,12 +126,13 @@ def stored() -> tuple[dict[str, Any], ...]:
 
 def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advice | None:
     """The cheapest cure that worked, of those equally cheap the one that moved most out, then the
-    one that ended lowest; None where no trap is like the case.
+    one that ended lowest; None where no trap that holds plain runs is like the case.
 
     entries: of a board, by default `stored`.
     """
     chosen = [e for e in (stored() if entries is None else entries) if _is_like(case, e)]
     plain = {e["trap"]: e["collapsed"] for e in chosen if e["cure"] == CURES[0].name}
+    chosen = [e for e in chosen if plain.get(e["trap"])]
     found = [_summed(name, chosen, plain) for name in _names(chosen)]
     if not found:
         return None
@@ -111,7 +145,9 @@ def advice(case: Case, entries: Iterable[dict[str, Any]] | None = None) -> Advic
 
 def _is_like(case: Case, entry: dict[str, Any]) -> bool:
     own = case.kind.name, case.deep, case.learned
-    return (entry["kind"], entry["deep"], entry["learned"]) == own
+    weighted = entry["kind"] == Collapse.GAMMA.name and entry["beta"] > 1.0
+    same = (entry["kind"], entry["deep"], entry["learned"]) == own
+    return same and weighted == case.weighted and not case.unlike
 
 
 def _names(entries: Sequence[dict[str, Any]]) -> list[str]:
@@ -127,22 +163,25 @@ def _summed(name: str, entries: Sequence[dict[str, Any]], plain: dict[str, int])
     """Of one cure over all of the traps; cure is "" where it did not work."""
     own = [e for e in entries if e["cure"] == name]
     out, into = (sum(e[key] for e in own) for key in ("out", "into"))
-    found = rescued(out, sum(plain[e["trap"]] for e in own))
+    lost, runs = sum(plain[e["trap"]] for e in own), sum(e["starts"] for e in own)
+    found = rescued(out, lost)
     surely = out > into and binomtest(out, out + into).pvalue <= SURE
     return Advice(
         cure=name if surely and found.value >= WORKED else "",
         rescued=found,
+        into=into,
+        others=runs - lost,
         cost=max(e["cost"] for e in own),
         changed=any(e["changed"] for e in own),
         traps=tuple(e["trap"] for e in own),
         best=name,
-        over=sum(math.inf if e.get("over") is None else e["over"] for e in own),
+        over=sum(math.inf if e["over"] is None else e["over"] for e in own),
     )
 
 
 def rescued(out: int, lost: int) -> Share:
-    """Of the plain runs that collapse, those that a cure moves out, with the exact interval."""
-    if not lost:
-        return Share(0, 1, 0.0, 1.0)
+    """Of the plain runs that collapse, at least one, those that a cure moves out, with the exact
+    interval.
+    """
     interval = binomtest(out, lost).proportion_ci(method="exact")
     return Share(out, lost, float(interval.low), float(interval.high))

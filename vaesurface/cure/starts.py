@@ -24,7 +24,10 @@ from vaesurface.vae import ThresholdVAE
 __all__ = ["FACTOR", "autoencoder", "beside", "dead_rows", "larger"]
 
 FACTOR = 10.0  # of a larger start
-NARROW = 0.1  # of a code's own deviation: a posterior's, where an autoencoder becomes a VAE
+# Of a code's own deviation: a posterior's, where an autoencoder becomes a VAE; and the least of
+# those, of a code that says nothing.
+NARROW = 0.1
+LEAST_WIDTH = 1e-3
 LEAST_GAMMA = 0.01  # of the data's variance, from which a VAE begins that has reconstructed them
 
 
@@ -66,7 +69,7 @@ def autoencoder(way: Way, problem: Any, start: Params, key: Array) -> Params:
 
 def _widths(codes: Array) -> Array:
     """Logarithms (k,) of posterior deviations for codes (n, k), at most the prior's."""
-    return jnp.minimum(jnp.log(NARROW * jnp.std(codes, axis=0) + 1e-8), 0.0)
+    return jnp.log(jnp.clip(NARROW * jnp.std(codes, axis=0), LEAST_WIDTH, 1.0))
 
 
 def dead_rows(way: Way, problem: Any, start: Params, key: Array) -> Params:

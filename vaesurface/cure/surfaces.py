@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from vaesurface import vae
@@ -15,12 +16,17 @@ from vaesurface.cure.descent import Way, descend
 from vaesurface.problem import Params
 from vaesurface.vae import ThresholdVAE, architecture
 
-__all__ = ["best_gamma", "freed", "skipping", "widened"]
+__all__ = ["best_gamma", "freed", "skipping", "unweighted", "widened"]
 
 
 def freed(problem: Any) -> Any:
     """The same with gamma learned (Dai & Wipf 2019; Lucas et al. 2019)."""
     return replace(problem, gamma=None)
+
+
+def unweighted(problem: Any) -> Any:
+    """The same with beta = 1, which is the bound on the likelihood (Kingma & Welling 2014)."""
+    return replace(problem, beta=jnp.ones_like(problem.beta))
 
 
 def widened(problem: Any) -> Any:

@@ -17,71 +17,95 @@ from vaesurface.diagnose import Collapse
 
 __all__ = ["Found", "of_file", "of_problem", "words"]
 
+SAME = 1e-9  # relative difference of eigenvalues that rounding leaves
+
 
 class Found(NamedTuple):
     """A case, and what lines to change need to know.
 
     case: as the board knows it.
     label: what it is, in words.
-    d, k: features and latents.
-    leading: eigenvalue of what is not reconstructed.
-    gamma, beta: as they were.
+    model: for the lines.
     instead: what the diagnosis advises, where the board knows nothing like it.
     """
 
     case: like.Case
     label: str
-    d: int
-    k: int
-    leading: float
-    gamma: float
-    beta: float
+    model: told.Model
     instead: str = ""
 
 
 def of_file(path: Path) -> Found:
     """Of arrays that were exported (`diagnose.load`)."""
     diagnosis = diagnose.load(path)
-    return Found(
-        case=like.diagnosed(diagnosis),
-        label=diagnosis.label,
+    model = told.Model(
         d=diagnosis.d,
         k=len(diagnosis.kl),
         leading=float(diagnosis.residual[0]),
         gamma=diagnosis.gamma,
         beta=diagnosis.beta,
-        instead=diagnosis.change,
+        learned=not diagnosis.fixed,
+        error=diagnosis.error,
+        gammabar=diagnosis.gammabar,
     )
+    case = like.diagnosed(diagnosis)
+    return Found(case=case, label=diagnosis.label, model=model, instead=diagnosis.change)
 
 
 def of_problem(X: np.ndarray, latent: int, alpha: float, gamma: float | None, beta: float) -> Found:
     """Of collapse on an exact surface, by what theory knows of it."""
     values = np.asarray(theory.eigenvalues(X))
-    level = beta * (float(values.mean()) if gamma is None else gamma)
-    ratio = float(values[0]) / level
-    if ratio <= 1:
-        kind, label = Collapse.GAMMA, "no eigenvalue of the data is above beta gamma"
-    elif alpha > 0:
-        radius = float(theory.collapse_radius(X, alpha, gamma, beta).radius)
-        kind = Collapse.LOCAL
-        label = f"collapse is a strict local minimum, lowest within rows of {radius:.4g}"
-    else:
-        kind, label = Collapse.NONE, "collapse is a saddle: every descent leaves it"
-    case = like.Case(kind, deep=False, learned=gamma is None, ratio=ratio)
-    return Found(
-        case, label, d=X.shape[1], k=latent, leading=float(values[0]), gamma=level / beta, beta=beta
+    variance, leading = float(values.mean()), float(values[0])
+    level = variance if gamma is None else gamma
+    kind, label = _by_theory(X, alpha, gamma, beta, leading / (beta * level))
+    free = theory.affine_optimum(values, latent, None, min(beta, 1.0))
+    unbounded = kind == Collapse.GAMMA and gamma is not None and not free.gamma > 0
+    case = like.Case(
+        kind=kind,
+        deep=False,
+        learned=gamma is None,
+        ratio=leading / (beta * level),
+        weighted=kind == Collapse.GAMMA and (gamma is None or (beta > 1.0 and leading > gamma)),
+        optimal=alpha == 0,
+        unlike=like.UNBOUNDED if unbounded else "",
     )
+    model = told.Model(
+        d=X.shape[1],
+        k=latent,
+        leading=leading,
+        gamma=level,
+        beta=beta,
+        learned=gamma is None,
+        error=variance,
+        gammabar=variance,
+        alpha=alpha,
+        optimum=float(theory.affine_optimum(values, latent, gamma, beta).gamma),
+    )
+    return Found(case=case, label=label, model=model)
+
+
+def _by_theory(
+    X: np.ndarray, alpha: float, gamma: float | None, beta: float, ratio: float
+) -> tuple[Collapse, str]:
+    """The kind of collapse, and what it is in words; ratio: as `like.Case` has it."""
+    if ratio <= 1 + SAME and gamma is None and beta <= 1:
+        return Collapse.SUPERFLUOUS, "all eigenvalues of the data are equal: no affine latent pays"
+    if ratio <= 1:
+        return Collapse.GAMMA, "no eigenvalue of the data is above beta gamma"
+    if alpha > 0:
+        radius = float(theory.collapse_radius(X, alpha, gamma, beta).radius)
+        words = f"collapse is a strict local minimum, lowest within rows of {radius:.4g}"
+        return Collapse.LOCAL, words
+    return Collapse.NONE, "collapse is a saddle: almost every descent leaves it"
 
 
 def words(found: Found, framework: str) -> dict[str, Any]:
     """What is said: label, sentences, and lines to change, "" where there are none."""
     advice = like.advice(found.case)
     name = advice.cure if advice is not None else ""
-    names = ("d", "k", "leading", "gamma", "beta")
-    size: dict[str, Any] = {name: getattr(found, name) for name in names}
-    changes = told.lines(name, framework, **size) if name else ""
+    changes = told.lines(name, framework, found.model) if name else ""
     if found.case.kind == Collapse.GAMMA:
-        changes = _lower(found, changes, framework, size)
+        name, changes = _of_gamma(found, name, changes, framework)
     instead = [found.instead] if advice is None or not changes else []
     sentences = [*told.said(found.case, advice), *instead]
     return {
@@ -90,18 +114,20 @@ def words(found: Found, framework: str) -> dict[str, Any]:
         "said": [sentence for sentence in sentences if sentence],
         "advice": None if advice is None else advice._asdict(),
         "framework": framework,
-        "names": told.NAMES,
+        "names": told.names(changes, name),
         "lines": changes,
     }
 
 
-def _lower(found: Found, changes: str, framework: str, size: dict[str, Any]) -> str:
+def _of_gamma(found: Found, name: str, changes: str, framework: str) -> tuple[str, str]:
     """Lines where beta gamma is too large: lower the one that is, beta first, for at beta = 1 a
-    latent may pay as gamma is.
+    latent may pay as gamma is. Of other likelihoods there is only beta.
     """
-    if found.beta > 1.0 and found.gamma < found.leading:
-        return told.lines("lower beta", framework, **size)
-    lower = told.lines("lower gamma", framework, **size)
-    if found.beta > 1.0:
-        lower = f"{told.lines('lower beta', framework, **size)}\n{lower}"
-    return f"{changes}\n\n# or, with gamma held:\n{lower}" if changes else lower
+    beta = told.lines("beta = 1", framework, found.model) if found.model.beta > 1.0 else ""
+    if found.case.weighted or (found.case.unlike and found.case.unlike != like.UNBOUNDED):
+        return "beta = 1", beta
+    lower = told.lines("lower gamma", framework, found.model)
+    if not changes:
+        return "lower gamma", f"{beta}\n{lower}" if beta else lower
+    changes = f"# with beta = 1, not {found.model.beta:g}:\n{changes}" if beta else changes
+    return name, f"{changes}\n\n# or, with gamma held:\n{lower}"

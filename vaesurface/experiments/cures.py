@@ -107,6 +107,7 @@ def _entry(trap: Trap, cell: cure.Cell) -> dict[str, Any]:
         "kind": trap.kind.name,
         "deep": trap.deep,
         "learned": trap.learned,
+        "beta": float(trap.problem.beta),
         "ratio": round(trap.ratio, 4),
         "cure": cell.cure,
         "changed": cell.changed,

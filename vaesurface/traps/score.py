@@ -217,7 +217,6 @@ def score(
     own = _optimizer(optimizer, steps)
     chosen = exact() if traps is None else _traps(traps)
     called = name or _name(own)
-    own = own if isinstance(own, Hashable) else partial(own)
     run = _through_numpy if isinstance(own, _Arrays) else _through_jax
     rows = tuple(_row(trap, *run(own, trap, starts)) for trap in chosen)
     return Score(called, starts, rows)
@@ -268,8 +267,9 @@ def _name(optimizer: Any) -> str:
 def _through_jax(optimizer: Any, trap: Trap, starts: int) -> tuple[End, float]:
     """Ends (starts,), and how many gradients a run takes, where it says so."""
     keys = jax.vmap(jax.random.key)(jnp.arange(starts))
+    traced = optimizer if isinstance(optimizer, Hashable) else partial(optimizer)
     try:
-        ends = _ends(optimizer, trap.problem, trap.scale, keys)
+        ends = _ends(traced, trap.problem, trap.scale, keys)
     except jax.errors.JAXTypeError as error:
         raise complaint(
             "an optimizer that JAX can trace",
@@ -294,10 +294,10 @@ def _ends(optimizer: Any, problem: Problem, scale: Array, keys: Array) -> End:
 
 def _like(start: Params, ended: Any, name: str) -> Params:
     """The end, in the start's precision; refused where it is something else."""
-    kinds = jax.tree.structure(start), jax.tree.structure(ended)
+    other: bool = jax.tree.structure(start) != jax.tree.structure(ended)  # type: ignore[operator]
     expected, got = (jax.tree.map(jnp.shape, tree) for tree in (start, ended))
-    if kinds[0] != kinds[1] or expected != got:
-        what = type(ended).__name__ if kinds[0] != kinds[1] else f"{got}"
+    if other or expected != got:
+        what = type(ended).__name__ if other else f"{got}"
         remedy = "return the parameters, as they came"
         raise complaint(f"parameters like the start's from {name}", what, remedy)
     return jax.tree.map(lambda a, b: jnp.asarray(b, a.dtype), start, ended)

@@ -132,10 +132,10 @@ def _leading(X: Array) -> Array:
 
 
 def kept(trap: Trap, ends: End, changed: bool = False) -> np.ndarray:
-    """Which runs (m,) a trap has kept: they end with no active latent or no lower than the collapsed
-    point: whatever their latents carry, it does not pay. Failed ones have not come out.
+    """Which runs (m,) a trap has kept: they end with no active latent or no lower than the
+    collapsed point: whatever their latents carry, it does not pay. Failed ones have not come out.
 
-    changed: whether they ended on another surface, where energies are others and only latents count.
+    changed: whether they ended on another surface, where only latents count.
     """
     energy = np.asarray(ends.energy)
     low = ~np.isnan(energy) if changed else energy < trap.energy
