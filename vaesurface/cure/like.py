@@ -47,6 +47,7 @@ class Case(NamedTuple):
     deep: whether it is a network, not an exact energy.
     learned: whether gamma is.
     ratio: leading eigenvalue of what is not reconstructed over beta gamma.
+    beta: weight of the KL part.
     weighted: whether it is beta that is too large: at beta = 1 a latent would pay as gamma is.
     optimal: whether collapse is known to be the best there is, at this gamma and beta.
     unlike: why no trap can be like it; "" where one can.
@@ -56,6 +57,7 @@ class Case(NamedTuple):
     deep: bool
     learned: bool
     ratio: float
+    beta: float = 1.0
     weighted: bool = False
     optimal: bool = False
     unlike: str = ""
@@ -96,6 +98,7 @@ def diagnosed(diagnosis: Diagnosis) -> Case:
         deep=True,
         learned=not diagnosis.fixed,
         ratio=leading / diagnosis.level,
+        beta=diagnosis.beta,
         weighted=diagnosis.kind == Collapse.GAMMA and _by_beta(leading, diagnosis),
         optimal=component is not None and component.proved and component.gain == 0.0,
         unlike=_unlike(diagnosis),
@@ -109,9 +112,9 @@ def _by_beta(leading: float, diagnosis: Diagnosis) -> bool:
 
 def _unlike(diagnosis: Diagnosis) -> str:
     if diagnosis.likelihood is not None:
-        return f"the likelihood is {diagnosis.likelihood.name}, that of the board's is Gaussian"
+        return f"its likelihood is {diagnosis.likelihood.name}, those of the board are Gaussian"
     if diagnosis.scaled:
-        return "gamma differs between coordinates, on the board it is one number"
+        return "its gamma differs between coordinates, on the board it is one number"
     if diagnosis.kind == Collapse.GAMMA and diagnosis.unbounded:
         return UNBOUNDED
     return ""

@@ -127,8 +127,14 @@ def names(text: str, cure: str) -> str:
     """What the lines take from the loop, in words: those of `NAMES` that are in them."""
     own = NAMES | OF_ARRAYS if cure in EXACT else NAMES
     code = "\n".join(line.partition("#")[0] for line in text.splitlines())
-    used = [name for name in own if re.search(rf"(?<![\w.\"]){name}\b(?!\")", code)]
-    return "; ".join(f"{name}: {own[name]}" for name in used)
+    return "; ".join(f"{name}: {own[name]}" for name in own if _is_taken(name, code))
+
+
+def _is_taken(name: str, code: str) -> bool:
+    """Whether code uses a name before, or where, it assigns it."""
+    use = rf"(?<![\w.\"]){name}\b(?!\")"
+    first = next((line for line in code.splitlines() if re.search(use, line)), "")
+    return bool(re.search(use, re.sub(rf"^\s*{name} = ", "", first)))
 
 
 @cache
@@ -141,11 +147,9 @@ def said(case: Case, found: Advice | None) -> list[str]:
     """The advice in sentences."""
     if found is None:
         return [_unlike(case)]
-    what = "networks" if case.deep else "exact energies"
-    gamma = f"gamma {'learned' if case.learned else 'held'}"
     like = (
-        f"Traps like it ({case.kind.words}, {what}, {gamma}): {', '.join(found.traps)}; here the "
-        f"leading eigenvalue of what is not reconstructed is {case.ratio:.3g} beta gamma."
+        f"Traps like it ({_shape(case)}): {', '.join(found.traps)}; here the leading eigenvalue of "
+        f"what is not reconstructed is {case.ratio:.3g} beta gamma."
     )
     share = found.rescued
     odds = f"{share.number} of {share.total} ({share.words} with 95 % confidence)"
@@ -168,10 +172,19 @@ def said(case: Case, found: Advice | None) -> list[str]:
     return [first, *more, like, *_honest(case)]
 
 
+def _shape(case: Case) -> str:
+    """What makes traps alike."""
+    what = "networks" if case.deep else "exact energies"
+    by_beta = ", by beta" if case.weighted else ""
+    return f"{case.kind.words}{by_beta}, {what}, gamma {'learned' if case.learned else 'held'}"
+
+
 def _honest(case: Case) -> list[str]:
     """What cures do not do."""
     if case.kind == Collapse.GAMMA:
-        other = "a beta of 1" if case.weighted else "a lower or a learned gamma"
+        other = "a lower gamma" if case.unlike else "a lower or a learned gamma"
+        other += ", with beta = 1," if case.beta > 1.0 else ""
+        other = "a beta of 1" if case.weighted else other
         if case.optimal:
             return [
                 f"At this gamma and beta collapse is the best there is: no schedule and no start "
@@ -199,7 +212,8 @@ def _honest(case: Case) -> list[str]:
 
 def _unlike(case: Case) -> str:
     """Where no trap is like it."""
-    why = case.unlike or case.kind.words
+    of_traps = case.kind in (Collapse.GAMMA, Collapse.LOCAL)
+    why = case.unlike or (_shape(case) if of_traps else case.kind.words)
     first = f"No trap of the board is like it: {why}."
     if case.kind == Collapse.NONE:
         return f"{first} Nothing has to be cured."

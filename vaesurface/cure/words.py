@@ -71,7 +71,7 @@ def _freed_radius(trap: Trap) -> float:
 
 
 def _too_large(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
-    """Of traps at whose gamma collapse is the best there is."""
+    """Of traps at whose gamma and beta no affine latent pays."""
     own_traps = [trap for trap in traps if trap.kind == Collapse.GAMMA]
     names = {trap.name for trap in own_traps}
     own = [cell for cell in cells if cell.trap in names]
@@ -86,28 +86,42 @@ def _too_large(traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
             others.append(f"{cell.cure} leaves {_count(cell)} collapsed on {cell.trap}")
     words = f". On another surface {', '.join(others)}" if others else ""
     return (
-        f"Where gamma is above the data's leading eigenvalue ({'; '.join(sorted(names))}) no "
+        f"Where beta gamma is above the data's leading eigenvalue ({'; '.join(sorted(names))}) no "
         f"affine latent pays, and of an affine exact energy collapse is the global minimum: "
         f"{kept} of {runs} runs that end on that surface collapse, whatever came before{words}."
     )
 
 
 def _moved(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
-    """What one cure does to starts, over all traps of kind (v)."""
+    """What one cure does to starts, over all traps of kind (v): of exact energies, of networks."""
     found = _pairs(cure, traps, cells)
-    out, into = (sum(getattr(cell.pairs, name) for cell in found) for name in ("out", "into"))
-    plain = {cell.trap: cell for cell in cells if cell.cure == CURES[0].name}
-    lost = sum(_count_of(plain[cell.trap]) for cell in found)
-    runs = sum(cell.collapsed.total for cell in found if cell.collapsed)
-    other = sum(cell.changed for cell in found)
-    surface = f" ({other} of these surfaces are then another one)" if other else ""
-    cost = found[0].cost
+    plain = {cell.trap: _count_of(cell) for cell in cells if cell.cure == CURES[0].name}
+    deep = {trap.name for trap in traps if trap.deep}
+    exact, networks = (
+        [cell for cell in found if (cell.trap in deep) == of_networks]
+        for of_networks in (False, True)
+    )
+    parts = [
+        _counted(what, own, plain)
+        for what, own in (("exact energies", exact), ("networks", networks))
+        if own
+    ]
     name = cure.name[0].upper() + cure.name[1:]
+    costs = " or ".join(dict.fromkeys(f"{cell.cost:.3g}" for cell in found))
+    moves = f"{MOVES[cure.moves]}, {costs} times the gradients"
+    return f"{name} ({moves}), on traps of kind (v): {'; '.join(parts)}."
+
+
+def _counted(what: str, cells: Sequence[Any], plain: dict[str, int]) -> str:
+    """How many runs come out, and go in."""
+    out, into = (sum(getattr(cell.pairs, name) for cell in cells) for name in ("out", "into"))
+    lost = sum(plain[cell.trap] for cell in cells)
+    others = sum(cell.collapsed.total for cell in cells) - lost
+    changed = sum(cell.changed for cell in cells)
+    surface = f", {changed} of them other surfaces then" if changed else ""
     return (
-        f"{name} ({MOVES[cure.moves]}) moves {out} of the {lost} plain runs that collapse out of "
-        f"the basin and {into} of the {runs - lost} others into it, on {_many(len(found))} of kind "
-        f"(v){surface}, at "
-        f"{cost:.3g} times the gradients."
+        f"of {what} ({_many(len(cells))}{surface}) {out} of the {lost} plain runs that collapse "
+        f"come out of it, {into} of the {others} others go in"
     )
 
 

@@ -58,9 +58,9 @@ def _cure(facts: Facts, kind: Collapse) -> str:
             return _learn_gamma(facts)
         case Collapse.COVARIANCE:
             return (
-                "Give the decoder one learned variance for all data (in PyTorch log_gamma = "
-                "nn.Parameter(torch.zeros(()))) in place of an output of the network; a floor on "
-                "its variances only bounds the spike."
+                f"Give the decoder one learned variance for all data (in PyTorch log_gamma = "
+                f"{_parameter(facts)}) in place of an output of the network; a floor on its "
+                f"variances only bounds the spike."
             )
         case Collapse.FLEXIBLE:
             return _see_less(facts)
@@ -153,12 +153,19 @@ def _learn_gamma(facts: Facts) -> str:
         return f"Train with beta = 1, not {facts.beta:g}: {_expected(facts)}."
     first = "Learn gamma" if facts.beta <= 1.0 else "Learn gamma, with beta = 1"
     return (
-        f"{first}: {_expected(facts)} (in PyTorch: log_gamma = nn.Parameter(torch.zeros(())), loss "
+        f"{first}: {_expected(facts)} (in PyTorch: log_gamma = {_parameter(facts)}, loss "
         f"= squared_error.sum(1).mean() / (2 * log_gamma.exp()) + {facts.d / 2:g} * log_gamma + "
         f"kl.sum(1).mean(); it settles at the expected error per coordinate, eq. 10). Or hold "
         f"gamma below {facts.residual[0] / facts.beta:.4g}, where a further latent begins to pay."
         f"{_averaged(facts)}{_if_learned(facts)}"
     )
+
+
+def _parameter(facts: Facts) -> str:
+    """A log gamma that starts at the error now: from 1 it takes Adam thousands of steps there."""
+    if facts.scaled or facts.error <= 0:
+        return "nn.Parameter(torch.zeros(()))"
+    return f"nn.Parameter(torch.tensor({math.log(facts.error):.3g}))"
 
 
 def _hold(facts: Facts) -> str:

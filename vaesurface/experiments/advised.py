@@ -27,12 +27,15 @@ class Found(NamedTuple):
     label: what it is, in words.
     model: for the lines.
     instead: what the diagnosis advises, where the board knows nothing like it.
+    mixed: whether that is more than what the board knows: latents are of several kinds, or a
+        learned gamma has no optimum.
     """
 
     case: like.Case
     label: str
     model: told.Model
     instead: str = ""
+    mixed: bool = False
 
 
 def of_file(path: Path) -> Found:
@@ -48,8 +51,14 @@ def of_file(path: Path) -> Found:
         error=diagnosis.error,
         gammabar=diagnosis.gammabar,
     )
-    case = like.diagnosed(diagnosis)
-    return Found(case=case, label=diagnosis.label, model=model, instead=diagnosis.change)
+    known = {*diagnosis.present} - {Collapse.NONE, Collapse.UNDECIDED}
+    return Found(
+        case=like.diagnosed(diagnosis),
+        label=diagnosis.label,
+        model=model,
+        instead=diagnosis.change,
+        mixed=len(known) > 1 or diagnosis.unbounded,
+    )
 
 
 def of_problem(X: np.ndarray, latent: int, alpha: float, gamma: float | None, beta: float) -> Found:
@@ -65,6 +74,7 @@ def of_problem(X: np.ndarray, latent: int, alpha: float, gamma: float | None, be
         deep=False,
         learned=gamma is None,
         ratio=leading / (beta * level),
+        beta=beta,
         weighted=kind == Collapse.GAMMA and (gamma is None or (beta > 1.0 and leading > gamma)),
         optimal=alpha == 0,
         unlike=like.UNBOUNDED if unbounded else "",
@@ -106,8 +116,11 @@ def words(found: Found, framework: str) -> dict[str, Any]:
     changes = told.lines(name, framework, found.model) if name else ""
     if found.case.kind == Collapse.GAMMA:
         name, changes = _of_gamma(found, name, changes, framework)
-    instead = [found.instead] if advice is None or not changes else []
-    sentences = [*told.said(found.case, advice), *instead]
+    sentences = told.said(found.case, advice)
+    if advice is None or not changes:
+        sentences.append(found.instead)
+    elif found.mixed:
+        sentences.append(f"The diagnosis says more: {found.instead}")
     return {
         "label": found.label,
         "case": found.case._asdict() | {"kind": found.case.kind.name},
@@ -123,11 +136,11 @@ def _of_gamma(found: Found, name: str, changes: str, framework: str) -> tuple[st
     """Lines where beta gamma is too large: lower the one that is, beta first, for at beta = 1 a
     latent may pay as gamma is. Of other likelihoods there is only beta.
     """
-    beta = told.lines("beta = 1", framework, found.model) if found.model.beta > 1.0 else ""
-    if found.case.weighted or (found.case.unlike and found.case.unlike != like.UNBOUNDED):
-        return "beta = 1", beta
-    lower = told.lines("lower gamma", framework, found.model)
+    model, unlike = found.model, found.case.unlike
+    if found.case.weighted or (unlike and unlike != like.UNBOUNDED):
+        return "beta = 1", told.lines("beta = 1", framework, model) if model.beta > 1.0 else ""
+    beta = f"# with beta = 1, not {model.beta:g}:\n" if model.beta > 1.0 else ""
+    lower = told.lines("lower gamma", framework, model)
     if not changes:
-        return "lower gamma", f"{beta}\n{lower}" if beta else lower
-    changes = f"# with beta = 1, not {found.model.beta:g}:\n{changes}" if beta else changes
-    return name, f"{changes}\n\n# or, with gamma held:\n{lower}"
+        return "lower gamma", f"{beta}{lower}"
+    return name, f"{beta}{changes}\n\n# or, with gamma held:\n{lower}"
