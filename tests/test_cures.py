@@ -2,10 +2,13 @@
 against the other.
 """
 
+import ast
+import builtins
 import dataclasses
 import json
 import math
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 
-from vaesurface import cure, optimize, plot, proof, report, stationary, traps
+from vaesurface import cure, data, optimize, plot, proof, report, stationary, theory, traps, vae
 from vaesurface.cure import like, schedules, starts, surfaces, told, words
 from vaesurface.cure.board import compared
 from vaesurface.cure.descent import Way, descend, energy, finish
@@ -72,6 +75,9 @@ def test_barriers_grow_like_alpha_squared_and_radii_like_alpha(exact):
     assert radii == pytest.approx([radii[0]] * len(radii), rel=1e-6)
     heights = [trap.barrier / alphas[trap.name] ** 2 for trap in own]
     assert all(0.009 < height < 0.012 for height in heights)
+    one, other = (trap for trap in exact.values() if trap.family == "digits")
+    assert other.barrier / one.barrier == pytest.approx(0.3**2 / 0.1**2, rel=0.1)
+    assert not any(math.isnan(trap.barrier) for trap in exact.values())
 
 
 def test_networks_collapsed_points_are_stationary_and_their_energies_known(networks):
@@ -79,8 +85,13 @@ def test_networks_collapsed_points_are_stationary_and_their_energies_known(netwo
     value, gradient = jax.value_and_grad(trap.problem.loss)(trap.collapsed)
     assert float(value) == pytest.approx(trap.energy, rel=1e-6)
     assert float(optax.tree.norm(gradient)) < 1e-4 * float(optax.tree.norm(trap.collapsed.decoder))
-    assert [trap.kind for trap in networks] == [Collapse.LOCAL, Collapse.LOCAL, Collapse.GAMMA]
-    assert [trap.ratio > 1 for trap in networks] == [True, True, False]
+    local, large = Collapse.LOCAL, Collapse.GAMMA
+    assert [trap.kind for trap in networks] == [local, local, large, large]
+    assert [trap.ratio > 1 for trap in networks] == [True, True, False, False]
+    # By its beta alone: with beta = 1 a latent pays.
+    beta = float(trap.problem.beta)
+    assert beta * trap.ratio > 1
+    assert trap.energy == pytest.approx(trap.optimum)
 
 
 def test_ends_are_judged_by_what_is_certified(antipodal):
@@ -107,7 +118,9 @@ def test_ends_are_judged_as_stationary_points_are(antipodal):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["antipodal, alpha = 0.5", "gaussian, alpha = 1"])
+@pytest.mark.parametrize(
+    "name", ["antipodal, alpha = 0.5", "gaussian, alpha = 1", "digits, alpha = 0.3"]
+)
 def test_barriers_and_optima_are_found_again(exact, name):
     trap = exact[name]
     crossing = traps.measured_barrier(trap)
@@ -297,6 +310,9 @@ def test_what_does_not_apply_says_why(exact, networks):
     assert lacking["affine optimum", free] == "the affine energy has no lower bound"
     assert lacking["skip connections", bounded] == "the decoder has one layer"
     assert lacking["alpha homotopy", networks[0].name] == "a network has no alpha"
+    assert [lacking["beta = 1", trap.name] for trap in networks] == ["beta is not above 1"] * 3 + [
+        ""
+    ]
     assert lacking["alpha homotopy", "gaussian, alpha = 0, gamma = 6"].endswith("affine already")
     assert all(not lacking["plain", name] for name in exact)
 
@@ -371,10 +387,11 @@ def test_the_board_in_words(board):
     assert "up to 0.741 alpha long" in said[0]
     out = sum(cell.pairs.out for cell in cells if cell.cure == "alpha homotopy")
     lost = sum(cell.collapsed.number for cell in cells if cell.cure == "plain")
-    assert (
-        f"Alpha homotopy (another way down) moves {out} of the {lost} plain runs that collapse"
-        in said[1]
+    assert said[1].startswith(
+        f"Alpha homotopy (another way down, 1 times the gradients), on traps of kind (v): of exact "
+        f"energies (2 traps) {out} of the {lost} plain runs that collapse come out of it, "
     )
+    assert "networks" not in said[1]
     table = words.table(chosen, cells)
     assert table.count("does not apply: gamma is learned already") == 2
     assert "lowest within rows of 0.371 (certified)" in table
@@ -440,12 +457,22 @@ def test_descent_of_a_network_sees_batches_and_is_a_function_of_its_key(networks
 
 
 def entry(name, collapsed, out, into=0, cost=1.0, **more):
-    own = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "changed": False}
+    own = {"trap": "a", "kind": "LOCAL", "deep": True, "learned": True, "beta": 1.0}
     counts = {"cure": name, "collapsed": collapsed, "out": out, "into": into, "cost": cost}
-    return own | counts | {"starts": 20} | more
+    return own | counts | {"starts": 20, "changed": False, "over": None} | more
 
 
 CASE = like.Case(Collapse.LOCAL, deep=True, learned=True, ratio=3.0)
+MODEL = told.Model(
+    d=64,
+    k=8,
+    leading=0.5,
+    gamma=0.1,
+    error=0.1,
+    gammabar=0.2,
+    alpha=0.3,
+    optimum=0.05,
+)
 
 
 def test_the_cheapest_cure_that_worked_is_advised():
@@ -489,7 +516,9 @@ def test_like_it_means_kind_depth_and_gamma():
     large = like.advice(held, entries)
     assert (large.cure, large.changed) == ("learned gamma", True)
     said = told.said(held, large)
-    assert "no schedule and no start helps" in said[-1]
+    assert "no further affine latent pays: a schedule or a start leads to nothing" in said[-1]
+    best = told.said(held._replace(optimal=True), large)
+    assert "collapse is the best there is: no schedule and no start helps" in best[-1]
     assert "gamma held): c; here" in said[-2]
     assert (
         "stays at the data's variance, no schedule helps"
@@ -503,23 +532,188 @@ def test_like_it_means_kind_depth_and_gamma():
 @pytest.mark.parametrize("framework", told.FRAMEWORKS)
 def test_every_cure_has_lines_in_every_framework(framework):
     names = [one.name for one in cure.CURES if one.name != "plain"]
-    for name in [*names, "lower gamma", "lower beta"]:
-        text = told.lines(name, framework, d=64, k=8, leading=0.5, gamma=0.1, beta=20.0)
+    for name in [*names, "lower gamma"]:
+        text = told.lines(name, framework, MODEL)
         compile(text.replace("self.", "self_"), name, "exec")
         assert "{" not in text
-    assert "32" in told.lines("learned gamma", framework, d=64, k=8)
-    assert "0.05" in told.lines("lower gamma", framework, d=64, k=8, leading=0.5)
+        assert "nan" not in text
+    learned = told.lines("learned gamma", framework, MODEL)
+    assert "32 * " in learned and "-2.3" in learned  # d / 2, and the logarithm of the error
+    assert "0.05" in told.lines("lower gamma", framework, MODEL)
+    # What is not known to be learned is not assigned; beta weighs what it weighed.
+    autoencoder = told.lines("autoencoder first", framework, MODEL._replace(learned=False))
+    assert "gamma" not in autoencoder
+    assert "4 * beta" in told.lines("KL warm-up", framework, MODEL._replace(beta=4.0))
+    assert "4 * " not in told.lines("learned gamma", framework, MODEL._replace(beta=4.0))
+    half = told.lines("learned gamma", framework, MODEL._replace(beta=0.5))
+    assert half.count("0.5 * ") == 1
 
 
 def test_a_beta_that_is_too_large_is_lowered_first():
-    case = like.Case(Collapse.GAMMA, deep=True, learned=True, ratio=0.5)
-    found = advised.Found(case, "", d=64, k=8, leading=10.0, gamma=1.0, beta=20.0, instead="As is.")
+    case = like.Case(Collapse.GAMMA, deep=True, learned=False, ratio=0.5, beta=20.0, weighted=True)
+    model = MODEL._replace(leading=10.0, gamma=1.0, beta=20.0, learned=False)
+    found = advised.Found(case, "", model, instead="As is.")
     result = advised.words(found, "pytorch")
-    assert result["lines"].startswith("beta = 1.0  # not 20: a latent pays at this gamma below 10")
+    assert result["lines"].startswith("beta = 1.0  # not 20: a latent pays below 10")
     assert "gamma =" not in result["lines"]
+    # The board's trap by beta has gamma learned.
+    assert result["said"][0].startswith(
+        "No trap of the board is like it: (ii) gamma or beta too large, by beta, networks, gamma "
+        "held."
+    )
     assert result["said"][-1] == "As is."
-    large = advised.words(found._replace(gamma=30.0), "pytorch")["lines"]
-    assert "beta = 1.0" in large and "gamma = 1  # below the residual's" in large
+    both = advised.words(
+        found._replace(case=case._replace(weighted=False), model=model._replace(gamma=30.0)),
+        "pytorch",
+    )
+    assert both["lines"].startswith("# with beta = 1, not 20:\nlog_gamma = torch.nn.Parameter(")
+    assert "gamma = 1  # below the residual's" in both["lines"]
+    assert "a lower or a learned gamma, with beta = 1, does" in " ".join(both["said"])
+
+
+def test_a_cure_that_also_brings_runs_in_says_so():
+    entries = [entry("plain", 14, 0), entry("KL warm-up", 3, 12, into=1)]
+    found = like.advice(CASE, entries)
+    assert (found.into, found.others) == (1, 6)
+    assert "from it, of the other 6 it moved 1 into it, at 1 times" in told.said(CASE, found)[0]
+
+
+def test_what_kept_no_plain_run_is_no_trap():
+    assert like.advice(CASE, [entry("plain", 0, 0), entry("KL warm-up", 0, 0)]) is None
+
+
+def test_traps_by_beta_are_others_than_those_by_gamma():
+    shape = {"kind": "GAMMA", "learned": True, "trap": "b"}
+    entries = [
+        entry("plain", 20, 0, beta=12.0, **shape),
+        entry("beta = 1", 0, 20, beta=12.0, changed=True, **shape),
+    ]
+    case = like.Case(Collapse.GAMMA, deep=True, learned=True, ratio=0.8, beta=9.0, weighted=True)
+    assert like.advice(case, entries).cure == "beta = 1"
+    assert like.advice(case._replace(weighted=False), entries) is None
+    assert like.advice(case._replace(unlike="its likelihood is another"), entries) is None
+
+
+def test_a_collapse_without_an_affine_cure_need_not_be_the_best_there_is():
+    """A few data far out: no affine latent pays, one behind a threshold does."""
+    X = np.zeros((100, 1))
+    X[:4] = 4.0
+    gamma, alpha, k = 1.0, 4.0, 1
+    found = advised.of_problem(X, k, alpha, gamma, 1.0)
+    assert found.case.kind == Collapse.GAMMA and not found.case.optimal
+    problem = vae.threshold_vae(X, k, alpha, gamma)
+    home = problem.collapsed()
+    mean = np.where(X > 0, 2.5, 0.0)
+    lower = home._replace(
+        weight=jnp.array([[2.9]]),
+        bias=jnp.zeros(1),
+        mean=jnp.asarray(mean),
+        log_std=jnp.asarray(np.where(X > 0, -0.9, -0.4)),
+    )
+    lower = optimize.adam(300)(problem.loss, lower).params
+    assert float(problem.loss(lower)) < float(problem.loss(home)) - 0.05
+
+
+def test_names_that_lines_take_are_told():
+    text = told.lines("learned gamma", "pytorch", MODEL)
+    assert told.names(text, "learned gamma") == "squared_error: (batch, d); kl: (batch, k) in nats"
+    text = told.lines("autoencoder first", "keras", MODEL)
+    for name in ("hidden", "encoder_mean", "encoder_log_std", "decoder", "step", "steps"):
+        assert f"{name}: " in told.names(text, "autoencoder first")
+    text = told.lines("affine optimum", "jax", MODEL)
+    assert told.names(text, "affine optimum") == "x: all data, (n, d)"
+
+
+@pytest.mark.parametrize("framework", told.FRAMEWORKS)
+def test_every_name_in_lines_is_theirs_or_told(framework):
+    known = {"torch", "np", "ops", "keras", "self", "jnp", "jax", "theory", *dir(builtins)}
+    for name in [*(one.name for one in cure.CURES if one.name != "plain"), "lower gamma"]:
+        text = told.lines(name, framework, MODEL)
+        assigned, taken = set(), set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Name):
+                (assigned if isinstance(node.ctx, ast.Store) else taken).add(node.id)
+            elif isinstance(node, ast.arg):
+                assigned.add(node.arg)
+        explained = {entry.partition(":")[0] for entry in told.names(text, name).split("; ")}
+        assert taken - assigned - known <= explained, name
+
+
+@pytest.mark.parametrize(("gamma", "beta"), [(0.5, 1.0), (0.5, 3.0), (None, 1.0)])
+def test_lines_of_the_affine_optimum_lead_there(gamma, beta):
+    X = data.gaussian(24, [4.0, 2.0, 1.0, 0.5], seed=0)
+    found = advised.of_problem(X, 2, 0.5, gamma, beta)
+    space = {"jnp": jnp, "x": jnp.asarray(X)}
+    with jax.numpy_rank_promotion("allow"):
+        exec(told.lines("affine optimum", "jax", found.model), space)
+    params = vae.threshold_vae(X, 2, 0.0, gamma, beta).collapsed()
+    names = ("weight", "bias", "mean", "log_std")
+    params = params._replace(**{name: space[name] for name in names})
+    if gamma is None:
+        params = params._replace(log_gamma=jnp.asarray(space["log_gamma"]))
+    energy = float(vae.threshold_vae(X, 2, 0.0, gamma, beta).loss(params))
+    assert energy == pytest.approx(float(theory.global_minimum(X, 2, gamma, beta)), abs=1e-4)
+
+
+def test_lines_of_the_autoencoder_first_are_what_the_board_ran(networks):
+    """Where it becomes a VAE, after no step."""
+    trap = networks[0]
+    problem, start = trap.problem, trap.problem.init(jax.random.key(0), 1.0)
+    own = problem.architecture
+    space = {
+        "jnp": jnp,
+        "step": 5,
+        "steps": 10,
+        "x": problem.X,
+        "loss": 0.0,
+        "params": {"encoder": dict(start.encoder), "decoder": start.decoder},
+        "encode": lambda params, x: own.encode(params["encoder"], x),
+        "decode": lambda params, z: own.decode(params["decoder"], z),
+    }
+    space["params"]["encoder"]["log_std"] = dict(start.encoder["log_std"])
+    model = MODEL._replace(gammabar=float(np.var(problem.X, axis=0).mean()))
+    with jax.numpy_rank_promotion("allow"):
+        exec(told.lines("autoencoder first", "jax", model), space)
+    end = starts.autoencoder(SHORT._replace(first=0), problem, start, jax.random.key(0))
+    head = space["params"]["encoder"]["log_std"]
+    np.testing.assert_allclose(head["bias"], end.encoder["log_std"]["bias"], rtol=1e-4)
+    np.testing.assert_array_equal(end.encoder["log_std"]["kernel"], head["kernel"])
+    assert float(space["params"]["log_gamma"]) == pytest.approx(float(end.log_gamma), rel=1e-4)
+
+
+def test_codes_that_say_nothing_keep_a_width(antipodal):
+    width = starts._widths(jnp.array([[1.0, 3.0, 100.0], [1.0, -3.0, -100.0]]))
+    assert np.exp(width).tolist() == pytest.approx([starts.LEAST_WIDTH, 0.3, 1.0])
+
+
+def test_noise_hangs_on_no_row(monkeypatch):
+    """Drawn with the noise's own key, a row would be seen where the noise at its number is low."""
+
+    class Sum(NamedTuple):
+        log_gamma: None
+        noise: jax.Array
+
+    n, batch, latent = 600, 64, 8
+
+    @dataclasses.dataclass(frozen=True)
+    class Rows:
+        X: jax.Array
+
+        def sampled(self, params, key):
+            _, noise = jax.random.split(key)  # as `NetworkVAE.sampled` draws it
+            z = jax.random.normal(noise, (1, batch, latent), jnp.float32)[0]
+            rows = self.X[:, 0].astype(int)
+            own = jnp.where(rows < batch * latent, z.reshape(-1)[rows % (batch * latent)], 0.0)
+            return jnp.sum(params.noise * jnp.mean(own))
+
+    way = Way(first=200, last=1, rate=1.0, batch=batch)
+    jax.tree_util.register_dataclass(Rows, ["X"], [])
+    monkeypatch.setattr(optax, "adam", optax.sgd)
+    start = Sum(None, jnp.zeros(()))
+    end = descend(way, Rows(jnp.arange(n)[:, None]), start, jax.random.key(0))
+    # Steps add up to minus the sum over batches of the mean noise at a row's number.
+    mean = -float(end.noise) / way.first
+    assert abs(mean) < 5 / math.sqrt(way.first * batch)
 
 
 def test_lines_in_jax_are_what_the_board_ran():
@@ -532,10 +726,10 @@ def test_lines_in_jax_are_what_the_board_ran():
         ("free bits", 1.0 + 0.5 + 1.5),
     ):
         space = names | {"kl": kl}
-        exec(told.lines(name, "jax", d=2, k=2), space)
+        exec(told.lines(name, "jax", told.Model(d=2, k=2)), space)
         assert float(space["loss"]) == pytest.approx(expected)
     space = names | {"log_std": jnp.array([-2.0, 0.0, 3.0])}
-    exec(told.lines("delta-VAE floor", "jax", d=2, k=2), space)
+    exec(told.lines("delta-VAE floor", "jax", told.Model(d=2, k=2)), space)
     np.testing.assert_allclose(
         space["log_std"], schedules._narrow(jnp.array([-2.0, 0.0, 3.0])), atol=1e-3
     )
@@ -543,7 +737,7 @@ def test_lines_in_jax_are_what_the_board_ran():
 
 def test_other_frameworks_are_refused():
     with pytest.raises(ValueError, match="expected a framework out of pytorch, keras, jax, got tf"):
-        told.lines("KL warm-up", "tf", d=2, k=2)
+        told.lines("KL warm-up", "tf", MODEL)
 
 
 @pytest.fixture
@@ -567,8 +761,8 @@ def test_a_file_is_told_what_worked_on_traps_like_it(vaesurface, exported):
     assert "# or, with gamma held:" in result["lines"]
     code, text, _ = vaesurface(f"cure {exported}")
     assert code == 0
-    assert "In pytorch (squared_error (batch, d)" in text
-    assert "At this gamma and beta collapse is the best there is" in text
+    assert "In pytorch (squared_error: (batch, d)" in text
+    assert "At this gamma and beta " in text
 
 
 @pytest.mark.parametrize("framework", told.FRAMEWORKS)
@@ -578,20 +772,65 @@ def test_where_gamma_is_learned_it_is_beta_that_is_too_large(vaesurface, exporte
     np.savez(exported, **arrays | {"gamma": gamma, "beta": 6.0, "learned_gamma": True})
     code, text, _ = vaesurface(f"cure {exported} --framework {framework}")
     assert code == 0
-    assert "What the diagnosis advises stands:\nTrain with beta = 1, not 6" in text
-    assert "\nbeta = 1.0  # not 6: a latent pays at this gamma below" in text
+    assert "Beta = 1 (Kingma & Welling 2014 (the ELBO)): of the runs" in text
+    assert "gamma learned): mlp 2 deep, gamma learned, beta = 12; here" in text
+    assert "\nbeta = 1.0  # not 6: a latent pays below" in text
     assert "gamma held" not in text
+
+
+@pytest.mark.parametrize("beta", [1.0, 16.0])
+def test_other_likelihoods_are_not_told_of_gamma(vaesurface, tmp_path, beta):
+    rng = np.random.default_rng(0)
+    u = 3.0 * rng.standard_normal((300, 1)) @ np.ones((1, 6))
+    x = (rng.random(u.shape) < 1 / (1 + np.exp(-u))).astype(float)
+    off = np.zeros((300, 2))
+    arrays = {"x": x, "mean": off, "log_std": off, "reconstruction": 0 * x + x.mean(axis=0)}
+    file = tmp_path / "bernoulli.npz"
+    np.savez(file, **arrays, beta=beta, likelihood="bernoulli")
+    code, text, _ = vaesurface(f"cure {file}")
+    assert "its likelihood is bernoulli, those of the board are Gaussian" in text
+    assert "gamma = " not in text and "squared_error" not in text and "Learned gamma" not in text
+    assert ("\nbeta = 1.0  # not 16" in text, code) == (beta > 1, 0 if beta > 1 else 1)
+
+
+def test_where_a_learned_gamma_has_no_optimum_it_is_not_told(vaesurface, exported):
+    arrays = dict(np.load(exported))
+    x = arrays["x"][:, :2] @ np.ones((2, 4)) * [1, 2, 0, 1]
+    mean = np.broadcast_to(x.mean(axis=0), x.shape)
+    np.savez(exported, **arrays | {"x": x, "reconstruction": mean, "gamma": 40.0})
+    code, text, _ = vaesurface(f"cure {exported}")
+    assert code == 0
+    assert "so that a learned gamma goes to 0" in text
+    assert "log_gamma = " not in text.split("In pytorch")[1]
+    assert "gamma = " in text.split("In pytorch")[1]
+
+
+def test_gamma_per_coordinate_is_no_gamma_of_the_board(vaesurface, exported):
+    arrays = dict(np.load(exported))
+    np.savez(exported, **arrays | {"gamma": np.array([4.0, 2.0, 1.0, 1.0])})
+    _, text, _ = vaesurface(f"cure {exported}")
+    assert "its gamma differs between coordinates, on the board it is one number" in text
+    assert "In pytorch" not in text
 
 
 def test_data_are_told_by_what_theory_knows(vaesurface):
     code, out, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0.5 --json")
     result = json.loads(out)
     assert "lowest within rows of 0.3706" in result["label"]
-    assert result["case"] == {"kind": "LOCAL", "deep": False, "learned": True, "ratio": 2.0}
+    expected = {"kind": "LOCAL", "deep": False, "learned": True, "ratio": 2.0, "beta": 1.0}
+    assert expected.items() <= result["case"].items()
     assert (code == 0) == bool(result["lines"])
     code, out, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0 --json")
     assert code == 1
-    assert json.loads(out)["label"] == "collapse is a saddle: every descent leaves it"
+    assert json.loads(out)["label"] == "collapse is a saddle: almost every descent leaves it"
+    code, text, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0.5 --beta 9")
+    assert code == 0
+    assert "\nbeta = 1.0  # not 9: a latent pays below 2" in text
+    assert "Nothing is known to help" not in text
+    code, text, _ = vaesurface("cure --data antipodal --latent 1 --alpha 0 --gamma 3 --beta 2")
+    assert code == 0
+    assert "is the best there is: no schedule and no start helps, a lower gamma, with beta" in text
+    assert "# with beta = 1, not 2:\ngamma = 0.2  # below" in text
 
 
 @pytest.mark.parametrize(

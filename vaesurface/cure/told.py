@@ -24,6 +24,7 @@ NAMES = {
     "step": "how many steps have been taken",
     "steps": "how many there will be",
     "x": "the batch, (batch, d)",
+    "z": "drawn from the posteriors, (batch, k)",
     "squared_error": "(batch, d)",
     "kl": "(batch, k) in nats",
     "reconstruction": "the loss's data term, mean over the batch",
@@ -38,6 +39,18 @@ NAMES = {
     "decoder_out": "the decoder's last layer",
     "params": "nested dicts",
     "log_gamma": "a parameter",
+    "gradients": "of the loss, the encoder's first",
+    "updates": "the optimizer's, by the parts of params",
+    "encoder_weights": "the encoder's",
+    "decoder_weights": "all others",
+    "encoder_optimizer": "of the encoder's parameters",
+    "decoder_optimizer": "of all others",
+    "epochs": "how many there will be",
+    "latents": "how many there are",
+    "layers": "the decoder's hidden ones",
+    "skips": "linear maps of z, one for each hidden layer after the first",
+    "depth": "of the decoder",
+    "width": "of its hidden layers",
 }
 OF_ARRAYS = {  # of an exact energy, whose posteriors are parameters
     "x": "all data, (n, d)",
@@ -46,6 +59,10 @@ OF_ARRAYS = {  # of an exact energy, whose posteriors are parameters
     "mean": "of the posteriors, (n, k)",
     "log_std": "of the posteriors, (n, k)",
     "z": "drawn from them",
+    "params": "all of these by name",
+    "alpha": "of the decoder",
+    "gamma": "of the decoder",
+    "way": "where rows of the weight at zero fall",
 }
 EXACT = ("affine optimum", "alpha homotopy", "leaving dead rows")  # cures of exact energies only
 FRAMEWORKS = ("pytorch", "keras", "jax")
@@ -132,7 +149,7 @@ def names(text: str, cure: str) -> str:
 
 def _is_taken(name: str, code: str) -> bool:
     """Whether code uses a name before, or where, it assigns it."""
-    use = rf"(?<![\w.\"]){name}\b(?!\")"
+    use = rf"(?<![\w.\"]){name}\b(?![\"=])"
     first = next((line for line in code.splitlines() if re.search(use, line)), "")
     return bool(re.search(use, re.sub(rf"^\s*{name} = ", "", first)))
 
