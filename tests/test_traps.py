@@ -36,6 +36,15 @@ def test_a_gamma_below_the_certified_region_is_no_sure_end(antipodal, judged):
     assert [(bool(end.collapsed), bool(end.sure)) for end in ends] == [(True, True), (True, False)]
 
 
+def test_short_rows_are_in_the_certified_region(antipodal, judged):
+    """Where gradients in the weight are too small for an optimizer to end at zero."""
+    home = antipodal.collapsed
+    edge = antipodal.radius / math.sqrt(home.weight.shape[1])
+    for part, sure in ((0.3, True), (0.99, True), (1.01, False)):
+        end = judged(antipodal.problem, home._replace(weight=part * edge + home.weight))
+        assert (bool(end.collapsed), bool(end.sure)) == (True, sure)
+
+
 def test_a_saddle_is_no_sure_end(judged):
     """At alpha = 0 collapse is one unless beta gamma is above all eigenvalues."""
     X = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])

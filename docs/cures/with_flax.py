@@ -50,7 +50,7 @@ def energy(model: VAE, x: jax.Array, key: jax.Array, cured: bool) -> jax.Array:
     reconstruction = ((x - y) ** 2).sum(axis=1).mean() / (2 * jnp.exp(log_gamma))
     reconstruction = reconstruction + x.shape[1] / 2 * log_gamma
     if cured:
-        beta = 1.0  # not 12: a latent pays at this gamma below 9.5
+        beta = 1.0  # not 12: a latent pays below 9.5
         loss = reconstruction + beta * kl.sum(axis=1).mean()
     else:
         loss = reconstruction + BETA * kl.sum(axis=1).mean()

@@ -53,9 +53,10 @@ class VAE(keras.Model):
         # before the forward pass: gamma at the error, posteriors narrow
         if self.cured and step == steps // 2:
             codes = encoder_mean(hidden(x))
-            self.log_gamma.assign(ops.log(ops.mean((x - decoder(codes)) ** 2)))
+            error = ops.maximum(ops.mean((x - decoder(codes)) ** 2), 0.000733)
+            self.log_gamma.assign(ops.log(error))
             encoder_log_std.kernel.assign(ops.zeros_like(encoder_log_std.kernel))
-            encoder_log_std.bias.assign(ops.minimum(ops.log(0.1 * ops.std(codes, axis=0)), 0.0))
+            encoder_log_std.bias.assign(ops.log(ops.clip(0.1 * ops.std(codes, axis=0), 1e-3, 1.0)))
         mean, log_std, y = self(x)
         squared_error = (x - y) ** 2
         kl = 0.5 * (mean**2 + ops.exp(2 * log_std) - 1 - 2 * log_std)

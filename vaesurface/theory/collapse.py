@@ -123,12 +123,12 @@ def dead_zone_radius(alpha: ArrayLike, pull: ArrayLike, cubic: float = 0.0) -> A
     return jnp.where(fails(farthest), 0.0, alpha / edge)
 
 
-def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, dead: Array) -> Array:
-    """Whether a point with those dead rows (d,) lies in the region in which the collapsed point is
-    lowest.
+def is_trivial(params: VAEParams, region: CollapseRadius, center: Array, short: Array) -> Array:
+    """Whether a point lies in the region in which the collapsed point is lowest, but for gamma,
+    where it is learned; short: (d,), whether rows of its weight do.
     """
     return (
-        jnp.all(dead)
+        jnp.all(short)
         & (jnp.max(jnp.abs(params.log_std)) <= region.log_std)
         & (jnp.max(jnp.linalg.norm(params.mean, axis=1)) <= region.mean)
         & (jnp.linalg.norm(params.bias - center) <= region.bias)

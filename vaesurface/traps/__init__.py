@@ -7,7 +7,7 @@ optimizer on them from starts that everybody can draw again.
 >>> from vaesurface import optimize
 >>> print(score(optimize.adam(300), exact("antipodal")[:1], starts=4))
 Adam, 300 steps, rate 0.02 on 4 starts of each trap, seeds from 0
-XX
+trap                   collapsed  95 % interval  on the way  failed    over optimum  evaluations
 antipodal, alpha = 0.2 ...
 """
 

@@ -114,9 +114,9 @@ def _is_sure(problem: Any, params: Params, collapsed: Array, energy: Array) -> A
     level = problem.loss(jax.lax.optimization_barrier(problem.collapsed()))
     settled = problem.settle(params)
     region = theory.collapse_radius(problem.X, problem.alpha, problem.gamma, problem.beta)
-    silent = jnp.all(settled.weight == 0, axis=1)
+    short = jnp.linalg.norm(settled.weight, axis=1) <= region.radius
     widths = settled._replace(log_std=problem.widths(settled))
-    trivial = is_trivial(widths, region, problem.center, silent)
+    trivial = is_trivial(widths, region, problem.center, short)
     if problem.gamma is None:
         trivial &= jnp.exp(params.log_gamma) >= region.gamma
     # At alpha = 0 there is no such region: collapse is the global minimum, to which runs come near
