@@ -120,6 +120,12 @@ def _entry(trap: Trap, cell: cure.Cell) -> dict[str, Any]:
     }
 
 
+def _in_greek(name: str) -> str:
+    for word, letter in (("alpha", "α"), ("beta", "β"), ("gamma", "γ")):
+        name = name.replace(word, letter)
+    return name
+
+
 def _drawn(chosen: list[Trap], cells: list[cure.Cell], plan: Plan) -> Figure:
     names = list(dict.fromkeys(cell.cure for cell in cells))
     told = dict(zip(((c.trap, c.cure) for c in cells), words.told(cells), strict=True))
@@ -131,7 +137,7 @@ def _drawn(chosen: list[Trap], cells: list[cure.Cell], plan: Plan) -> Figure:
         plot.scoreboard,
         words.matrix(chosen, cells, value),
         names,
-        [trap.name.replace("alpha", "α").replace("gamma", "γ") for trap in chosen],
+        [_in_greek(trap.name) for trap in chosen],
         changed=words.matrix(chosen, cells, lambda cell: cell.changed) == 1,
         told=words.matrix(chosen, cells, lambda cell: told[cell.trap, cell.cure]) == 1,
     )
