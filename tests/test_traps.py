@@ -63,6 +63,20 @@ def test_what_a_trap_keeps(antipodal):
     assert changed.tolist() == [True, False, False, True, True]
 
 
+def test_energies_are_told_over_the_optimum(antipodal):
+    def of(*energies, dtype=np.float64):
+        none = np.zeros(len(energies), bool)
+        return traps.End(none, none, none, np.asarray(energies, dtype))
+
+    bounded = antipodal._replace(optimum=-10.0)
+    assert traps.over(bounded, of(-9.0, math.nan, -7.0, -8.0)) == 2.0
+    assert traps.over(bounded, of(-10.0 + 3e-15)) == 0.0
+    assert traps.over(bounded, of(-10.0 + 1e-12)) > 0.0
+    assert traps.over(bounded, of(-10.0 + 1e-6, dtype=np.float32)) == 0.0
+    assert math.isnan(traps.over(bounded, of(math.nan)))
+    assert traps.over(antipodal, of(-5.0)) == math.inf
+
+
 def test_the_collapsed_energy_is_compiled_without_going_in_circles(antipodal, capfd):
     new = time.time()  # a program that no cache has
 

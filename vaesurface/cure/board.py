@@ -27,7 +27,7 @@ from vaesurface.cure import cures as rules
 from vaesurface.cure import descent, schedules, starts, surfaces
 from vaesurface.cure.cures import CURES, Cure, cured
 from vaesurface.cure.descent import Way
-from vaesurface.traps import End, Share, Trap, families, kept, share, together
+from vaesurface.traps import End, Share, Trap, families, kept, over, share, together
 from vaesurface.traps import trap as verdicts
 
 __all__ = ["EXACT", "NETWORK", "Cell", "Pairs", "compared", "scoreboard"]
@@ -175,7 +175,7 @@ def _cell(trap: Trap, cure: Cure, way: Way, lacking: str, ends: End | None, plai
         collapsed=share(stuck),
         unsure=int(np.sum(between | ~np.asarray(ends.sure))),
         pairs=compared(stuck_plainly, stuck),
-        over=None if changed else float(np.nanmedian(ends.energy) - trap.optimum),
+        over=None if changed else over(trap, ends),
         cost=cure.cost(way) / way.steps,
     )
 

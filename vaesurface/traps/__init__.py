@@ -14,7 +14,7 @@ antipodal, alpha = 0.2 ...
 from vaesurface.traps.deep import deep
 from vaesurface.traps.exact import exact, lower, measured_barrier
 from vaesurface.traps.score import Row, Score, Share, scipy_method, score, share, through_arrays
-from vaesurface.traps.trap import End, Trap, families, judge, kept, together
+from vaesurface.traps.trap import End, Trap, families, judge, kept, over, together
 
 __all__ = [
     "End",
@@ -29,6 +29,7 @@ __all__ = [
     "kept",
     "lower",
     "measured_barrier",
+    "over",
     "scipy_method",
     "score",
     "share",

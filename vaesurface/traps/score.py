@@ -46,7 +46,7 @@ from vaesurface import optimize
 from vaesurface.problem import Params, Problem
 from vaesurface.refusal import complaint, whole
 from vaesurface.traps.exact import exact
-from vaesurface.traps.trap import End, Trap, judge, kept
+from vaesurface.traps.trap import End, Trap, judge, kept, over
 
 __all__ = ["Row", "Score", "Share", "scipy_method", "score", "share", "through_arrays"]
 
@@ -360,7 +360,7 @@ def _row(trap: Trap, ends: End, evaluations: float) -> Row:
         collapsed=share(stuck),
         unsure=int(np.sum(between | ~np.asarray(ends.sure))),
         failed=int(failed.sum()),
-        over=math.inf if trap.optimum == -math.inf and not failed.all() else median - trap.optimum,
+        over=over(trap, ends),
         below=trap.energy - median,
         evaluations=evaluations,
     )

@@ -24,7 +24,9 @@ from vaesurface.problem import Params, Problem
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae import ThresholdVAE
 
-__all__ = ["End", "Trap", "families", "judge", "kept", "ratio", "together"]
+__all__ = ["End", "Trap", "families", "judge", "kept", "over", "ratio", "together"]
+
+ULPS = 8.0  # of an energy, in which the same one, computed by two programs, may differ
 
 
 class Trap(NamedTuple):
@@ -140,6 +142,18 @@ def kept(trap: Trap, ends: End, changed: bool = False) -> np.ndarray:
     energy = np.asarray(ends.energy)
     low = ~np.isnan(energy) if changed else energy < trap.energy
     return np.asarray(ends.collapsed) | ~low
+
+
+def over(trap: Trap, ends: End) -> float:
+    """Median energy of runs (m,) over the trap's optimum, failed ones aside: inf where that is
+    -inf, 0 where rounding makes the difference, NaN where all have failed.
+    """
+    energies = np.asarray(ends.energy)
+    if np.isnan(energies).all():
+        return math.nan
+    difference = float(np.nanmedian(energies) - trap.optimum)
+    rounding = ULPS * float(np.finfo(energies.dtype).eps) * abs(trap.optimum)
+    return 0.0 if abs(difference) <= rounding < math.inf else difference
 
 
 def families(traps: Sequence[Trap]) -> dict[str, list[Trap]]:
