@@ -64,8 +64,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "cure": "diagnose energy problem refusal store sweep theory traps vae",
     },
     {
-        "experiments": "cure curvature data diagnose energy files landscape optimize paths plot "
-        "problem proof refusal report stationary store sweep theory traps vae"
+        "experiments": "activations cure curvature data diagnose energy files landscape optimize "
+        "paths plot problem proof refusal report stationary store sweep theory traps vae"
     },
     {
         "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal "

@@ -180,8 +180,8 @@ def _quadrature(
     places = _places(rule.cuts, m, settings)
     if not places and not rule.tilt:  # the same nodes for all
         fixed, shares = _uncut(rule.nodes)
-        return _values(pieces[0], m, s, fixed, settings) @ shares
-    points, weights = _nodes(bool(places), rule.nodes)
+        return _values(pieces[0], m, s, _last(fixed, m), settings) @ shares
+    points, weights = (_last(each, m) for each in _nodes(bool(places), rule.nodes))
     reach = REACH + rule.tilt * s
     seen = jnp.where(s > 0, s, 1.0)
     # At v = 0 every node is at m: the piece that m is in has all the mass.
@@ -196,6 +196,11 @@ def _quadrature(
         # An empty part has no share, whatever the piece is there.
         total = total + jnp.sum(jnp.where(share > 0, share * values, 0.0), axis=-1)
     return total
+
+
+def _last(nodes: np.ndarray, m: Array) -> np.ndarray:
+    """Of a rule, along an axis after those of m."""
+    return nodes.reshape((1,) * m.ndim + (-1,))
 
 
 def _values(piece: Piece, m: Array, s: Array, t: Any, settings: Sequence[Array]) -> Array:

@@ -10,6 +10,7 @@ import typer
 
 from vaesurface.cli.options import (
     Draw,
+    Family,
     Json,
     Model,
     Starts,
@@ -47,17 +48,13 @@ def path(
     what the saddle joins.
     """
     alpha = positive("--alpha", surface.alpha)  # where collapse is a minimum
-    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out)
     from vaesurface.experiments.rim import rim
 
     with awake("climbing"):
         study = rim(setting, alpha)
-    if study is None:
-        sentence = (
-            "no way over a saddle to anything lower than collapse was found; try more "
-            "--starts or another --scale"
-        )
-        say({"found": False, "said": [sentence]}, [sentence], as_json)
+    if isinstance(study, str):
+        say({"found": False, "said": [study]}, [study], as_json)
         return 1
     return studied(study, out, as_json)
 
@@ -105,7 +102,8 @@ def follow(
     if to == first:
         raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
     second = _second(surface, parameter, boundary, between)
-    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out)
+    setting.problem(**{"alpha": surface.alpha} | {parameter: to})  # which may be out of range
     import numpy as np
 
     from vaesurface.experiments.branches import Second, branches
@@ -147,7 +145,8 @@ def basin(
     runs out of it?
     """
     alphas = numbers("--alpha", alpha, positive)
-    setting = _setting(model, terms, starts, draw, workers, out)
+    surface = Surface(model=model, alpha=min(alphas), terms=terms, family=Family())
+    setting = _setting(surface, starts, draw, workers, out)
     from vaesurface.experiments.width import width
 
     with awake("measuring"):
@@ -176,7 +175,7 @@ def network(
     """Which stationary points are there, and how high are the passes between them? Table and
     disconnectivity graph.
     """
-    setting = _setting(surface.model, surface.terms, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out)
     from vaesurface.experiments.graph import graph
 
     with awake("exploring"):
@@ -184,12 +183,11 @@ def network(
     return studied(study, out, as_json)
 
 
-def _setting(
-    model: Model, terms: Terms, starts: int, draw: Draw, workers: Workers, out: Path
-) -> Any:
+def _setting(surface: Surface, starts: int, draw: Draw, workers: Workers, out: Path) -> Any:
     """What the studies of geometry share, checked."""
     workers.require_one_kind()
     directory(out)
+    model, terms = surface.model, surface.terms
     X = load(model)
     float64()
     from vaesurface.experiments.study import Setting
@@ -206,8 +204,9 @@ def _setting(
         out=out,
         command=command(),
         executor=workers.executor(),
+        member=surface.family.member(),
     )
-    setting.problem(0.0)  # refuses what no problem can be made of
+    setting.problem(surface.alpha)  # refuses what no problem can be made of
     return setting
 
 

@@ -16,12 +16,13 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli import values
-from vaesurface.cli.options import Limit
+from vaesurface.cli.options import ACTIVATION, DISPERSION, LIKELIHOOD, POSTERIOR, Limit
 from vaesurface.refusal import complaint, reading
 
 __all__ = ["Own", "Settings", "axis", "gathered", "options", "seeds", "shard", "whole"]
 
 LAST = values.SEEDS - values.MOST - 1  # seed that may be
+MEMBER = ("activation", "likelihood", "posterior")  # of the family of VAEs, by names
 RANGE = re.compile(r"\s*(\d{1,18})\s*:\s*(\d{1,18})\s*")
 
 
@@ -57,6 +58,10 @@ class Settings:
     beta: Annotated[
         str | None, typer.Option("--beta", help="weight of the KL part, or several; default 1")
     ] = None
+    activation: Annotated[str | None, typer.Option("--activation", help=ACTIVATION)] = None
+    likelihood: Annotated[str | None, typer.Option("--likelihood", help=LIKELIHOOD)] = None
+    posterior: Annotated[str | None, typer.Option("--posterior", help=POSTERIOR)] = None
+    dispersion: Annotated[float | None, typer.Option("--dispersion", help=DISPERSION)] = None
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", help="adam, gradient-descent or lbfgs")
     ] = None
@@ -106,6 +111,8 @@ CHECKS: dict[str, Any] = {  # of settings, by name
     "seeds": lambda name, value: seeds(name, value),
     "gamma": lambda name, value: _one_or_more(name, value),
     "beta": lambda name, value: _one_or_more(name, value),
+    **dict.fromkeys(MEMBER, values.text),
+    "dispersion": values.positive,
     "optimizer": values.text,
     "steps": values.count,
     "learning_rate": values.rate,

@@ -5,7 +5,7 @@ A verb is a function under `@verb(example)`. A parameter whose type is a datacla
 the command line its fields stand in its place, in their order.
 
 >>> from inspect import signature
->>> [parameter.name for parameter in _options(signature(Surface))]
+>>> [parameter.name for parameter in _options(signature(Surface))][:6]
 ['data', 'limit', 'latent', 'alpha', 'gamma', 'beta']
 """
 
@@ -33,6 +33,7 @@ __all__ = [
     "Chosen",
     "Data",
     "Draw",
+    "Family",
     "Json",
     "Limit",
     "Model",
@@ -60,6 +61,18 @@ __all__ = [
 
 # Bytes that a file's name has, while it is written, beyond its own: `files.replacing`.
 ROOM = len(".-.tmp") + 16
+
+# What options of a member of the family are, in any verb.
+ACTIVATION = (
+    "what bends the decoder: identity, soft threshold, hard tanh, relu, abs, erf, sin, exp, cubic, "
+    "tanh, softplus, or a JAX function of your own, MODULE:FUNCTION"
+)
+LIKELIHOOD = (
+    "gaussian, gaussian per feature, bernoulli, poisson, negative binomial or categorical; hyphens "
+    "may stand for spaces"
+)
+POSTERIOR = "of each datum: diagonal, full or low-rank-R; or amortized, all by one affine encoder"
+DISPERSION = "r of a negative binomial, whose variance is mean + mean^2 / r"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -157,12 +170,38 @@ class Terms:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Family:
+    """Which member of the family of VAEs."""
+
+    activation: Annotated[
+        str, typer.Option("--activation", help=ACTIVATION, callback=checked(text))
+    ] = "soft threshold"
+    likelihood: Annotated[
+        str, typer.Option("--likelihood", help=LIKELIHOOD, callback=checked(text))
+    ] = "gaussian"
+    posterior: Annotated[
+        str, typer.Option("--posterior", help=POSTERIOR, callback=checked(text))
+    ] = "diagonal"
+    dispersion: Annotated[
+        float | None,
+        typer.Option("--dispersion", help=DISPERSION, callback=checked(positive)),
+    ] = None
+
+    def member(self) -> Any:
+        """As `experiments.member` has it."""
+        from vaesurface.experiments import member
+
+        return member.named(**vars(self))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Surface:
     """One loss surface."""
 
     model: Model
     alpha: Alpha = 0.1
     terms: Terms
+    family: Family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,12 +357,11 @@ def load(rows: Rows) -> Any:
     return data.load(rows.data, limit=rows.limit)
 
 
-def make_problem(model: Model, alpha: float, terms: Terms) -> Any:
-    """The loss surface of a threshold VAE."""
+def make_problem(surface: Surface) -> Any:
+    """The loss surface."""
     float64()
-    from vaesurface import vae
-
-    return vae.threshold_vae(load(model), model.latent, alpha, terms.gamma, terms.beta)
+    member, model, terms = surface.family.member(), surface.model, surface.terms
+    return member.problem(load(model), model.latent, surface.alpha, terms.gamma, terms.beta)
 
 
 def command() -> str:

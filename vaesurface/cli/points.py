@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli.options import (
+    Family,
     Json,
     Model,
     Rows,
@@ -66,7 +67,8 @@ def analyze(
         raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
     if out is not None:
         single_file(out)
-    problem = make_problem(surface.model, surface.alpha, surface.terms)
+    problem = make_problem(surface)
+    from vaesurface.experiments.ways import has_rays
     from vaesurface.stationary import Kind
 
     with awake("analyzing"):
@@ -77,7 +79,7 @@ def analyze(
     evidence = result["evidence"]
     if best is not None:
         evidence["starts"] = best.words
-    if point.theory.minimum == -math.inf:
+    if has_rays(problem) and point.theory.minimum == -math.inf:
         result["ray"], evidence["ray"] = _ray(problem)
     if out is not None:
         _write_point(point, out)
@@ -107,7 +109,7 @@ def census(
     """
     if out is not None:
         single_file(out)
-    problem = make_problem(model, 0.0, terms)
+    problem = make_problem(Surface(model=model, alpha=0.0, terms=terms, family=Family()))
     from itertools import islice
 
     from vaesurface import files, theory
@@ -166,8 +168,10 @@ def certify(
             f"{', '.join(given) or '--gamma'} too; drop one"
         )
     single_file(out)
-    problem = make_problem(surface.model, surface.alpha, surface.terms)
+    problem = make_problem(surface)
     from vaesurface import proof
+
+    proof.require_provable(problem)
 
     try:
         with awake("proving"):

@@ -195,7 +195,7 @@ def _asked(told: dict[str, Any]) -> dict[str, Any]:
     where there is one only.
     """
     float64()
-    from vaesurface.experiments import starts
+    from vaesurface.experiments import member, starts
 
     told = SWEEP | {name: DEMO[name] for name in ("alpha", "scale", "seeds")} | told
     told.pop("out", None)
@@ -203,6 +203,7 @@ def _asked(told: dict[str, Any]) -> dict[str, Any]:
         name: told.pop(name) for name in ("steps", "learning_rate") if name in told
     }
     make_optimizer = _optimizer(told.pop("optimizer", "adam"), chosen)
+    of = member.named(**{n: told.pop(n) for n in member.Member._fields if n in told})
     source, limit, latents = told.pop("data"), told.pop("limit"), told.pop("latent")
     rows = told.pop("rows", None)
     X = load(Rows(data=source, limit=limit))
@@ -218,6 +219,7 @@ def _asked(told: dict[str, Any]) -> dict[str, Any]:
             source,
             latent,
             make_optimizer=make_optimizer,
+            of=of,
             **told,
         )
     return sweeps
@@ -310,6 +312,8 @@ def _sweep(
     from vaesurface.experiments import starts
 
     executor = workers.executor(fitting(asked, workers, memory))
+    if not workers.here:
+        asked.cell.keywords["of"].carry()
     _tidy(out)
     return starts.compute(asked, out, executor=executor, progress=Bar, **options)
 

@@ -64,7 +64,7 @@ def branches(
     sentences = [_course(name, branch) for name, branch in followed.items()]
     if "best minimum" in followed:
         sentences.append(_crossed(followed["best minimum"], make))
-    title = ", ".join([setting.source, *(f"α = {a:g}" for a in fixed.values())])
+    title = ", ".join([setting.title, *(f"α = {a:g}" for a in fixed.values())])
     switches = _switches(setting, parameter, values)
     look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
     figures = [_energies(setting, followed, values, theory=switches, **look)]
@@ -172,15 +172,18 @@ def _taken_over(make: Callable, branch: Branch, moved: dict[str, Any], executor:
 
 def _switches(setting: Setting, parameter: str, values: np.ndarray) -> dict[str, float]:
     """Values at which a latent of the affine model switches off: an eigenvalue of the covariance
-    is beta gamma.
+    is beta gamma, or that of D^(-1/2) S D^(-1/2) beta (`theory.collapse_ratios`).
     """
-    eigenvalues = theory.eigenvalues(setting.X)
-    if parameter == "gamma":
-        eigenvalues = eigenvalues / setting.beta
-    elif parameter == "beta":
-        eigenvalues = eigenvalues / (setting.gamma or np.inf)
-    else:
+    likelihood = setting.member.likelihood
+    if parameter == "beta" and likelihood in theory.natural.NATURAL:
+        classes = setting.X.shape[1] if likelihood == "categorical" else 1
+        eigenvalues = theory.collapse_ratios(setting.X, likelihood, classes)
+    elif likelihood != "gaussian" or parameter == "alpha":
         return {}
+    elif parameter == "gamma":
+        eigenvalues = theory.eigenvalues(setting.X) / setting.beta
+    else:
+        eigenvalues = theory.eigenvalues(setting.X) / (setting.gamma or np.inf)
     low, high = values.min(), values.max()
     return {f"λ{i + 1}": float(v) for i, v in enumerate(eigenvalues) if low <= v <= high}
 

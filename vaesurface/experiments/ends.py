@@ -30,7 +30,8 @@ class End(NamedTuple):
     alpha, label, kind (a code of `stationary.Kind`), energy: of the point.
     negative, flat: numbers of eigenvalues of its Hessian.
     active: number of latents that carry information.
-    gamma: decoder variance.
+    gamma: decoder variance, the geometric mean where each feature has its own; NaN where the
+        likelihood has none.
     starts: how many ended there.
     collapsed: whether it is the collapsed point.
     radius: row norm up to which that is known to be the lowest; 0: nothing known.
@@ -69,6 +70,8 @@ def distinct(swept: starts.Sweep) -> list[End]:
         if not reached.all():
             runs.append(np.flatnonzero(~reached))
         fixed = swept.settings["gamma"]
+        if not swept.member.likelihood.startswith("gaussian"):
+            fixed = np.nan
         ends += [_end(cells.isel(run=group[0]), float(alpha), fixed, len(group)) for group in runs]
     return ends
 
@@ -103,7 +106,7 @@ def _end(run: Any, alpha: float, gamma: float | None, count: int) -> End:
         negative=int(run.inertia_negative),
         flat=int(run.inertia_flat),
         active=int(run.active.sum()),
-        gamma=float(np.exp(run.params_log_gamma)) if gamma is None else gamma,
+        gamma=float(np.exp(run.params_log_gamma.mean())) if gamma is None else gamma,
         starts=count,
         collapsed=bool(run.theory_collapsed) and int(run.kind) != Kind.NOT_STATIONARY,
         radius=float(run.theory_radius),
@@ -132,8 +135,13 @@ def _line(end: End) -> str:
     """Of the table."""
     return (
         f"{end.alpha:7g} {end.energy:12.6f} {end.negative:5d} {end.flat:4d} {end.active:6d} "
-        f"{end.gamma:9.3g} {end.starts:6d}  {end.label}"
+        f"{_gamma(end.gamma):>9} {end.starts:6d}  {end.label}"
     )
+
+
+def _gamma(value: float) -> str:
+    """Of the table; empty of a likelihood that has none."""
+    return "" if np.isnan(value) else f"{value:.3g}"
 
 
 def answer(swept: starts.Sweep, ends: Sequence[End]) -> list[str]:

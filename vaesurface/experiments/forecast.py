@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import store, sweep, vae
+from vaesurface import store, sweep
 from vaesurface.experiments import starts
 from vaesurface.experiments.starts import Asked
 from vaesurface.refusal import complaint
@@ -133,7 +133,8 @@ def _seconds(what: Asked, out: Path) -> tuple[float | None, str]:
     if (sizes := _sizes(what)) is None:
         return None, "not known before some cells are computed"
     gamma, beta = (what.axes.get(n, [what.settings[n]])[0] for n in ("gamma", "beta"))
-    problem = vae.threshold_vae(what.X, sizes.latent, what.axes["alpha"][-1], gamma, beta)
+    member = what.cell.keywords["of"]
+    problem = member.problem(what.X, sizes.latent, what.axes["alpha"][-1], gamma, beta)
     one = _timed(jax.value_and_grad(problem.loss), problem.init(jax.random.key(0), 0.3))
     shared = sizes.features * (sizes.latent + 1) + 1
     newton = GRADIENTS * one + _timed(jnp.linalg.eigvalsh, jnp.eye(shared))

@@ -7,20 +7,17 @@ Any JAX function that is named by module and name, into a store; the CLI's `swee
 (-2.0, {'function': 'jax.scipy.stats.expon:logpdf', 'scale': 1.0})
 """
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
 import jax
 import numpy as np
 
 from vaesurface import store, sweep
+from vaesurface.experiments import imported
 from vaesurface.experiments.starts import Asked
 from vaesurface.refusal import complaint
 
@@ -37,7 +34,7 @@ def asked(
 
     Raises ValueError for arguments that do not fit, and where it cannot be traced.
     """
-    called = _imported(function)
+    called = imported.function(function)
     given = {**axes, **fixed, **({} if X is None else {DATA: X})}
     _require_fit(function, called, given)
     parsed = {name: axis.values for name, axis in store.canonical(axes).items()}
@@ -48,15 +45,12 @@ def asked(
 
 def carry(what: Asked) -> None:
     """Let the module of a function travel with it to workers that do not have it."""
-    module = sys.modules[what.settings["function"].partition(":")[0]]
-    here = Path(getattr(module, "__file__", None) or "/").resolve()
-    if here.is_relative_to(Path.cwd().resolve()):
-        cloudpickle.register_pickle_by_value(module)
+    imported.carry(what.settings["function"])
 
 
 def takes(function: str) -> Collection[str]:
     """Names of a function's arguments."""
-    return list(inspect.signature(_imported(function)).parameters)
+    return list(inspect.signature(imported.function(function)).parameters)
 
 
 def compute(
@@ -113,23 +107,6 @@ def table(ds: Any) -> str:
     return "\n".join(lines)
 
 
-def _imported(function: str) -> Callable[..., Any]:
-    """A function by its module, which may be in the current directory, and its name."""
-    module, _, name = function.partition(":")
-    expected, remedy = "a function as MODULE:FUNCTION", "write it as it is imported"
-    if not (module and all(part.isidentifier() for part in (*module.split("."), name))):
-        raise complaint(expected, repr(function), remedy)
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the module does when it is imported
-        raise complaint(expected, f"{function} ({_said(error)})", remedy) from error
-    if not callable(found):
-        raise complaint(expected, f"{function}, a {type(found).__name__}", remedy)
-    return found
-
-
 def _require_fit(function: str, called: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """Refuse arguments that the function does not have, and where it lacks some."""
     if reserved := sorted(RESERVED & given.keys()):
@@ -153,13 +130,7 @@ def _require_traceable(function: str, cell: Callable[..., Any], axes: Mapping[st
         jax.eval_shape(cell, **shapes)
     except jax.errors.JAXTypeError as error:
         remedy = "give arguments that sizes or branches depend on with --each instead of --axis"
-        raise complaint(expected, _said(error), remedy) from error
+        raise complaint(expected, imported.reason(error), remedy) from error
     except Exception as error:  # whatever somebody's function raises
         remedy = "mend it; what sizes depend on goes with --each instead of --axis"
-        raise complaint(expected, _said(error), remedy) from error
-
-
-def _said(error: Exception) -> str:
-    """The kind of an error and the beginning of what it says."""
-    first = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+        raise complaint(expected, imported.reason(error), remedy) from error

@@ -100,7 +100,7 @@ def _figures(
     setting: Setting, alpha: float, net: Network, collapsed: StationaryPoint
 ) -> list[Figure]:
     """The tree of minima; index and energy of all points; what latents carry at two of them."""
-    title = f"{setting.source}, α = {alpha:g}"
+    title = f"{setting.title}, α = {alpha:g}"
     active = np.asarray(net.active).sum(axis=1)
     place = {int(node): i for i, node in enumerate(net.leaves)}
     joined = [

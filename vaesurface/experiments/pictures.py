@@ -14,6 +14,7 @@ from vaesurface import curvature, files, landscape, plot, stationary, theory
 from vaesurface.energy import VAEParams
 from vaesurface.experiments import starts
 from vaesurface.experiments.ends import End, telling
+from vaesurface.experiments.study import has_hessian
 from vaesurface.plot import Mark
 from vaesurface.stationary import Kind, StationaryPoint
 
@@ -116,7 +117,7 @@ def _pictures(
         pictures["plane"] = partial(_plane, problem, places, title)
     if "spectrum" in kinds:
         for name, place in zip(("collapsed", "best"), places, strict=False):
-            if place.point is not None:
+            if place.point is not None and has_hessian(place.point):
                 pictures[f"spectrum_{name}"] = partial(_spectrum, problem, place.point, title)
     return pictures
 
@@ -124,8 +125,8 @@ def _pictures(
 def _phase(swept: starts.Sweep, note: str) -> Any:
     """Which share of the starts collapses, and below which scale all do."""
     alphas, scales, _ = swept.ds.kind.shape
-    certified = None  # a line needs two cells a side
-    if alphas > 1 and scales > 1:
+    certified = None  # a line needs two cells a side, and a decoder of which a radius is known
+    if alphas > 1 and scales > 1 and not swept.member.settings:
         certified = _certified(swept)
     label = "a start's longest row of W = certified radius"
     return plot.phase_diagram(swept.ds, note=note, theory=certified, theory_label=label)

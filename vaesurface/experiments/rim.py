@@ -33,20 +33,25 @@ ACROSS = (-1.0, 1.0)  # and across that direction
 CELLS = 41  # of the plane, a side
 
 
-def rim(setting: Setting, alpha: float) -> Study | None:
-    """The lowest saddle on the ways from collapse to what random starts find below it; None where
-    no way leads over one. alpha > 0.
+def rim(setting: Setting, alpha: float) -> Study | str:
+    """The lowest saddle on the ways from collapse to what random starts find below it; why there is
+    none, in a sentence, where no way leads over one.
     """
     problem = setting.problem(alpha)
     collapsed = stationary.analyze(problem, problem.collapsed())
+    if collapsed.kind == Kind.SADDLE:
+        return f"collapse has no rim, for here it is a {collapsed.label}"
     with setting.side_by_side() as crewed:
         way = way_out(problem, far_ends(problem, crewed.ends(problem)), crewed.executor)
     if way is None:
-        return None
+        return (
+            "no way over a saddle to anything lower than collapse was found; try more --starts or "
+            "another --scale"
+        )
     saddle = way.crossing.saddle
     plane = _plane(problem, collapsed, way)
     marks = _marks(collapsed, way)
-    title = f"{setting.source}, α = {alpha:g}"
+    title = f"{setting.title}, α = {alpha:g}"
     figures = [
         _profile(setting, title, collapsed, way),
         *_maps(setting, title, plane, marks, way),

@@ -19,10 +19,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from vaesurface import data, optimize, stationary, store, sweep, vae
+from vaesurface import data, optimize, stationary, store, sweep
 from vaesurface.energy import VAEParams
+from vaesurface.experiments import member
+from vaesurface.experiments.member import PAPERS, Member
 from vaesurface.problem import Problem
 from vaesurface.stationary import StationaryPoint
+from vaesurface.vae.amortized import AmortizedParams
 
 __all__ = [
     "AXIS",
@@ -43,6 +46,7 @@ __all__ = [
 SETTINGS = {"source", "rows", "latent", "gamma", "beta", "optimizer"}  # that every store has
 AXIS = "axis"  # stands among a store's settings for what is one of its axes
 WEIGHED = ("gamma", "beta")  # which may be settings or axes
+OPTIONAL = ("log_gamma", "factor")  # parameters that not every problem has
 ALL = "all"  # results, to keep
 SMALL = "params_log_gamma"  # which is a number, unlike the other parameters
 
@@ -79,7 +83,12 @@ class Sweep(NamedTuple):
     def problem(self, alpha: float) -> Problem:
         """The loss surface at one alpha."""
         s = self.settings
-        return vae.threshold_vae(self.X, s["latent"], alpha, s["gamma"], s["beta"])
+        return self.member.problem(self.X, s["latent"], alpha, s["gamma"], s["beta"])
+
+    @property
+    def member(self) -> Member:
+        """Of the family of VAEs."""
+        return member.of_settings(self.settings)
 
 
 def run(
@@ -91,12 +100,14 @@ def run(
     alpha: Any,
     scale: Any,
     seed: Any,
+    of: Member = PAPERS,
 ) -> StationaryPoint:
-    """The stationary point that one random start leads to, one cell of a sweep.
+    """The stationary point that one random start leads to, one cell of a sweep; of: a member of the
+    family.
 
     The same seed is the same start at every alpha, up to scale.
     """
-    problem = vae.threshold_vae(X, latent, alpha, gamma, beta)
+    problem = of.problem(X, latent, alpha, gamma, beta)
     return stationary.find(problem, jax.random.key(seed), scale, make_optimizer())
 
 
@@ -111,8 +122,9 @@ def asked(
     gamma: float | Sequence[float] | None = None,
     beta: float | Sequence[float] = 1.0,
     make_optimizer: Callable[[], optimize.Optimizer] = optimize.adam,
+    of: Member = PAPERS,
 ) -> Asked:
-    """A sweep over alpha, scale and seeds.
+    """A sweep over alpha, scale and seeds; of: a member of the family.
 
     source: where X comes from, a name or a path. seeds: which, or how many of the first. gamma,
     beta: several of them are an axis, one is a setting. Raises ValueError for settings that make no
@@ -131,15 +143,16 @@ def asked(
     for alpha_, gamma_, beta_ in itertools.product(
         _ends(alpha), *(_ends(np.atleast_1d(value)) for value in weighed.values())
     ):
-        vae.threshold_vae(X, latent, alpha_, gamma_, beta_)  # refuses what makes no problem
+        of.problem(X, latent, alpha_, gamma_, beta_)  # refuses what makes no problem
     settings = {
         "source": source,
         "rows": len(X),
         "latent": latent,
         **{name: fixed.get(name, AXIS) for name in weighed},
         "optimizer": make_optimizer().name,
+        **of.settings,  # nothing of the paper's, as in stores of earlier versions
     }
-    cell = partial(run, X, latent, make_optimizer=make_optimizer, **fixed)
+    cell = partial(run, X, latent, make_optimizer=make_optimizer, of=of, **fixed)
     return Asked(X, settings, cell, axes)
 
 
@@ -278,10 +291,16 @@ def named(**values: float) -> str:
 
 def has_params(ds: Any) -> bool:
     """Whether a dataset has all parameters of its cells."""
-    return all(f"params_{name}" in ds for name in ("weight", "bias", "mean", "log_std"))
+    needed = [name for name in _kind(ds)._fields if name not in OPTIONAL]
+    return all(f"params_{name}" in ds for name in needed)
 
 
-def params(ds: Any) -> VAEParams:
+def _kind(ds: Any) -> Any:
+    """Of which type a dataset's parameters are."""
+    return AmortizedParams if "params_encoder" in ds else VAEParams
+
+
+def params(ds: Any) -> VAEParams | AmortizedParams:
     """Parameters of a dataset's cells, leading axes first. Raises ValueError where they are not
     kept.
     """
@@ -292,15 +311,17 @@ def params(ds: Any) -> VAEParams:
         )
     fields: dict[str, Any] = {
         name: ds[f"params_{name}"].values if f"params_{name}" in ds else None
-        for name in VAEParams._fields
+        for name in _kind(ds)._fields
     }
-    return VAEParams(**fields)
+    return _kind(ds)(**fields)
 
 
 def _described(ds: Any, settings: dict[str, Any]) -> Any:
     """With attributes that say, in words, what the results are of."""
     name = Path(str(settings["source"])).name
     about = f"{name}, n = {settings['rows']}, {settings['latent']} latents"
+    if words := member.of_settings(settings).words:
+        about += f", {words}"
     if settings["gamma"] not in (None, AXIS):
         about += f", γ = {settings['gamma']:g}"
     if settings["beta"] not in (1, AXIS):

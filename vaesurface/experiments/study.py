@@ -28,8 +28,8 @@ from vaesurface import (
     report,
     stationary,
     sweep,
-    vae,
 )
+from vaesurface.experiments.member import PAPERS, Member
 from vaesurface.plot import Mark
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -40,6 +40,7 @@ __all__ = [
     "DENSE",
     "Setting",
     "draw",
+    "has_hessian",
     "keep",
     "longest_row",
     "spectra",
@@ -56,11 +57,12 @@ class Setting(NamedTuple):
 
     X: (n, d), the data.
     source: what they are called.
-    latent, gamma, beta: of the threshold VAE; gamma None: learned.
+    latent, gamma, beta: of the VAE; gamma None: learned, or none.
     starts, scale, seed: number, scale and first seed of random starts.
     out: directory for the results.
     command: that makes them again.
     executor: who computes what can be done side by side, as for `sweep.grid` and `sweep.each`.
+    member: of the family of VAEs.
     """
 
     X: np.ndarray
@@ -74,12 +76,18 @@ class Setting(NamedTuple):
     out: Path
     command: str
     executor: Any = sweep.threads
+    member: Member = PAPERS
 
     def problem(self, alpha: Any, gamma: Any = None, beta: Any = None) -> Problem:
         """The loss surface, at another gamma or beta where one is given."""
         gamma = self.gamma if gamma is None else gamma
         beta = self.beta if beta is None else beta
-        return vae.threshold_vae(self.X, self.latent, alpha, gamma, beta)
+        return self.member.problem(self.X, self.latent, alpha, gamma, beta)
+
+    @property
+    def title(self) -> str:
+        """Of figures: the data, and the member if it is not the paper's."""
+        return ", ".join(filter(None, [self.source, self.member.words]))
 
     def ends(self, problem: Problem) -> StationaryPoint:
         """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends
@@ -103,7 +111,8 @@ class Setting(NamedTuple):
             "n": n,
             "d": d,
             "latents": self.latent,
-            "gamma": "learned" if self.gamma is None else self.gamma,
+            **self.member.settings,
+            **self._gamma(),
             "beta": self.beta,
             "random starts": f"{self.starts} of scale {self.scale:g}, seeds from {self.seed}",
             "optimizer": f"{ADAM.name}, then down from saddles",
@@ -112,6 +121,12 @@ class Setting(NamedTuple):
         study = Study(name=name, title=title, said=said, command=self.command, **more)
         report.save(study, self.out)
         return study
+
+    def _gamma(self) -> dict[str, Any]:
+        """As a page has it; nothing where the likelihood has none."""
+        if not self.member.likelihood.startswith("gaussian"):
+            return {}
+        return {"gamma": "learned" if self.gamma is None else self.gamma}
 
     def draw(self, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
         """A figure on disk."""
@@ -179,6 +194,16 @@ def surface(plane: landscape.Plane, title: str, marks: Sequence[Mark]) -> dict[s
     }
 
 
+def has_hessian(point: StationaryPoint) -> bool:
+    """Whether there is one at a point; none is where an activation has a corner and W a row at
+    zero.
+    """
+    theory = point.theory
+    if theory is None or theory.form is None or theory.corner is None:
+        return True
+    return bool(theory.form[0] < 0) and not bool(theory.corner)
+
+
 def spectra(problem: Problem, points: dict[str, StationaryPoint]) -> list[dict[str, Any]]:
     """All eigenvalues at points, as `report.spectrum` takes them, where there are not too many to
     show.
@@ -192,5 +217,5 @@ def spectra(problem: Problem, points: dict[str, StationaryPoint]) -> list[dict[s
             "flat": point.inertia.flat,
         }
         for name, point in points.items()
-        if ravel_pytree(point.params)[0].size <= DENSE
+        if ravel_pytree(point.params)[0].size <= DENSE and has_hessian(point)
     ]

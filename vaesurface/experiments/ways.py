@@ -16,8 +16,9 @@ from vaesurface import paths, stationary, sweep, theory
 from vaesurface.problem import Problem
 from vaesurface.stationary import Kind, StationaryPoint, tally
 from vaesurface.stationary.model import at
+from vaesurface.vae import ThresholdVAE
 
-__all__ = ["WayOut", "far_ends", "way_out"]
+__all__ = ["WayOut", "far_ends", "has_rays", "way_out"]
 
 # Of the energy: what is lower than collapse by so much is lower, whatever its own rounding.
 LOWER = 1e-9
@@ -37,7 +38,7 @@ def far_ends(problem: Any, ends: StationaryPoint) -> list[StationaryPoint]:
     if below.any():
         first = [group[0] for group in tally.distinct(problem, lower.loss, lower.params)]
         return [stationary.analyze(problem, at(lower.params, i)) for i in first]
-    if collapsed.log_gamma is None:
+    if collapsed.log_gamma is None or not has_rays(problem):
         return []
     ray = theory.unbounded_ray(problem.X, problem.latent, problem.alpha, problem.beta)
     gammas = jnp.exp(collapsed.log_gamma) * 0.5 ** jnp.arange(1.0, 40.0)
@@ -45,6 +46,11 @@ def far_ends(problem: Any, ends: StationaryPoint) -> list[StationaryPoint]:
         jax.lax.map(lambda gamma: problem.loss(ray.at(gamma)), gammas) < level - RAY
     )  # none where there is no ray: NaN
     return [stationary.analyze(problem, ray.at(gammas[jnp.argmax(falls)]))] if falls.any() else []
+
+
+def has_rays(problem: Problem) -> bool:
+    """Whether `theory.unbounded_ray` is about its parameters."""
+    return isinstance(problem, ThresholdVAE) and problem.posterior.independent
 
 
 class WayOut(NamedTuple):

@@ -14,7 +14,13 @@ certificate and the data X (n, d). Needs python-flint, and for verification no J
 
 from vaesurface.proof.certificate import Certificate, load, save
 from vaesurface.proof.form import Unproved
-from vaesurface.proof.prove import Verification, certify, certify_unbounded, verify
+from vaesurface.proof.prove import (
+    Verification,
+    certify,
+    certify_unbounded,
+    require_provable,
+    verify,
+)
 
 __all__ = [
     "Certificate",
@@ -23,6 +29,7 @@ __all__ = [
     "certify",
     "certify_unbounded",
     "load",
+    "require_provable",
     "save",
     "verify",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vaesurface.energy import VAEParams
     from vaesurface.problem import Problem
 
-__all__ = ["Verification", "certify", "certify_unbounded", "verify"]
+__all__ = ["Verification", "certify", "certify_unbounded", "require_provable", "verify"]
 
 
 class Verification(NamedTuple):
@@ -124,10 +124,8 @@ def _refusal(certificate: Certificate, X: np.ndarray) -> str | None:
     return None
 
 
-def _data_and_settings(problem: "Problem") -> tuple[np.ndarray, Settings]:
-    """X (n, d) and what else a threshold VAE's energy depends on. Raises ValueError for a problem
-    of another energy.
-    """
+def require_provable(problem: "Problem") -> None:
+    """Raises ValueError for a problem of an energy that proofs are not about."""
     # Inside, because it loads JAX: whoever has a problem has it loaded, and `verify` has none.
     from vaesurface.vae import ThresholdVAE
 
@@ -135,9 +133,17 @@ def _data_and_settings(problem: "Problem") -> tuple[np.ndarray, Settings]:
     if type(problem) is not ThresholdVAE:
         raise ValueError(
             f"expected a problem of vae.threshold_vae, got a {type(problem).__name__}; "
-            f"proofs are about that energy"
+            f"proofs are about that energy, of the soft threshold, a Gaussian likelihood with one "
+            f"gamma and diagonal posteriors"
         )
     problem.posterior.require_independent()
+
+
+def _data_and_settings(problem: Any) -> tuple[np.ndarray, Settings]:
+    """X (n, d) and what else a threshold VAE's energy depends on. Raises ValueError for a problem
+    of another energy.
+    """
+    require_provable(problem)
     settings = Settings(
         latent=problem.latent,
         alpha=float(problem.alpha),
