@@ -85,6 +85,10 @@ class Activation:
         slope = jax.grad(self.value)(jnp.zeros(()), jnp.asarray(alpha, float))
         return slope, slope
 
+    def dead_zone(self, alpha: ArrayLike) -> Array:
+        """Up to which |u| f_alpha is what it is at 0; a slope of zero there is less, u^3 has one."""
+        return jnp.zeros(())
+
     def diverges(self) -> str:
         """Why E exp(f_alpha(u)) is infinite, of some Gaussian u at some alpha > 0; "" where it
         never is.

@@ -102,6 +102,10 @@ class SoftThreshold(Activation):
         """In closed form."""
         return energy.soft_threshold(m, v, alpha).mean
 
+    def dead_zone(self, alpha: ArrayLike) -> Array:
+        """All below the threshold."""
+        return jnp.asarray(alpha, float)
+
     def slopes(self, alpha: ArrayLike) -> tuple[Array, Array]:
         """Those of the dead zone, where there is one."""
         slope = jnp.where(jnp.asarray(alpha) > 0, 0.0, 1.0)

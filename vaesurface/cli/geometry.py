@@ -103,7 +103,8 @@ def follow(
         raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
     second = _second(surface, parameter, boundary, between)
     setting = _setting(surface, starts, draw, workers, out)
-    setting.problem(**{"alpha": surface.alpha} | {parameter: to})  # which may be out of range
+    for name, value in [(parameter, to), *_ends(second)]:
+        setting.problem(**{"alpha": surface.alpha} | {name: value})  # which may be out of range
     import numpy as np
 
     from vaesurface.experiments.branches import Second, branches
@@ -237,6 +238,11 @@ def _second(
             f"expected --between on both sides of --{boundary} {own:g}, got {between}; widen it"
         )
     return boundary, own, (ends[0], ends[1])
+
+
+def _ends(second: tuple[str, float, tuple[float, float]] | None) -> list[tuple[str, float]]:
+    """What the second parameter is at last, on both sides; nothing where there is none."""
+    return [] if second is None else [(second[0], value) for value in second[2]]
 
 
 def _first(surface: Surface, parameter: str, option: str = "--parameter") -> float:

@@ -113,7 +113,7 @@ def _boundaries(
 
     names = minima[0].parameter, second.name
     plane = Plane(make, names, ((values[0], values[-1]), second.ends), second.at)
-    title = ", ".join([setting.source, *(f"α = {a:g}" for a in kept.values())])
+    title = ", ".join([setting.title, *(f"α = {a:g}" for a in kept.values())])
     look = {"xlabel": NAMES[names[0]], "ylabel": NAMES[names[1]], "title": title}
     return boundaries(setting, plane, minima, **look)
 

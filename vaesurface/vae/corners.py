@@ -79,7 +79,7 @@ def known(vae: Any, params: VAEParams) -> Theory:
     """`Problem.theory` of a bent decoder."""
     left, right = vae.bend.slopes(vae.alpha)
     own, cornered = corner(left, right), left != right
-    dead_zone = (left == 0) & (right == 0) & (vae.alpha > 0)
+    dead_zone = vae.bend.dead_zone(vae.alpha) > 0
     base = plain(vae, params)
     dead = jnp.all(params.weight == 0, axis=1)
     varies = jnp.max(jnp.abs(vae.X - vae.center[None]), axis=0) > CONSTANT * vae.unit()
@@ -149,7 +149,7 @@ def settled(vae: Any, params: VAEParams) -> VAEParams:
     )
     signed, absolute = _effects(vae, params, zero)
     short = jnp.max(jnp.abs(params.weight), axis=1) <= SHORT * vae.unit()
-    dead_zone = (left == 0) & (right == 0)
+    dead_zone = vae.bend.dead_zone(vae.alpha) > 0
     gone = jnp.where(left != right, short & (signed < NEGLIGIBLE), absolute < NEGLIGIBLE)
     gone &= dead_zone | (left != right)
     return params._replace(
