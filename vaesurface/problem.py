@@ -95,10 +95,10 @@ class Theory(NamedTuple):
     doubt: (), where float64 cannot tell whether there is such a ray: how far it is off, in units of
         what rounding the data may do; else NaN.
     family: (), dimension of a continuous family of stationary points of this energy that it is one
-        of, for reasons that theory knows.
+        of, for reasons that theory knows (`Problem.family`).
     form: (3,), where the energy has a corner: along how many directions its leading form, which is
-        homogeneous of degree two, falls, is flat, rises; then the Hessian has no say. -1 where it
-        has; None where there is no corner.
+        homogeneous of degree two, falls, may do either, rises; then the Hessian has no say. -1
+        where it has; None where there is no corner.
     corner: (), whether the point is at another corner, of which nothing is known.
     """
 

@@ -44,6 +44,7 @@ class Activation:
     most = 1.0  # alpha's largest value that makes sense
     tilt = 0.0  # t where |f_alpha(u)| may grow like exp(t |u|)
     exact = True  # whether moments are in closed form
+    smooth_at_zero = True  # whatever alpha is
 
     def pieces(self) -> tuple[Callable[..., Array], ...]:
         """Functions (u, alpha) that f_alpha is between its cuts."""
@@ -197,6 +198,11 @@ class Numeric(Activation):
     kinks: tuple[float, ...] = ()
     tilt: float = field(default=0.0)
     exact = False
+
+    @property
+    def smooth_at_zero(self) -> bool:  # type: ignore[override]
+        """Whether no kink is there."""
+        return 0.0 not in self.kinks
 
     def pieces(self) -> tuple[Callable[..., Array], ...]:
         """Of f_alpha."""

@@ -46,6 +46,7 @@ class Erf(Blend):
         root = jnp.sqrt(1.0 + 4.0 * v)
         length = 4.0 * v / (root * (1.0 + root))  # 1 - A, without cancellation
         points, weights = np.polynomial.legendre.leggauss(NODES)
+        points = points.reshape((1,) * jnp.ndim(m) + (-1,))
         square = (1.0 - 0.5 * length[..., None] * (1.0 - points)) ** 2
         under = jnp.exp(-(m * m / wide)[..., None] * (1.0 + square)) / (1.0 + square)
         variance = (4.0 / math.pi) * 0.5 * length * (under @ weights)

@@ -8,7 +8,8 @@ density and [.] the jump of a function or of its derivative at a cut,
     d/dm E G = E G' + sum [G] p(k),    d/dv E G = (E G'' + sum [G'] p(k) + [G] dp/dm(k)) / 2,
     d/ds E G = E dG/ds - sum [G] p(k) dk/ds
 
-so they close, hold at v = 0 away from a cut, and are as exact as the values.
+so they close, hold at v = 0 away from a cut, and are as exact as the values. At v = 0 on a cut
+there is no derivative: the mean of both sides' is taken.
 
 >>> both = expected((lambda u: jnp.zeros_like(u), lambda u: u), lambda: (0.0,))  # max(u, 0)
 >>> print(f"{both(jnp.array(0.0), jnp.array(1.0)):.6f}")  # 1 / sqrt(2 pi)
@@ -29,7 +30,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from vaesurface import energy
 
-__all__ = ["NODES", "Cuts", "Piece", "expected"]
+__all__ = ["NODES", "Cuts", "Piece", "expected", "gaussian_rule"]
 
 Piece = Callable[..., Array]  # of u and settings, a scalar
 Cuts = Callable[..., Sequence]  # of settings
@@ -179,34 +180,36 @@ def _quadrature(
     s = jnp.sqrt(v)
     places = _places(rule.cuts, m, settings)
     if not places and not rule.tilt:  # the same nodes for all
-        fixed, shares = _uncut(rule.nodes)
-        return _values(pieces[0], m, s, _last(fixed, m), settings) @ shares
-    points, weights = (_last(each, m) for each in _nodes(bool(places), rule.nodes))
+        fixed, shares = gaussian_rule(rule.nodes)
+        return _values(pieces[0], m, s, fixed, settings) @ shares
+    points, weights = _nodes(bool(places), rule.nodes)
     reach = REACH + rule.tilt * s
     seen = jnp.where(s > 0, s, 1.0)
-    # At v = 0 every node is at m: the piece that m is in has all the mass.
-    edges = [jnp.where(s > 0, (k - m) / seen, jnp.where(k <= m, -reach, reach)) for k in places]
+    # At v = 0 every node is at m: the piece that m is in has all the mass; of a cut at m either
+    # side has half, so that derivatives are the means of both sides', as in `energy.masses`.
+    edges = [jnp.where(s > 0, (k - m) / seen, jnp.sign(k - m) * reach) for k in places]
     edges = [-reach, *(jnp.clip(edge, -reach, reach) for edge in edges), reach]
     total = jnp.zeros_like(m)
     for piece, low, high in zip(pieces, edges[:-1], edges[1:], strict=True):
         half = 0.5 * (high - low)[..., None]
-        t = 0.5 * (high + low)[..., None] + half * points
-        share = half * weights * _density(t)
+        t = 0.5 * (high + low)[..., None] + half * _last(points, half)
+        share = half * _last(weights, half) * _density(t)
         values = _values(piece, m, s, t, settings)
         # An empty part has no share, whatever the piece is there.
         total = total + jnp.sum(jnp.where(share > 0, share * values, 0.0), axis=-1)
     return total
 
 
-def _last(nodes: np.ndarray, m: Array) -> np.ndarray:
-    """Of a rule, along an axis after those of m."""
-    return nodes.reshape((1,) * m.ndim + (-1,))
-
-
 def _values(piece: Piece, m: Array, s: Array, t: Any, settings: Sequence[Array]) -> Array:
     """Of a piece at m + s t, the nodes last."""
-    u = m[..., None] + s[..., None] * t
+    wide = s[..., None]
+    u = m[..., None] + wide * _last(t, wide)
     return jnp.vectorize(piece)(u, *(setting[..., None] for setting in settings))
+
+
+def _last(nodes: Any, like: Array) -> Any:
+    """The same with as many axes as like, of which nodes are the last."""
+    return nodes.reshape((1,) * (like.ndim - np.ndim(nodes)) + np.shape(nodes))
 
 
 def _density(t: Any) -> Any:
@@ -216,12 +219,15 @@ def _density(t: Any) -> Any:
 
 
 @cache
-def _uncut(nodes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and shares for a standard Gaussian."""
+def gaussian_rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points and shares (nodes,) for a standard Gaussian: as far out as balances what is cut off
+    with the distance of the points, at most `REACH`.
+    """
     if nodes <= FEW:
         points, weights = np.polynomial.hermite_e.hermegauss(nodes)
         return points, weights / weights.sum()
-    points = np.linspace(-REACH, REACH, nodes)
+    reach = min(REACH, math.sqrt(math.pi * nodes / 2.0))
+    points = np.linspace(-reach, reach, nodes)
     weights = _density(points)
     return points, weights / weights.sum()
 

@@ -31,6 +31,7 @@ class Hinge(Activation):
     """
 
     share: float = 1.0
+    smooth_at_zero = False
 
     def pieces(self) -> tuple[Callable[..., Array], ...]:
         """Left and right of 0."""

@@ -288,6 +288,8 @@ def _degenerate(p: StationaryPoint) -> str:
     if p.search is not None:
         lasting = "" if p.reliable else "lasting "
         return f"undecided, no {lasting}negative curvature found"
+    if _formed(p):
+        return "undecided, no fall of the leading form was found"
     flat, dead = int(p.inertia.flat), 0 if p.theory is None else int(p.theory.dead_rows)
     if dead and p.active is not None and flat == dead * p.active.size:
         return f"degenerate, {_rows(dead)}"
@@ -373,8 +375,8 @@ def _on_inertia(p: StationaryPoint) -> str:
     if _formed(p):
         return (
             "exact: the activation has a corner at 0, so there is no Hessian where W = 0; the "
-            f"energy's leading form, of degree two, falls along {negative} directions, is flat "
-            f"along {flat} and rises along {positive}, the biases following the weight "
+            f"energy's leading form, of degree two, falls along {negative} directions and rises "
+            f"along {positive}{_between(flat)}, biases and posteriors following the weight "
             "(theory.corner)"
         )
     counts = f"{negative} negative, {flat} flat, {positive} positive eigenvalues"
@@ -394,6 +396,10 @@ def _on_inertia(p: StationaryPoint) -> str:
         wide = "{} negative, {} flat, {} positive".format(*map(int, p.wide))
         sentence += f"; with ten times that width {wide}"
     return sentence
+
+
+def _between(flat: int) -> str:
+    return f", and may do either along {flat}" if flat else ""
 
 
 def _on_the_search(p: StationaryPoint, search: Descent) -> str:
@@ -438,7 +444,7 @@ def _on_symmetry(p: StationaryPoint) -> str:
     if family:
         return (
             f"exact up to rounding of the data: {family} directions along stationary points of the "
-            "same energy, for eigenvalues of the data's covariance are equal or zero"
+            "same energy (Problem.family)"
         )
     if not p.symmetries > 0:
         return ""

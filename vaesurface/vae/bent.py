@@ -33,7 +33,9 @@ from vaesurface.vae.elementwise import ElementwiseVAE
 
 __all__ = ["BentVAE", "PerFeatureVAE"]
 
-FINER = 2  # times as many nodes tell the error of a quadrature
+# A quadrature's error is at most so many times its distance from a finer one, of as many times the
+# nodes, whose own error is at most half as large.
+FINER, CERTAIN = 2, 2
 
 
 @partial(
@@ -67,17 +69,22 @@ class BentVAE(ElementwiseVAE):
 
     @jax.jit
     def rounding(self, params: VAEParams) -> Array:
-        """Of the loss, and what quadrature is off by: beside a rule of twice as many nodes."""
+        """Of the loss, and what quadrature is off by: beside a finer rule."""
         own = Problem.rounding(self, params)
         if self.exact:
             return own
-        finer = self.of_nodes(FINER * self.nodes)
-        return own + jnp.abs(finer.loss(params) - self.loss(params))
+        finer = self.of_nodes(self.finer)
+        return own + CERTAIN * jnp.abs(finer.loss(params) - self.loss(params))
 
     @property
     def nodes(self) -> int:
         """Of the quadrature, where one is needed; per dimension."""
         return self.bend.nodes
+
+    @property
+    def finer(self) -> int:
+        """As many nodes as a rule has whose error is far smaller."""
+        return FINER * self.nodes
 
     def of_nodes(self, nodes: int) -> "BentVAE":
         """The same with another number of them."""

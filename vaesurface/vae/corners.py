@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from vaesurface import problem, theory
+from vaesurface import problem
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Theory
-from vaesurface.theory.corner import Corner, corner, form
+from vaesurface.theory.corner import Corner, best, corner, form
 
-__all__ = ["Leaning", "known", "plain", "pull", "ratios", "settled"]
+__all__ = ["Leaning", "known", "plain", "pull", "settled"]
 
 # Twice nats per latent below which posteriors are those of the collapsed point.
 SILENT = 1e-10
@@ -46,14 +46,6 @@ class Leaning(NamedTuple):
     cubic: float
 
 
-def ratios(own: Leaning) -> Array:
-    """Eigenvalues of D^(-1/2) S D^(-1/2), descending, less those that are zero for want of data."""
-    stiffness = jnp.mean(own.stiffness, axis=0)
-    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
-    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
-    return theory.eigenvalues(jnp.where(varies, own.left * own.bend / root, 0.0))
-
-
 def plain(vae: Any, params: VAEParams) -> Theory:
     """What is known without a look at the activation: whether it is collapsed."""
     dead = jnp.all(params.weight == 0, axis=1)
@@ -80,6 +72,7 @@ def known(vae: Any, params: VAEParams) -> Theory:
     left, right = vae.bend.slopes(vae.alpha)
     own, cornered = corner(left, right), left != right
     dead_zone = vae.bend.dead_zone(vae.alpha) > 0
+    rough = cornered | ((vae.alpha > 0) & (not vae.bend.smooth_at_zero))
     base = plain(vae, params)
     dead = jnp.all(params.weight == 0, axis=1)
     varies = jnp.max(jnp.abs(vae.X - vae.center[None]), axis=0) > CONSTANT * vae.unit()
@@ -94,31 +87,34 @@ def known(vae: Any, params: VAEParams) -> Theory:
         strict=base.strict + jnp.where(base.collapsed & dead_zone, dead.size * vae.latent, 0),
         descent=way,
         form=counts,
-        corner=cornered & ~base.collapsed & jnp.any(dead & varies),
+        corner=rough & ~base.collapsed & jnp.any(dead & varies),
     )
 
 
 def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
-    """Numbers of directions (3,), and a displacement along which the form falls most; zero where it
-    does not.
+    """Numbers of directions (3,), and a displacement along which the form falls most of those that
+    were looked at; zero where it does not.
 
-    In units of sqrt(D_k) its best column is the leading eigenvector of D^(-1/2) S D^(-1/2); the
-    bias gives way to what the column says on average, the means follow it.
+    The bias gives way to what a column says on average, the posteriors follow it.
     """
     leaning = vae.leaning()
-    values = ratios(leaning)
-    counts = form(values, vae.latent, own, vae.beta, size)
     stiffness = jnp.mean(leaning.stiffness, axis=0)
     varies = jnp.max(jnp.abs(leaning.left), axis=0) > 0
     root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
-    pulls = jnp.where(varies, leaning.left * leaning.bend, 0.0)
-    _, vectors = jnp.linalg.eigh((pulls / root).T @ (pulls / root))
-    column = STEP * jnp.where(varies, vectors[:, -1] / root, 0.0)
+    pulls = jnp.where(varies[None], leaning.left * leaning.bend, 0.0)
+    scaled = pulls / root[None]
+    values, vectors = jnp.linalg.eigh(scaled.T @ scaled / len(scaled))
+    found = best(scaled, vectors, own)
+    cost = vae.beta * own.variance
+    counts = form(values, vae.latent, own, cost, found.gain, size)
+    column = STEP * jnp.where(varies, found.column / root, 0.0)
+    length = jnp.abs(column)
     zero = jax.tree.map(jnp.zeros_like, vae.collapsed())
     move = zero._replace(
         weight=zero.weight.at[:, 0].set(column),
-        bias=-own.level * jnp.abs(column),
+        bias=-own.level * length,
         mean=zero.mean.at[:, 0].set(own.slope / vae.beta * pulls @ column),
+        log_std=zero.log_std.at[:, 0].set(0.5 * own.level / vae.beta * pulls @ length),
     )
     return counts, optax.tree.where(counts[0] > 0, move, zero)
 
@@ -126,8 +122,8 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
 def pull(own: Leaning, beta: Array) -> Array:
     """R (), by `theory.dead_zone_radius`: max_i sum_k (bend left)^2 / D, over beta."""
     varies = jnp.max(jnp.abs(own.left), axis=0) > 0
-    squares = (own.left * own.bend) ** 2 / jnp.where(varies, own.stiffness, 1.0)
-    return jnp.max(jnp.sum(jnp.where(varies, squares, 0.0), axis=1)) / beta
+    squares = (own.left * own.bend) ** 2 / jnp.where(varies[None], own.stiffness, 1.0)
+    return jnp.max(jnp.sum(jnp.where(varies[None], squares, 0.0), axis=1)) / beta
 
 
 def _runs_away(vae: Any, params: VAEParams) -> Array:

@@ -46,7 +46,7 @@ LIKELIHOODS = (
     "negative binomial",
     "categorical",
 )
-MOST_DIMENSIONS = 3  # of a categorical likelihood's quadrature: 20^3 nodes per datum
+MOST_DIMENSIONS = 3  # of a categorical likelihood's quadrature: 24^3 nodes per datum
 
 
 def elementwise_vae(

@@ -36,6 +36,7 @@ __all__ = [
 # Mean of a coordinate that is constant, or of a class that does not occur: its natural parameter
 # is infinite, and from here on its gradient is below rounding.
 FAINT = 1e-15
+HIGHEST = 700.0  # exponent that float64 has
 
 
 @jax.custom_jvp
@@ -65,12 +66,13 @@ def _expected_softplus(
 
 @dataclass(frozen=True)
 class _Exponential:
-    """exp(y + shift), and how fast it grows."""
+    """exp(y + shift), finite everywhere, and how fast it grows."""
 
     tilt: float = 1.0
 
     def __call__(self, y: Array, shift: Array) -> Array:
-        return jnp.exp(y + shift)
+        # Where there is no mass, as beyond a far cut, nothing infinite is multiplied by it.
+        return jnp.exp(jnp.minimum(y + shift, HIGHEST))
 
 
 class Likelihood:

@@ -34,7 +34,8 @@ from vaesurface.vae.several import expected, grid
 
 __all__ = ["CategoricalVAE", "NaturalVAE"]
 
-NODES = 20  # per dimension of a categorical likelihood's quadrature
+# Of a categorical likelihood's quadrature, per dimension where it has 1, 2, 3; and of a finer one.
+NODES, FINER = (96, 48, 24), (192, 96, 30)
 
 
 @partial(
@@ -166,11 +167,11 @@ class CategoricalVAE(NaturalVAE):
     """The same where coordinates are groups of classes, each with a softmax.
 
     size_of_group: the number of classes.
-    per_dimension: nodes of the quadrature.
+    per_dimension: nodes of the quadrature; None: as many as its dimensions allow.
     """
 
     size_of_group: int
-    per_dimension: int = NODES
+    per_dimension: int | None = None
 
     @property
     def classes(self) -> int:
@@ -239,7 +240,12 @@ class CategoricalVAE(NaturalVAE):
     @property
     def nodes(self) -> int:
         """Of the quadrature, per dimension."""
-        return self.per_dimension
+        return self.per_dimension or NODES[min(self.latent, self._dimensions) - 1]
+
+    @property
+    def finer(self) -> int:
+        """As many per dimension as memory allows."""
+        return FINER[min(self.latent, self._dimensions) - 1]
 
     def of_nodes(self, nodes: int) -> "CategoricalVAE":
         """The same with another number of them."""
@@ -247,7 +253,15 @@ class CategoricalVAE(NaturalVAE):
 
     def theory(self, params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
         """Whether it is collapsed."""
-        return corners.plain(self, params)
+        return corners.plain(self, params)._replace(family=self.family(params))
+
+    def family(self, params: VAEParams) -> Array:
+        """At collapse, of a bent decoder: what is added to the weights of all classes of a group
+        moves all logits alike. (Of an affine one that is a symmetry.)
+        """
+        groups = 0 if isinstance(self.bend, Identity) else self.X.shape[1] // self.classes
+        collapsed = corners.plain(self, params).collapsed
+        return jnp.where(collapsed, groups * self.latent, 0)
 
     def settle(self, params: VAEParams) -> VAEParams:
         """Nothing is without effect."""
