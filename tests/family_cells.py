@@ -14,7 +14,7 @@ import numpy as np
 
 from vaesurface import activations
 
-__all__ = ["BENT", "DIGITS", "LIKELIHOODS", "Bent", "Energy", "differences", "own"]
+__all__ = ["BENT", "DIGITS", "Bent", "Energy", "own", "slope"]
 
 DIGITS = 50
 REACH, PANELS, NODES = (
@@ -60,10 +60,6 @@ def _middle(u):
 
 def _right(u):
     return 0.5 + 0.1 * u
-
-
-def _kinked(u):
-    return 0.3 * u if u <= 0 else mp.sin(u) if u <= mp.mpf("0.7") else 0.5 + 0.1 * u
 
 
 def _exact(number):

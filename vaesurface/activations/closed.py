@@ -16,11 +16,15 @@ from jax import Array
 from jax.scipy.special import erf
 
 from vaesurface.activations.activation import Blend
+from vaesurface.activations.expectation import NODES
 
 __all__ = ["Erf", "Exponential", "Polynomial", "Sine", "polynomial"]
 
-NODES = 20  # of a rule for an integral over at most [0, 1] of a function that is entire there
+OWEN = 20  # nodes for an integral over at most [0, 1] of a function that is entire there
 HIGHEST = 12  # degree of a polynomial
+# Beyond that degree the singularities of log(1 + exp g(u)) come near the real axis, and a rule
+# takes as many nodes.
+FLAT, STEEP = 2, 2 * NODES
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Erf(Blend):
         slope = 2.0 / math.sqrt(math.pi) * exponential / jnp.sqrt(wide)
         root = jnp.sqrt(1.0 + 4.0 * v)
         length = 4.0 * v / (root * (1.0 + root))  # 1 - A, without cancellation
-        points, weights = np.polynomial.legendre.leggauss(NODES)
+        points, weights = np.polynomial.legendre.leggauss(OWEN)
         points = points.reshape((1,) * jnp.ndim(m) + (-1,))
         square = (1.0 - 0.5 * length[..., None] * (1.0 - points)) ** 2
         under = jnp.exp(-(m * m / wide)[..., None] * (1.0 + square)) / (1.0 + square)
@@ -158,4 +162,8 @@ def polynomial(coefficients: Sequence[float], name: str = "") -> Polynomial:
             "the highest powers out"
         )
     called = " ".join(f"{c:g}" for c in numbers)
-    return Polynomial(name=name or f"polynomial {called}", coefficients=numbers)
+    return Polynomial(
+        name=name or f"polynomial {called}",
+        coefficients=numbers,
+        nodes=NODES if len(numbers) <= FLAT + 1 else STEEP,
+    )

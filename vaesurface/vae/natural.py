@@ -240,12 +240,16 @@ class CategoricalVAE(NaturalVAE):
     @property
     def nodes(self) -> int:
         """Of the quadrature, per dimension."""
-        return self.per_dimension or NODES[min(self.latent, self._dimensions) - 1]
+        if self.per_dimension is not None:
+            return self.per_dimension
+        dimensions = min(self.latent, self._dimensions)
+        return max(NODES[0], self.bend.nodes) if dimensions == 1 else NODES[dimensions - 1]
 
     @property
     def finer(self) -> int:
         """As many per dimension as memory allows."""
-        return FINER[min(self.latent, self._dimensions) - 1]
+        dimensions = min(self.latent, self._dimensions)
+        return 2 * self.nodes if dimensions == 1 else FINER[dimensions - 1]
 
     def of_nodes(self, nodes: int) -> "CategoricalVAE":
         """The same with another number of them."""
