@@ -110,3 +110,16 @@ def test_what_there_is_not_is_refused_in_one_line():
         amortized_vae(replace(FREE, posterior=FULL))
     with pytest.raises(ValueError, match="expected a VAE with an elementwise decoder"):
         amortized_vae(SHARED)
+
+
+def test_one_encoder_answers_to_no_datums_own_level():
+    """At a corner free posteriors' deviations follow the data; one deviation for all cannot."""
+    X = data.gaussian(12, [3.0, 1.0, 0.4, 0.2], seed=0)
+    for gamma, free_saddle in ((2.4, True), (3.0, False)):
+        for posterior in ("diagonal", "amortized"):
+            problem = vae.elementwise_vae(X, 1, "abs", 0.5, posterior=posterior, gamma=gamma)
+            saddle = free_saddle and posterior == "diagonal"
+            known = problem.theory(problem.collapsed())
+            assert int(known.form[0]) == saddle and int(known.form[1]) == 0
+            there = jax.tree.map(jnp.add, problem.collapsed(), known.descent)
+            assert (problem.loss(there) < problem.loss(problem.collapsed())) == saddle

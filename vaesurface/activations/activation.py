@@ -87,7 +87,7 @@ class Activation:
         return slope, slope
 
     def dead_zone(self, alpha: ArrayLike) -> Array:
-        """Up to which |u| f_alpha is what it is at 0; a slope of zero there is less, u^3 has one."""
+        """Up to which |u| f_alpha is what it is at 0; a slope of zero there, as of u^3, is less."""
         return jnp.zeros(())
 
     def diverges(self) -> str:

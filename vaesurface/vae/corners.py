@@ -104,9 +104,11 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
     pulls = jnp.where(varies[None], leaning.left * leaning.bend, 0.0)
     scaled = pulls / root[None]
     values, vectors = jnp.linalg.eigh(scaled.T @ scaled / len(scaled))
-    found = best(scaled, vectors, own)
+    # What one encoder says of all deviations answers to no datum's own level.
+    answering = own._replace(level=0.0) if vae.posterior.tied else own
+    found = best(scaled, vectors, answering)
     cost = vae.beta * own.variance
-    counts = form(values, vae.latent, own, cost, found.gain, size)
+    counts = form(values, vae.latent, answering, cost, found.gain, size)
     column = STEP * jnp.where(varies, found.column / root, 0.0)
     length = jnp.abs(column)
     zero = jax.tree.map(jnp.zeros_like, vae.collapsed())
@@ -114,7 +116,7 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
         weight=zero.weight.at[:, 0].set(column),
         bias=-own.level * length,
         mean=zero.mean.at[:, 0].set(own.slope / vae.beta * pulls @ column),
-        log_std=zero.log_std.at[:, 0].set(0.5 * own.level / vae.beta * pulls @ length),
+        log_std=zero.log_std.at[:, 0].set(0.5 * answering.level / vae.beta * pulls @ length),
     )
     return counts, optax.tree.where(counts[0] > 0, move, zero)
 
