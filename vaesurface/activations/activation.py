@@ -87,7 +87,7 @@ class Activation:
         return slope, slope
 
     def dead_zone(self, alpha: ArrayLike) -> Array:
-        """Up to which |u| f_alpha is what it is at 0; a slope of zero there, as of u^3, is less."""
+        """Up to which |u| f_alpha is what it is at 0; u^3 has a slope of zero, and no such zone."""
         return jnp.zeros(())
 
     def diverges(self) -> str:

@@ -425,11 +425,18 @@ def awake(what: str) -> Iterator[None]:
         yield
 
 
-def studied(study: Any, out: Path, as_json: bool) -> int:
-    """Print what a study says, and where it is."""
+def studied(study: Any, out: Path, as_json: bool, table: str = "") -> int:
+    """Print what a study says, after its table if it has one, and where it is."""
     files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
-    result = {"said": list(study.said), "verdicts": list(study.verdicts), "files": files}
-    say(result, [*study.said, *(f"wrote {file}" for file in files)], as_json)
+    result: dict[str, Any] = {
+        "said": list(study.said),
+        "verdicts": list(study.verdicts),
+        "files": files,
+    }
+    if table:
+        result = {"table": table, **result}
+    lines = [*table.splitlines(), *study.said, *(f"wrote {file}" for file in files)]
+    say(result, lines, as_json)
     return 0
 
 

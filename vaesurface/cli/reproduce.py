@@ -2,12 +2,16 @@
 the claim held here.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from vaesurface.cli.options import (
+    DISPERSION,
+    LIKELIHOOD,
+    Family,
     Json,
     Limit,
     Rows,
@@ -21,7 +25,7 @@ from vaesurface.cli.options import (
     studied,
     verb,
 )
-from vaesurface.cli.values import checked, count, texts
+from vaesurface.cli.values import checked, count, positive, text, texts
 
 __all__ = ["reproduce"]
 
@@ -52,7 +56,8 @@ TRAINED = {
 }
 PROVED = ("prop41", "prop51")  # modules, and functions (out, command, full, seeds, executor)
 PROVED_SEEDS = 3
-NAMES = ", ".join([*TRAINED, *PROVED])
+BENT = "nonlinearities"  # the proposition, of every activation
+NAMES = ", ".join([*TRAINED, *PROVED, BENT])
 
 
 @verb("reproduce fig1-left --out results/paper")
@@ -79,9 +84,22 @@ def reproduce(
         int | None,
         typer.Option(
             "--seeds",
-            help="runs per network; default 3, fig2 10, warm-start 24",
+            help="runs per network, or tens of starts; default 3, fig2 10, warm-start 24",
             callback=checked(count),
         ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="of nonlinearities, four of them with few starts")
+    ] = False,
+    likelihood: Annotated[
+        str,
+        typer.Option(
+            "--likelihood", help=f"of nonlinearities: {LIKELIHOOD}", callback=checked(text)
+        ),
+    ] = "gaussian",
+    dispersion: Annotated[
+        float | None,
+        typer.Option("--dispersion", help=DISPERSION, callback=checked(positive)),
     ] = None,
     workers: Workers,
     out: Studies = Path("results/paper"),
@@ -90,7 +108,7 @@ def reproduce(
     """A figure or a proposition of the paper made again, at a size for two cores. Run again with
     the same --out to go on.
     """
-    if name not in TRAINED and name not in PROVED:
+    if name not in (*TRAINED, *PROVED, BENT):
         raise ValueError(f"expected one of {NAMES}, got {name}; choose one")
     workers.require_one_kind()
     directory(out)
@@ -100,8 +118,18 @@ def reproduce(
         raise ValueError(
             f"expected none of --data, --limit, --steps for {name}, got one; leave it out"
         )
+    if name != BENT and (quick or likelihood != "gaussian" or dispersion is not None):
+        raise ValueError(
+            f"expected --quick, --likelihood and --dispersion with {BENT} only, got {name}; leave "
+            f"them out"
+        )
     float64()
     executor = workers.executor()
+    if name == BENT:
+        size = "FULL" if full else "QUICK" if quick else "PLAN"
+        family = Family(likelihood=likelihood, dispersion=dispersion)
+        study, table = _bent(size, family, changes, seeds or PROVED_SEEDS, executor, out)
+        return studied(study, out, as_json, table)
     if name in PROVED:
         with awake("computing"):
             study = _proved(name, full, seeds or PROVED_SEEDS, executor, out)
@@ -121,6 +149,26 @@ def _trained(
         plan.networks(load(Rows(data=source, limit=plan.limit)), plan.latent, plan.depths[-1])
     function = getattr(module, experiment.function)
     return function(plan, seeds or experiment.seeds, out, command())
+
+
+def _bent(
+    size: str, family: Family, changes: dict[str, Any], seeds: int, executor: Any, out: Path
+) -> Any:
+    """The study of all activations, and its table."""
+    from vaesurface.cli.awake import Bar
+
+    module = _module(BENT)
+    plan = getattr(module, size)
+    if "steps" in changes:
+        plan = plan._replace(steps=changes["steps"])
+    sources = changes.get("sources", (None,))
+    if len(sources) > 1:
+        raise ValueError(f"expected one data set for {BENT}, got {len(sources)}; give one --data")
+    member = family.member()
+    X, source = module.of_data(sources[0], changes.get("limit"), member)
+    return module.nonlinearities(
+        plan, seeds, X, source, member, out, command(), executor, partial(Bar, leave=False)
+    )
 
 
 def _proved(name: str, full: bool, seeds: int, executor: Any, out: Path) -> Any:

@@ -8,9 +8,9 @@ keep theirs.
 `lines` and `planes`: slices and paths through parameter space. `points` and `tree`: what stationary
 points there are, and which minima join. `shares`: how often runs collapse. `sweeps`: what else
 changes with a hyper-parameter. `boundaries`: where in the plane of two of them minima are lost.
-`course`: how a run goes. `latents`: what the latents of one model
-carry. `thresholds`: where they switch off. `board`: which cures keep runs out of which traps. All
-are reached from here:
+`course`: how a run goes. `latents`: what the latents of one model carry. `thresholds`: where they
+switch off. `nonlinear`: which bent decoders have ways down from collapse. `board`: which cures keep
+runs out of which traps. All are reached from here:
 
 >>> ax = spectrum([-2.0, 0.0, 1.0, 3.0], inertia=(1, 1, 2))
 >>> ax.get_title()
@@ -24,6 +24,7 @@ from vaesurface.plot.canvas import COLORS, COLUMN, style
 from vaesurface.plot.course import course
 from vaesurface.plot.latents import diagnosis, divergences, residual_spectrum, sigma_histogram
 from vaesurface.plot.lines import path_profile, segment
+from vaesurface.plot.nonlinear import collapse_by_activation, collapse_cuts
 from vaesurface.plot.overlay import Mark, Track
 from vaesurface.plot.planes import eigenvalue_map, field, plane
 from vaesurface.plot.points import index_scatter, spectrum
@@ -50,6 +51,8 @@ __all__ = [
     "basin_width",
     "bifurcation",
     "boundaries",
+    "collapse_by_activation",
+    "collapse_cuts",
     "collapse_shares",
     "course",
     "decoder_thresholds",

@@ -17,7 +17,7 @@ from vaesurface.energy import VAEParams
 from vaesurface.problem import Theory
 from vaesurface.theory.corner import Corner, best, corner, form
 
-__all__ = ["Leaning", "known", "plain", "pull", "settled"]
+__all__ = ["Leaning", "known", "plain", "pull", "residual", "settled"]
 
 # Twice nats per latent below which posteriors are those of the collapsed point.
 SILENT = 1e-10
@@ -44,6 +44,14 @@ class Leaning(NamedTuple):
     stiffness: Array
     bend: Array
     cubic: float
+
+
+def residual(own: Leaning) -> Array:
+    """(n, d), what the constant decoder leaves, in units of sqrt(D); zero where nothing varies."""
+    stiffness = jnp.mean(own.stiffness, axis=0)
+    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
+    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
+    return jnp.where(varies[None], own.left * own.bend / root[None], 0.0)
 
 
 def plain(vae: Any, params: VAEParams) -> Theory:
@@ -101,8 +109,8 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
     stiffness = jnp.mean(leaning.stiffness, axis=0)
     varies = jnp.max(jnp.abs(leaning.left), axis=0) > 0
     root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
-    pulls = jnp.where(varies[None], leaning.left * leaning.bend, 0.0)
-    scaled = pulls / root[None]
+    scaled = residual(leaning)
+    pulls = scaled * root[None]
     values, vectors = jnp.linalg.eigh(scaled.T @ scaled / len(scaled))
     # What one encoder says of all deviations answers to no datum's own level.
     answering = own._replace(level=0.0) if vae.posterior.tied else own
