@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 
 from vaesurface import data, proof, stationary, theory, vae
 from vaesurface.energy import VAEParams
-from vaesurface.proof import balls
+from vaesurface.proof import balls, enclosure
 from vaesurface.proof.certificate import checksum
 from vaesurface.proof.form import Settings
 
@@ -141,8 +141,8 @@ def test_enclosures_contain_the_energy_and_its_derivatives(gamma, beta):
             center = {k: np.asarray(v) for k, v in params._asdict().items() if v is not None}
             half = {k: np.full_like(v, 1e-4) for k, v in center.items()}
             with balls.arithmetic():
-                sharp = balls.enclose(X, settings, center)
-                wide = balls.enclose(X, settings, center, half)
+                sharp = enclosure.enclose(X, settings, center)
+                wide = enclosure.enclose(X, settings, center, half)
             for value, ball in paired(exact(alpha, params), sharp):
                 assert abs(float(ball) - value) < 1e-10
                 assert float(ball.rad()) < 1e-25
@@ -393,7 +393,7 @@ def test_the_midrange_is_tried_where_the_mean_leads_nowhere():
 
 def test_what_cannot_be_certified_says_why(monkeypatch, trap):
     for other in (trap.replace(theory=None), vae.mlp_vae(data.antipodal(d=2), 1, width=2)):
-        with pytest.raises(ValueError, match=r"expected a problem of vae\.threshold_vae, got a "):
+        with pytest.raises(ValueError, match=r"expected a problem of vae\.element.*, got a "):
             proof.certify(other, trap.collapsed())
     with pytest.raises(ValueError, match="radius > 0"):
         proof.certify(trap, trap.collapsed(), radius=0.0)

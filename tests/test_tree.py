@@ -49,7 +49,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "landscape": "bordered curvature problem refusal",
-        "proof": "data energy files problem refusal vae",
+        "proof": "activations data energy files problem refusal vae",
         "stationary": "bordered curvature optimize problem refusal shards",
     },
     {
@@ -77,7 +77,7 @@ MAY_IMPORT = {room: imports.split() for floor in FLOORS for room, imports in flo
 # line, whose --help answers at once. Three of the package's own: verifying needs no JAX, proving
 # does; keeping results needs no xarray, reading them does; measuring a decoder needs no
 # JAX, finding better ones does.
-LIGHT = {("proof", "vae"), ("store", "store"), ("diagnose", "diagnose")}
+LIGHT = {("proof", "activations"), ("proof", "vae"), ("store", "store"), ("diagnose", "diagnose")}
 
 
 @pytest.mark.parametrize("module", ["diagnose", "monitor", "theory"])

@@ -24,7 +24,7 @@ __all__ = ["MODULES", "NAMES", "install", "names"]
 # To where its names are now.
 MODULES = {
     "architecture": "vae.architecture",
-    "balls": "proof.balls",
+    "balls": "proof.balls proof.enclosure",
     "band": "paths.band paths.chain",
     "basin": "paths.basin paths.flows",
     "continuation": "paths.branch paths.events paths.switching",

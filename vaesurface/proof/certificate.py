@@ -39,7 +39,8 @@ class Certificate(NamedTuple):
     claim: "stationary point", "collapsed minimum" or "unbounded below".
     version: of the format.
     data: `data.digest` of X.
-    settings: latent, alpha, gamma (None: learned), beta.
+    settings: `Settings`: latent, alpha, gamma (None: learned), beta, and what makes it another VAE
+        than the paper's: activation, likelihood and their numbers.
     numbers: of a stationary point, center and half_width of a box (0 for what is held at zero) and
         inertia (negative, flat, positive) over all parameters; of collapse, the box, radius being
         the norm of the weight's rows; of no lower bound, bias as fractions, pivots (columns of the
@@ -61,11 +62,8 @@ class Certificate(NamedTuple):
         Numbers are printed in full: rounded, they would say more than is proved.
         """
         settings = Settings(**self.settings)
-        gamma = "gamma learned" if settings.gamma is None else f"gamma = {settings.gamma}"
-        return (
-            f"At alpha = {settings.alpha}, beta = {settings.beta}, {gamma}, "
-            f"latents: {settings.latent}: {CLAIMS[self.claim].statement(settings, self.numbers)}"
-        )
+        claim = CLAIMS[self.claim].statement(settings, self.numbers)
+        return f"At {settings.said()}: {claim}"
 
 
 def seal(claim: str, X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> Certificate:
@@ -74,7 +72,7 @@ def seal(claim: str, X: np.ndarray, settings: Settings, numbers: dict[str, Any])
         claim=claim,
         version=FORMAT,
         data=data.digest(X),
-        settings=settings._asdict(),
+        settings=settings.written(),
         numbers=numbers,
         checksum="",
     )

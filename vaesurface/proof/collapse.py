@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface.proof.balls import Ball, exactly, flint, second_tail, tail
-from vaesurface.proof.form import Settings, Unproved, require_keys
+from vaesurface.proof.form import Settings, Unproved, require_keys, require_paper
 
 __all__ = ["NAME", "check", "prove", "statement"]
 
@@ -69,8 +69,11 @@ def prove(X: np.ndarray, settings: Settings, radius: float | None = None) -> dic
     radius: by default about the largest that can be proved. Raises Unproved where there is no
     proof.
     """
+    require_paper(settings, NAME)
     gammabar = float(np.mean((X - X.mean(axis=0)) ** 2))
-    gamma = settings.gamma or gammabar * math.exp(-BOX_SLACK)
+    gamma = gammabar * math.exp(-BOX_SLACK)
+    if isinstance(settings.gamma, float):
+        gamma = settings.gamma
     bias = BOX_SLACK * math.sqrt(gammabar)
     box = {"log_std": BOX_SLACK, "mean": BOX_SLACK, "bias": bias, "gamma": gamma}
     smallest = _smallest_a(_inequality(X, settings, box))
@@ -90,6 +93,7 @@ def check(X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> None:
     """Raises Unproved or ValueError unless the numbers are a box in which only the collapsed point
     is as low.
     """
+    require_paper(settings, NAME)
     require_keys(numbers, "radius", "log_std", "mean", "bias", "gamma")
     positive = all(isinstance(x, float) and 0 < x < math.inf for x in numbers.values())
     if not (positive and settings.alpha > 0):

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from vaesurface.proof.balls import enclose, exactly, flint, live_rows, midpoints, positions
+from vaesurface.proof.balls import exactly, flint, midpoints
+from vaesurface.proof.enclosure import enclose, live_rows, positions
 from vaesurface.proof.form import (
     Settings,
     Unproved,
@@ -67,6 +68,7 @@ def prove(
     radius: of the box, in natural sizes of the parameters; by default the largest of `RADII` that
     can be proved. Raises Unproved where there is no proof.
     """
+    _require_smooth(settings, parameters)
     live = live_rows(settings, parameters["weight"])
     at = positions(parameters, live)
     _require_few(at)
@@ -92,10 +94,22 @@ def check(X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> None:
     require_keys(numbers, "center", "half_width", "inertia")
     center = checked_parameters(X, settings, numbers["center"])
     half = checked_parameters(X, settings, numbers["half_width"])
+    _require_smooth(settings, center)
     _require_few(positions(center, live_rows(settings, center["weight"])))
     inertia = _inertia(X, settings, center, half)
     if not equal_integers(numbers["inertia"], inertia):
         raise Unproved(f"the inertia is {inertia}, not {numbers['inertia']}")
+
+
+def _require_smooth(settings: Settings, parameters: dict[str, np.ndarray]) -> None:
+    """Raises Unproved where there is no Hessian."""
+    at_zero = np.flatnonzero(~parameters["weight"].any(axis=1))
+    if settings.cornered and len(at_zero):
+        raise Unproved(
+            f"expected no row of the weight at zero with activation {settings.activation}, got "
+            f"row {at_zero[0]}: the energy has a corner there, and no Hessian; certify another "
+            "point"
+        )
 
 
 def _require_few(at: dict[str, np.ndarray]) -> None:
@@ -153,8 +167,8 @@ def _inertia(
     """Negative, flat and positive eigenvalues all over the box. Raises Unproved unless that holds
     one stationary point.
 
-    The energy is flat to all orders in rows of the weight at zero (alpha > 0): those are held, and
-    all derivatives by them are zero.
+    At a dead zone the energy is flat to all orders in rows of the weight at zero: those are held,
+    and all derivatives by them are zero.
     """
     live = live_rows(settings, center["weight"])
     at = positions(center, live)

@@ -20,6 +20,7 @@ from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.balls import arithmetic
 from vaesurface.proof.certificate import CLAIMS, FORMAT, Certificate, checksum, seal
 from vaesurface.proof.form import Settings, Unproved, checked_parameters, checked_settings
+from vaesurface.proof.member import data_and_settings
 from vaesurface.refusal import number, shown, whole
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ class Verification(NamedTuple):
 def certify(
     problem: "Problem", params: "VAEParams", radius: float | None = None, index: int | None = None
 ) -> Certificate:
-    """Prove what `params` is: the collapsed minimum (alpha > 0), or a stationary point of known
-    inertia.
+    """Prove what `params` is: the collapsed minimum (of a dead zone), or a stationary point of
+    known inertia.
+
+    problem: of `vae.threshold_vae` or `vae.elementwise_vae`, its posterior diagonal, and its
+    energy in closed form or its decoder affine.
 
     radius: of the box in natural sizes (`problem.size`), or at the collapsed point the norm of the
     weight's rows; by default about the largest that can be proved. index: the number of negative
@@ -53,7 +57,7 @@ def certify(
     claimed of points where they are not. Raises Unproved (a ValueError) where there is no proof,
     ValueError for arguments that do not fit and for a problem of another energy.
     """
-    X, settings = _data_and_settings(problem)
+    X, settings = data_and_settings(problem)
     if not hasattr(params, "_asdict"):
         raise ValueError(
             f"expected parameters by name, got {shown(params)}; take those of the problem"
@@ -88,7 +92,7 @@ def certify_unbounded(problem: "Problem", bias: Iterable[Any] | None = None) -> 
     Raises Unproved (a ValueError) where this gives no proof, ValueError for a bias of another
     length and for a problem of another energy.
     """
-    X, settings = _data_and_settings(problem)
+    X, settings = data_and_settings(problem)
     with arithmetic():
         numbers = ray.prove(X, settings, bias)
     return seal(ray.NAME, X, settings, numbers)
@@ -124,35 +128,6 @@ def _refusal(certificate: Certificate, X: np.ndarray) -> str | None:
     return None
 
 
-def require_provable(problem: "Problem") -> None:
-    """Raises ValueError for a problem of an energy that proofs are not about."""
-    # Inside, because it loads JAX: whoever has a problem has it loaded, and `verify` has none.
-    from vaesurface.vae import ThresholdVAE
-
-    # A class that inherits may have another loss.
-    if type(problem) is not ThresholdVAE:
-        raise ValueError(
-            f"expected a problem of vae.threshold_vae, got a {type(problem).__name__}; "
-            f"proofs are about that energy, of the soft threshold, a Gaussian likelihood with one "
-            f"gamma and diagonal posteriors"
-        )
-    problem.posterior.require_independent()
-
-
-def _data_and_settings(problem: Any) -> tuple[np.ndarray, Settings]:
-    """X (n, d) and what else a threshold VAE's energy depends on. Raises ValueError for a problem
-    of another energy.
-    """
-    require_provable(problem)
-    settings = Settings(
-        latent=problem.latent,
-        alpha=float(problem.alpha),
-        gamma=None if problem.gamma is None else float(problem.gamma),
-        beta=float(problem.beta),
-    )
-    return data.check(problem.X), settings
-
-
 def _by_name(params: "VAEParams") -> dict[str, Any]:
     """The parameters that there are, in a dict."""
     return {name: value for name, value in params._asdict().items() if value is not None}
@@ -164,10 +139,10 @@ def _is_collapsed(
     parameters: dict[str, np.ndarray],
     sizes: dict[str, np.ndarray],
 ) -> bool:
-    """Whether parameters are the collapsed point, alpha > 0: weight zero, and all else near W = 0,
-    b = xbar, mu = 0, sigma = 1, gamma = gammabar.
+    """Whether parameters are the collapsed point of a dead zone: weight zero, and all else near
+    W = 0, b = xbar, mu = 0, sigma = 1, gamma = gammabar.
     """
-    if settings.alpha == 0 or parameters["weight"].any():
+    if not settings.dead or parameters["weight"].any():
         return False
     collapsed = {name: np.zeros_like(value) for name, value in parameters.items()}
     collapsed["bias"] = X.mean(axis=0)

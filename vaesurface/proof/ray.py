@@ -26,7 +26,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface.proof.balls import flint
-from vaesurface.proof.form import Settings, Unproved, equal_integers, require_keys
+from vaesurface.proof.form import (
+    Settings,
+    Unproved,
+    equal_integers,
+    require_keys,
+    require_paper,
+)
 
 __all__ = ["NAME", "check", "prove", "statement"]
 
@@ -103,6 +109,7 @@ class _Bound(NamedTuple):
 
 def _bound(X: np.ndarray, settings: Settings, bias: list[Fraction]) -> _Bound:
     """The bound along the ray of that bias, exactly. Raises Unproved where there is none."""
+    require_paper(settings, NAME)
     d, beta = X.shape[1], Fraction(settings.beta)
     if settings.gamma is not None:
         raise Unproved(
