@@ -23,6 +23,9 @@ As w <= e^tau s and |m| <= w t <= s D, D = e^tau t, it is enough that for a >= a
 
     K [Q(a - D) + Q(a + D)]^2 < 2 h2(a),   K = e^(2 tau) (max ||x_i - xbar|| + c)^2 / (beta g).
 
+With a gamma per feature the deviations x_ir - xbar_r are divided by g_r^(1/2) in K, and c by the
+smallest, in place of g.
+
 >>> from vaesurface import data
 >>> from vaesurface.proof.balls import arithmetic
 >>> settings = Settings(latent=1, alpha=0.5, gamma=None, beta=1.0)
@@ -37,7 +40,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface.proof.balls import Ball, exactly, flint, second_tail, tail
-from vaesurface.proof.form import Settings, Unproved, require_keys, require_paper
+from vaesurface.proof.form import (
+    PER_FEATURE,
+    Settings,
+    Unproved,
+    require_keys,
+    require_paper,
+)
 
 __all__ = ["NAME", "check", "prove", "statement"]
 
@@ -69,11 +78,14 @@ def prove(X: np.ndarray, settings: Settings, radius: float | None = None) -> dic
     radius: by default about the largest that can be proved. Raises Unproved where there is no
     proof.
     """
-    require_paper(settings, NAME)
-    gammabar = float(np.mean((X - X.mean(axis=0)) ** 2))
-    gamma = gammabar * math.exp(-BOX_SLACK)
-    if isinstance(settings.gamma, float):
-        gamma = settings.gamma
+    require_paper(settings, NAME, PER_FEATURE)
+    squares = (X - X.mean(axis=0)) ** 2
+    gammabar = float(np.mean(squares))
+    gamma = settings.gamma
+    if settings.likelihood == PER_FEATURE and gamma is None:
+        gamma = (np.mean(squares, axis=0) * math.exp(-BOX_SLACK)).tolist()
+    elif gamma is None:
+        gamma = gammabar * math.exp(-BOX_SLACK)
     bias = BOX_SLACK * math.sqrt(gammabar)
     box = {"log_std": BOX_SLACK, "mean": BOX_SLACK, "bias": bias, "gamma": gamma}
     smallest = _smallest_a(_inequality(X, settings, box))
@@ -93,9 +105,12 @@ def check(X: np.ndarray, settings: Settings, numbers: dict[str, Any]) -> None:
     """Raises Unproved or ValueError unless the numbers are a box in which only the collapsed point
     is as low.
     """
-    require_paper(settings, NAME)
+    require_paper(settings, NAME, PER_FEATURE)
     require_keys(numbers, "radius", "log_std", "mean", "bias", "gamma")
-    positive = all(isinstance(x, float) and 0 < x < math.inf for x in numbers.values())
+    gamma = numbers["gamma"]
+    sizes = [numbers[name] for name in ("radius", "log_std", "mean", "bias")]
+    sizes += gamma if settings.likelihood == PER_FEATURE else [gamma]
+    positive = all(isinstance(x, float) and 0 < x < math.inf for x in sizes)
     if not (positive and settings.alpha > 0):
         raise Unproved("alpha and the sizes of the box must be positive")
     inequality = _inequality(X, settings, numbers)
@@ -108,7 +123,7 @@ class _Inequality(NamedTuple):
     """K [Q(a - D) + Q(a + D)]^2 < 2 h2(a), what has to hold for rows of standard deviation
     alpha / a.
 
-    K: e^(2 tau) (max ||x_i - xbar|| + c)^2 / (beta g).
+    K: e^(2 tau) (max ||x_i - xbar|| + c)^2 / (beta g), or with a g_r per feature.
     D: e^tau t.
     """
 
@@ -133,26 +148,29 @@ class _Inequality(NamedTuple):
         return bool(8 * self.K * a * exponent.exp() < (2 * flint.arb.pi()).sqrt())
 
 
-def _inequality(X: np.ndarray, settings: Settings, box: dict[str, float]) -> _Inequality:
+def _inequality(X: np.ndarray, settings: Settings, box: dict[str, Any]) -> _Inequality:
     """The inequality of a box. Raises Unproved unless the collapsed point has a gamma that the box
     allows.
     """
     Z = exactly(X)
     Z = Z - Z.sum(axis=0) / len(X)
-    squares = (Z * Z).sum(axis=1)
-    gamma = flint.arb(box["gamma"])
-    if settings.gamma is None:
-        allowed = gamma < squares.sum() / X.size
+    squares = Z * Z
+    gamma, d = exactly(np.atleast_1d(box["gamma"])), X.shape[1]
+    if settings.gamma is not None:
+        allowed = box["gamma"] == settings.gamma
+    elif settings.likelihood == PER_FEATURE:
+        allowed = len(gamma) == d and all(gamma < squares.sum(axis=0) / len(X))
     else:
-        allowed = gamma == flint.arb(settings.gamma)
+        allowed = gamma[0] < squares.sum() / X.size
     if not allowed:
         raise Unproved(
             "gamma must be below the data's where it is learned, and what it is where it is fixed"
         )
-    reach = max(x.upper() for x in squares).sqrt() + flint.arb(box["bias"])
+    far = max(x.upper() for x in (squares / gamma).sum(axis=1)).sqrt()
+    reach = far + flint.arb(box["bias"]) / min(x.lower() for x in gamma).sqrt()
     growth = flint.arb(box["log_std"]).exp()
     return _Inequality(
-        K=growth**2 * reach**2 / (flint.arb(settings.beta) * gamma),
+        K=growth**2 * reach**2 / flint.arb(settings.beta),
         D=growth * flint.arb(box["mean"]),
     )
 

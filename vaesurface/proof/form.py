@@ -166,12 +166,17 @@ def _is_size(number: Any) -> bool:
     return isinstance(number, float) and 0 < number < math.inf
 
 
-def require_paper(settings: Settings, claim: str) -> None:
-    """Raises Unproved for another VAE than that of `vae.threshold_vae`."""
-    if settings.written().keys() - Settings._fields[:4]:
+def require_paper(settings: Settings, claim: str, *likelihoods: str) -> None:
+    """Raises Unproved for another VAE than that of `vae.threshold_vae`, unless its likelihood is
+    one of those.
+    """
+    if settings.activation != "soft threshold" or settings.likelihood not in (
+        GAUSSIAN,
+        *likelihoods,
+    ):
         raise Unproved(
-            f"expected a soft threshold and a Gaussian likelihood, got {settings.said()}: of "
-            f"another VAE the claim '{claim}' is not proved; certify a stationary point"
+            f"expected a soft threshold and likelihood gaussian, got {settings.said()}: of another "
+            f"VAE the claim '{claim}' is not proved; certify a stationary point"
         )
 
 

@@ -19,7 +19,14 @@ from vaesurface import data
 from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.balls import arithmetic
 from vaesurface.proof.certificate import CLAIMS, FORMAT, Certificate, checksum, seal
-from vaesurface.proof.form import Settings, Unproved, checked_parameters, checked_settings
+from vaesurface.proof.form import (
+    PER_FEATURE,
+    Settings,
+    Unproved,
+    checked_parameters,
+    checked_settings,
+    require_paper,
+)
 from vaesurface.proof.member import data_and_settings
 from vaesurface.refusal import number, shown, whole
 
@@ -140,12 +147,15 @@ def _is_collapsed(
     sizes: dict[str, np.ndarray],
 ) -> bool:
     """Whether parameters are the collapsed point of a dead zone: weight zero, and all else near
-    W = 0, b = xbar, mu = 0, sigma = 1, gamma = gammabar.
+    W = 0, b = xbar, mu = 0, sigma = 1, gamma = gammabar. Raises Unproved for a likelihood whose
+    collapsed point is another.
     """
     if not settings.dead or parameters["weight"].any():
         return False
+    require_paper(settings, collapse.NAME, PER_FEATURE)
     collapsed = {name: np.zeros_like(value) for name, value in parameters.items()}
     collapsed["bias"] = X.mean(axis=0)
     if settings.gamma is None:
-        collapsed["log_gamma"] = np.log(np.mean((X - X.mean(axis=0)) ** 2))
+        axis = 0 if settings.likelihood == PER_FEATURE else None
+        collapsed["log_gamma"] = np.log(np.mean((X - X.mean(axis=0)) ** 2, axis=axis))
     return point.distance(parameters, collapsed, sizes) <= point.DISPLACEMENT
