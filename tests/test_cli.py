@@ -414,7 +414,7 @@ def test_a_page_has_a_place_to_go(vaesurface, tmp_path):
         ("analyze --posterior odd", "posterior"),
         ("certify --posterior full", "diagonal posterior"),
         ("analyze --dispersion 0", "--dispersion > 0"),
-        ("certify --activation relu", "proofs are about that energy"),
+        ("certify --activation tanh --alpha 0.1", "a quadrature without a bound"),
         ("follow --activation relu --to 2", "alpha <= 1"),
         ("sweep --out {new} --activation relu --alpha 0,2", "alpha <= 1"),
         ("sweep --out {new} --likelihood bernoulli --data antipodal --latent 1", "in [0, 1]"),

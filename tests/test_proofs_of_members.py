@@ -427,6 +427,9 @@ def test_what_is_not_proved_says_so_in_one_line(settings, reason):
     with pytest.raises(ValueError, match=reason) as told:
         proof.certify(problem, problem.collapsed())
     assert "\n" not in str(told.value)
+    if settings["activation"] not in ("relu", "soft threshold"):  # whatever the point
+        with pytest.raises(ValueError, match=reason):
+            proof.require_provable(problem)
 
 
 def test_a_categorical_likelihood_is_not_proved():

@@ -14,13 +14,8 @@ certificate and the data X (n, d). Needs python-flint, and for verification no J
 
 from vaesurface.proof.certificate import Certificate, load, save
 from vaesurface.proof.form import Unproved
-from vaesurface.proof.prove import (
-    Verification,
-    certify,
-    certify_unbounded,
-    require_provable,
-    verify,
-)
+from vaesurface.proof.member import require_provable
+from vaesurface.proof.prove import Verification, certify, certify_unbounded, verify
 
 __all__ = [
     "Certificate",

@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vaesurface import data
+from vaesurface.proof.balls import arithmetic
+from vaesurface.proof.cost import cost
 from vaesurface.proof.form import MOST, PER_FEATURE, POLYNOMIAL, RANGES, Settings
 from vaesurface.refusal import complaint
 
 if TYPE_CHECKING:
     from vaesurface.problem import Problem
 
-__all__ = ["data_and_settings"]
+__all__ = ["data_and_settings", "require_provable"]
+
+
+def require_provable(problem: "Problem") -> None:
+    """Raises ValueError for a problem of an energy that proofs are not about, RuntimeError without
+    python-flint.
+    """
+    settings = data_and_settings(problem)[1]
+    with arithmetic():
+        cost(settings)
 
 
 def data_and_settings(problem: "Problem") -> tuple[np.ndarray, Settings]:

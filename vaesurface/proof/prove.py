@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vaesurface.energy import VAEParams
     from vaesurface.problem import Problem
 
-__all__ = ["Verification", "certify", "certify_unbounded", "require_provable", "verify"]
+__all__ = ["Verification", "certify", "certify_unbounded", "verify"]
 
 
 class Verification(NamedTuple):
