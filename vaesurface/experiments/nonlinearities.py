@@ -34,6 +34,7 @@ from vaesurface.experiments import starts
 from vaesurface.experiments.member import PAPERS, Member
 from vaesurface.experiments.nonlinear_words import Down, Row
 from vaesurface.experiments.study import Setting, keep, verdict
+from vaesurface.refusal import complaint
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
 from vaesurface.theory.corner import Threshold, best, corner, form, threshold
@@ -109,8 +110,13 @@ def nonlinearities(
     """The study, and its table as Markdown, which is written beside it; resumable.
 
     X (n, d), called source; member: of the family, but for the activation. progress: as for
-    `sweep.fill`. Raises ValueError where no activation makes a problem of them.
+    `sweep.fill`. Raises ValueError where no activation makes a problem of them, and for a
+    likelihood of groups.
     """
+    if member.likelihood == "categorical":
+        raise complaint(
+            "a likelihood of coordinates one by one", member.likelihood, "take another: bernoulli"
+        )
     setting = Setting(
         X=X,
         source=source,
@@ -198,7 +204,7 @@ def judged(residual: Array, latent: int, beta: float) -> Judge:
     def judge(bend: Activation, alpha: float) -> Down:
         if float(bend.dead_zone(alpha)) > 0:
             return Down(known=0, open=0)
-        return Down(*(int(number) for number in count(*bend.slopes(alpha))))
+        return Down(*(int(number) for number in count(*_slopes(bend, alpha))))
 
     return judge
 
@@ -238,9 +244,15 @@ def _theory(plan: Plan, setting: Setting, name: str, judge: Judge, radius: Any) 
     )
 
 
+@partial(jax.jit, static_argnums=0)
+def _slopes(bend: Activation, alpha: Any) -> tuple[Array, Array]:
+    """Of f_alpha at 0, from the left and from the right."""
+    return bend.slopes(alpha)
+
+
 def _cuts(bend: Activation, alpha: float, beta: float) -> Threshold:
     """Eigenvalues up to which no latent pays at one alpha, and above which one does."""
-    left, right = (float(slope) for slope in bend.slopes(alpha))
+    left, right = (float(slope) for slope in _slopes(bend, alpha))
     return threshold(left, right, beta)
 
 
@@ -252,7 +264,7 @@ def _right(bend: Activation, alpha: float, judge: Judge) -> str:
         return "dead zone"
     if any(judge(bend, alpha)):
         return ""
-    left, right = (float(slope) for slope in bend.slopes(alpha))
+    left, right = (float(slope) for slope in _slopes(bend, alpha))
     return "Hessian" if left == right else "leading form"
 
 
