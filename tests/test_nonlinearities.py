@@ -159,8 +159,9 @@ def test_where_no_latent_pays_nothing_is_a_perturbations_trap():
 def test_figures_name_what_they_draw():
     grid = np.array([0.0, 0.5, 1.0])
     straight, bent = [(1.0, 1.0)] * 3, [(1.0, 1.0), (1.1, 1.2), (1.2, math.inf)]
+    cubic = [*straight[:2], (math.inf, math.inf)]
     endless = [(math.inf, math.inf)] * 3
-    curves = {"a": straight, "b": bent, "c": straight, "d": endless}
+    curves = {"a": straight, "b": bent, "c": cubic, "d": endless}
     ax = plot.collapse_cuts(grid, curves, [1.4, 0.5])
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["a, c", "b", "d", "eigenvalues"]

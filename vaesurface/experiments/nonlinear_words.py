@@ -136,20 +136,30 @@ def sentences(
         f"them {'is' if paying == 1 else 'are'} above beta = {beta:g}, so from collapse of an "
         f"affine decoder {latent * paying} directions lead down."
     ]
-    said += [_of(row, alphas, starts) for row in rows]
+    said += [_of(group, alphas, starts) for group in _alike(rows)]
     said += [f"No problem with {name}: {why}." for name, why in left_out.items()]
     said += _of_starts(rows, starts)
     return [*said, _verdict(rows, paying)]
 
 
-def _of(row: Row, alphas: Sequence[float], starts: int) -> str:
-    """One activation."""
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of which the same is known, and nothing was measured that tells them apart."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        same = (tuple(row.down), str(row.gone)) if _unmoved(row) else row.name
+        groups.setdefault(same, []).append(row)
+    return list(groups.values())
+
+
+def _of(group: Sequence[Row], alphas: Sequence[float], starts: int) -> str:
+    """Activations that are alike."""
+    row, count = group[0], len(group)
     course = ", ".join(f"{i} at {a:g}" for a, i in zip(alphas, row.down[1:], strict=True))
-    parts = [f"{row.name}: {row.down[0]} directions down as alpha goes to 0, {course}"]
+    names = ", ".join(one.name for one in group)
+    parts = [f"{names}: {row.down[0]} directions down as alpha goes to 0, {course}"]
     if _unmoved(row):
         parts.append(
-            "beside 0 it is straight to first order, so that at collapse the decoder is scaled and "
-            "nothing else"
+            "smooth at 0: to first order an affine decoder whose weight is scaled, and nothing else"
         )
         if not np.isnan(row.gone):
             parts.append(f"until at alpha = {row.gone:.6g} its slope is zero")
@@ -167,10 +177,9 @@ def _of(row: Row, alphas: Sequence[float], starts: int) -> str:
         )
     for name in dict.fromkeys(filter(None, row.right)):
         parts.append(_as_minimum(row, alphas, name))
-    total = row.collapsed[-1].sum()
-    parts.append(
-        f"{total} of {starts * row.collapsed.shape[1]} starts collapse at alpha = {alphas[-1]:g}"
-    )
+    collapsed = sum(one.collapsed[-1].sum() for one in group)
+    total = count * starts * row.collapsed.shape[1]
+    parts.append(f"{collapsed} of {total} starts collapse at alpha = {alphas[-1]:g}")
     return "; ".join(parts) + "."
 
 

@@ -81,17 +81,24 @@ def collapse_cuts(
 
 
 def _grouped(curves: Mapping[str, npt.ArrayLike]) -> list[tuple[str, np.ndarray]]:
-    """Names of curves that are the same, joined, in their order."""
+    """Names of curves that are the same, joined, in their order; one that is infinite at a single
+    place, as a cubic's is where its slope is zero, is the same as one that is not.
+    """
     groups: list[tuple[list[str], np.ndarray]] = []
     for name, given in curves.items():
         values = np.asarray(given, dtype=float)
         for names, others in groups:
-            if np.allclose(values, others, rtol=1e-9, equal_nan=True):
+            if _same(values, others):
                 names.append(name)
                 break
         else:
             groups.append(([name], values))
     return [(", ".join(names), values) for names, values in groups]
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    away = np.isfinite(one).all(axis=1) != np.isfinite(other).all(axis=1)
+    return away.sum() <= 1 and np.allclose(one[~away], other[~away], rtol=1e-9)
 
 
 @drawing
