@@ -17,11 +17,8 @@ from vaesurface import activations
 __all__ = ["BENT", "DIGITS", "Bent", "Energy", "own", "slope"]
 
 DIGITS = 50
-REACH, PANELS, NODES = (
-    12.0,
-    16,
-    24,
-)  # deviations that integrals are over, in panels of so many nodes
+# Deviations that integrals are over, in panels of so many nodes.
+REACH, PANELS, NODES = 12.0, 16, 24
 STEP = mp.mpf(10) ** -15
 
 

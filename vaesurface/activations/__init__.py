@@ -24,7 +24,7 @@ from vaesurface.activations.closed import Erf, Exponential, Polynomial, Sine, po
 from vaesurface.activations.expectation import expected
 from vaesurface.activations.kinked import HardTanh, Hinge, SoftThreshold
 from vaesurface.activations.rule import checked
-from vaesurface.refusal import complaint
+from vaesurface.refusal import complaint, shown
 
 __all__ = [
     "BLENDED",
@@ -79,6 +79,8 @@ def named(activation: str | Activation | Callable[[Array], Array] | None) -> Act
     """
     if activation is None:
         return NAMED["identity"]
+    if isinstance(activation, Numeric) and activation not in NAMED.values():
+        return checked(activation)
     if isinstance(activation, Activation):
         return activation
     if isinstance(activation, str) and activation in NAMED:
@@ -92,6 +94,6 @@ def _unknown(activation: Any) -> ValueError:
     return complaint(
         f"an activation out of {', '.join(NAMED)}, one of vaesurface.activations, or a function "
         "of JAX arrays",
-        activation,
+        shown(activation),
         "choose one",
     )

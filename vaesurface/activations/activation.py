@@ -14,6 +14,7 @@ programs know it, and alpha is a number that may be traced.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -21,8 +22,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface.activations.expectation import NODES, expected
+from vaesurface.activations.expectation import MOST_KEPT, NODES, expected
 from vaesurface.energy import Moments
+from vaesurface.refusal import complaint, shown
 
 __all__ = ["Activation", "Blend", "Identity", "Numeric", "blended", "numeric"]
 
@@ -45,6 +47,7 @@ class Activation:
     tilt = 0.0  # t where |f_alpha(u)| may grow like exp(t |u|)
     exact = True  # whether moments are in closed form
     smooth_at_zero = True  # whatever alpha is
+    growth = 1.0  # s where f_alpha(u) is at most about s |u| far out, if it grows like u at all
 
     def pieces(self) -> tuple[Callable[..., Array], ...]:
         """Functions (u, alpha) that f_alpha is between its cuts."""
@@ -77,7 +80,7 @@ class Activation:
         grows like exp.
         """
         pieces = tuple(_Composed(outer, piece) for piece in self.pieces())
-        tilt = max(self.tilt, getattr(outer, "tilt", 0.0))
+        tilt = max(self.tilt, getattr(outer, "tilt", 0.0) * max(1.0, self.growth))
         rule = expected(pieces, _Cuts(self), tilt, self.nodes)
         return rule(m, v, alpha, *settings)
 
@@ -214,8 +217,10 @@ class Numeric(Activation):
 
     def value(self, u: Array, alpha: ArrayLike) -> Array:
         """f_alpha(u)."""
-        g = self.parts[0](u)
-        for kink, part in zip(self.kinks, self.parts[1:], strict=True):
+        # A function that is not elementwise is taken number by number, as in its moments.
+        first, *others = map(jnp.vectorize, self.parts)
+        g = first(u)
+        for kink, part in zip(self.kinks, others, strict=True):
             g = jnp.where(u > kink, part(u), g)
         return blended(u, g, alpha)
 
@@ -228,12 +233,24 @@ class Numeric(Activation):
         below, above = (jax.grad(pieces[i])(jnp.zeros(()), number) for i in (left, right))
         return below, above
 
+    @property
+    def growth(self) -> float:  # type: ignore[override]
+        """By its values far out."""
+        return max(_ends(self)) / FAR
+
     def diverges(self) -> str:
         """Where it grows faster than u to plus infinity, by its value far out."""
-        ends = self.parts[0](jnp.asarray(-FAR)), self.parts[-1](jnp.asarray(FAR))
-        if all(float(end) <= STEEPEST * FAR for end in ends):
+        if self.growth <= STEEPEST:
             return ""
         return f"exp of {self.name} has no Gaussian expectation: it grows faster than u"
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _ends(activation: Numeric) -> tuple[float, float]:
+    """g far out, to the left and to the right."""
+    with jax.ensure_compile_time_eval():
+        ends = activation.parts[0](jnp.asarray(-FAR)), activation.parts[-1](jnp.asarray(FAR))
+        return float(ends[0]), float(ends[1])
 
 
 @dataclass(frozen=True)
@@ -255,8 +272,13 @@ def numeric(
         for; one more than kinks.
     kinks: where g is not smooth, ascending.
     name: of it, by default the first function's.
-    tilt: t where g grows like exp(t |u|). Raises ValueError where parts and kinks do not fit.
+    tilt: t where g grows like exp(t |u|).
+
+    Raises ValueError for what is no function, and where parts and kinks do not fit.
     """
+    for part in parts:
+        if not callable(part):
+            raise complaint("functions of JAX arrays", shown(part), "give g, or its parts")
     places = tuple(float(kink) for kink in kinks)
     if len(parts) != len(places) + 1 or sorted(set(places)) != list(places):
         raise _unfitting(parts, places)

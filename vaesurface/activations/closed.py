@@ -123,6 +123,11 @@ class Polynomial(Blend):
             variance = variance + v**j / math.factorial(j) * mean**2
         return means[0], slope, variance
 
+    @property
+    def growth(self) -> float:  # type: ignore[override]
+        """By its coefficients."""
+        return sum(abs(c) for c in self.coefficients[1:])
+
     def diverges(self) -> str:
         """Wherever it grows faster than u, to plus infinity."""
         degree, last = len(self.coefficients) - 1, self.coefficients[-1]

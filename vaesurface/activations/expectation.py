@@ -1,9 +1,11 @@
 """What is the expectation of a function of a Gaussian that is smooth but for kinks?
 
 Over u ~ N(m, v), of a function that is G_0 below the first cut, G_1 between it and the second, and
-so on: by the trapezoidal rule where there is no cut, else by Gauss and Legendre's rule between
-cuts. Derivatives are those of the expectation itself, not of the rule: with k the cuts, p the
-density and [.] the jump of a function or of its derivative at a cut,
+so on. Where there is no cut by the trapezoidal rule, for v > 1/4 in asinh u, so that nodes are
+dense about 0, where functions bend, however wide the Gaussian is; else by Gauss and Legendre's rule
+between cuts, beside which its nodes are dense. Derivatives are those of the expectation itself, not
+of the rule: with k the cuts, p the density and [.] the jump of a function or of its derivative at a
+cut,
 
     d/dm E G = E G' + sum [G] p(k),    d/dv E G = (E G'' + sum [G'] p(k) + [G] dp/dm(k)) / 2,
     d/ds E G = E dG/ds - sum [G] p(k) dk/ds
@@ -30,13 +32,14 @@ from jax.custom_derivatives import SymbolicZero
 
 from vaesurface import energy
 
-__all__ = ["NODES", "Cuts", "Piece", "expected", "gaussian_rule"]
+__all__ = ["MOST_KEPT", "NODES", "Cuts", "Piece", "expected", "gaussian_rule"]
 
 Piece = Callable[..., Array]  # of u and settings, a scalar
 Cuts = Callable[..., Sequence]  # of settings
 REACH = 9.0  # deviations, beyond which a Gaussian has less than 1e-18
 NODES = 96  # of the trapezoidal rule
 FEW = 32  # up to which Gauss and Hermite's is better
+WIDE = 0.5  # deviation from which on nodes are those of asinh u
 MOST_KEPT = 512  # functions whose traces are kept
 
 
@@ -179,10 +182,9 @@ def _quadrature(
 ) -> Array:
     s = jnp.sqrt(v)
     places = _places(rule.cuts, m, settings)
-    if not places and not rule.tilt:  # the same nodes for all
-        fixed, shares = gaussian_rule(rule.nodes)
-        return _values(pieces[0], m, s, fixed, settings) @ shares
-    points, weights = _nodes(bool(places), rule.nodes)
+    if not places:
+        return _uncut(pieces[0], rule, m, s, settings)
+    points, weights = _nodes(rule.nodes)
     reach = REACH + rule.tilt * s
     seen = jnp.where(s > 0, s, 1.0)
     # At v = 0 every node is at m: the piece that m is in has all the mass; of a cut at m either
@@ -198,6 +200,25 @@ def _quadrature(
         # An empty part has no share, whatever the piece is there.
         total = total + jnp.sum(jnp.where(share > 0, share * values, 0.0), axis=-1)
     return total
+
+
+def _uncut(piece: Piece, rule: _Rule, m: Array, s: Array, settings: Sequence[Array]) -> Array:
+    if rule.nodes <= FEW:  # the same for all
+        fixed, shares = gaussian_rule(rule.nodes)
+        return _values(piece, m, s, fixed, settings) @ shares
+    wide, reach = s > WIDE, REACH + rule.tilt * s
+    seen = jnp.where(wide, s, 1.0)
+    low, high = (
+        jnp.where(wide, jnp.arcsinh(m + sign * reach * seen), sign * reach) for sign in (-1.0, 1.0)
+    )
+    step = ((high - low) / (rule.nodes - 1))[..., None]
+    t = low[..., None] + step * _last(np.arange(rule.nodes), step)
+    # Between du and dt lies cosh t, and with sinh it takes one exponential.
+    grown = 0.5 * jnp.exp(jnp.where(wide[..., None], t, 0.0))
+    shrunk = 0.25 / grown
+    place = jnp.where(wide[..., None], (grown - shrunk - m[..., None]) / seen[..., None], t)
+    density = step * _density(place) * (grown + shrunk) / seen[..., None]
+    return jnp.sum(density * _values(piece, m, s, place, settings), axis=-1)
 
 
 def _values(piece: Piece, m: Array, s: Array, t: Any, settings: Sequence[Array]) -> Array:
@@ -233,10 +254,7 @@ def gaussian_rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cache
-def _nodes(cut: bool, nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def _nodes(nodes: int) -> tuple[np.ndarray, np.ndarray]:
     """Points and weights on [-1, 1]."""
-    if cut:
-        points, weights = np.polynomial.legendre.leggauss(2 * nodes // 3)
-        return points, weights
-    points = np.linspace(-1.0, 1.0, nodes)
-    return points, np.full(nodes, points[1] - points[0])
+    points, weights = np.polynomial.legendre.leggauss(2 * nodes // 3)
+    return points, weights

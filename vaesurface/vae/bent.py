@@ -108,7 +108,7 @@ class BentVAE(ElementwiseVAE):
         return jnp.sqrt(self.gammabar)
 
     def settle(self, params: VAEParams) -> VAEParams:
-        """Rows without effect at zero, where the activation has a corner or a dead zone there."""
+        """Rows without effect at zero."""
         return corners.settled(self, params)
 
     def theory(self, params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:

@@ -17,7 +17,17 @@ from vaesurface.energy import VAEParams
 from vaesurface.problem import Theory
 from vaesurface.theory.corner import Corner, best, corner, form
 
-__all__ = ["Leaning", "known", "plain", "pull", "residual", "settled"]
+__all__ = [
+    "NEGLIGIBLE",
+    "SILENT",
+    "Leaning",
+    "effects",
+    "known",
+    "plain",
+    "pull",
+    "residual",
+    "settled",
+]
 
 # Twice nats per latent below which posteriors are those of the collapsed point.
 SILENT = 1e-10
@@ -144,8 +154,8 @@ def _runs_away(vae: Any, params: VAEParams) -> Array:
 
 
 def settled(vae: Any, params: VAEParams) -> VAEParams:
-    """Rows without effect at zero, where the activation has a corner or a dead zone there; biases
-    take over what such rows say on average.
+    """Rows without effect at zero; where the activation has a corner there, biases take over what
+    such rows say on average.
     """
     left, right = vae.bend.slopes(vae.alpha)
     level = corner(left, right).level * jnp.linalg.norm(params.weight, axis=1)
@@ -153,19 +163,19 @@ def settled(vae: Any, params: VAEParams) -> VAEParams:
         weight=jnp.zeros_like(params.weight),
         bias=params.bias + jnp.where(left == right, 0.0, level),
     )
-    signed, absolute = _effects(vae, params, zero)
+    signed, absolute = effects(vae, params, zero)
     short = jnp.max(jnp.abs(params.weight), axis=1) <= SHORT * vae.unit()
-    dead_zone = vae.bend.dead_zone(vae.alpha) > 0
     gone = jnp.where(left != right, short & (signed < NEGLIGIBLE), absolute < NEGLIGIBLE)
-    gone &= dead_zone | (left != right)
     return params._replace(
         weight=jnp.where(gone[:, None], 0.0, params.weight),
         bias=jnp.where(gone, zero.bias, params.bias),
     )
 
 
-def _effects(vae: Any, params: VAEParams, zero: VAEParams) -> tuple[Array, Array]:
-    """|mean| and mean || (d,) over data, of what each row's term changes by where it is zero."""
+def effects(vae: Any, params: VAEParams, zero: VAEParams) -> tuple[Array, Array]:
+    """|mean| and mean || (d,) over data, of what each row's term changes by where it is that of
+    zero.
+    """
     parts, rest = vae.split(params), vae.split(zero)
 
     def row(each: tuple) -> tuple[Array, Array]:

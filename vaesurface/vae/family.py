@@ -211,6 +211,8 @@ def _require_dispersion(likelihood: str, dispersion: Any) -> None:
 def _gamma(X: Any, gamma: Any, per_feature: bool) -> Array | None:
     """() or, per feature, (d,); None where it is learned."""
     if gamma is not None:
+        for one in np.ravel(gamma) if not isinstance(gamma, jax.core.Tracer) else ():
+            doors.positive("gamma", one, ", or None to learn it")
         value = jnp.asarray(gamma, jnp.float64)
         d = np.shape(X)[1]
         if value.shape != () and not (per_feature and value.shape == (d,)):
@@ -219,8 +221,6 @@ def _gamma(X: Any, gamma: Any, per_feature: bool) -> Array | None:
                 f"shape {value.shape}",
                 "give one, or likelihood='gaussian per feature' and one for each",
             )
-        for one in np.ravel(value) if not isinstance(value, jax.core.Tracer) else ():
-            doors.positive("gamma", float(one), ", or None to learn it")
         return jnp.broadcast_to(value, (d,)) if per_feature else value
     if per_feature and not isinstance(X, jax.core.Tracer):
         constant = np.flatnonzero(np.ptp(np.asarray(X), axis=0) == 0)

@@ -4,9 +4,9 @@ The decoder says y + b with y = f_alpha(W z), of which `vae.likelihood` makes a 
 the posterior of each datum is a Gaussian with its own mean and standard deviations. In twice nats,
 the constants dropped that depend on x alone: none of a Bernoulli or a categorical, 2 log x! of a
 Poisson likelihood. The expectation is in closed form for an affine Poisson decoder; else by
-quadrature, over one dimension (to 1e-12 up to a deviation of u of 2.5 for an affine Bernoulli
-decoder; `rounding` tells it elsewhere) or, of a categorical likelihood, over the latents
-or the classes' differences, at most three.
+quadrature, over one dimension (for most members to 1e-12 however wide u is: docs/family.md) or, of
+a categorical likelihood, over the latents or the classes' differences, at most three, where it is
+coarser. `rounding` tells how far off it is.
 
 >>> X = jnp.array([[1.0, 1.0], [0.0, 0.0]])
 >>> from vaesurface.vae import elementwise_vae
@@ -36,6 +36,7 @@ __all__ = ["CategoricalVAE", "NaturalVAE"]
 
 # Of a categorical likelihood's quadrature, per dimension where it has 1, 2, 3; and of a finer one.
 NODES, FINER = (96, 48, 24), (192, 96, 30)
+ALIKE = 1e-14  # relative difference of weights that are equal but for rounding
 
 
 @partial(
@@ -257,19 +258,36 @@ class CategoricalVAE(NaturalVAE):
 
     def theory(self, params: VAEParams, uncertainty: ArrayLike = 0.0) -> Theory:
         """Whether it is collapsed."""
-        return corners.plain(self, params)._replace(family=self.family(params))
+        known = self._known(params)
+        descent = jax.tree.map(jnp.zeros_like, params)
+        return known._replace(family=self.family(params), descent=descent)
 
     def family(self, params: VAEParams) -> Array:
         """At collapse, of a bent decoder: what is added to the weights of all classes of a group
         moves all logits alike. (Of an affine one that is a symmetry.)
         """
         groups = 0 if isinstance(self.bend, Identity) else self.X.shape[1] // self.classes
-        collapsed = corners.plain(self, params).collapsed
-        return jnp.where(collapsed, groups * self.latent, 0)
+        return jnp.where(self._known(params).collapsed, groups * self.latent, 0)
 
     def settle(self, params: VAEParams) -> VAEParams:
-        """Nothing is without effect."""
-        return params
+        """Groups whose rows' differences are without effect at their mean."""
+        alike = self._alike(params)
+        _, absolute = corners.effects(self, params, params._replace(weight=alike))
+        gone = jnp.repeat(absolute < corners.NEGLIGIBLE, self.classes)
+        return params._replace(weight=jnp.where(gone[:, None], alike, params.weight))
+
+    def _alike(self, params: VAEParams) -> Array:
+        """Each row of the weight the mean of its group's."""
+        means = params.weight.reshape(-1, self.classes, self.latent).mean(axis=1)
+        return jnp.repeat(means, self.classes, axis=0)
+
+    def _known(self, params: VAEParams) -> Theory:
+        """As `corners.plain`; a row is dead if all of its group are the same to rounding, for that
+        moves all logits alike.
+        """
+        left = params.weight - self._alike(params)
+        dead = jnp.abs(left) <= ALIKE * jnp.abs(params.weight)
+        return corners.plain(self, params._replace(weight=jnp.where(dead, 0.0, left)))
 
     def cumulant(self, u: Array, x: Array) -> Array:
         """A(u) (...), summed over groups, of what the decoder says (..., d)."""
