@@ -30,6 +30,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 __all__ = [
+    "CorrelatedParams",
     "Moments",
     "Tail",
     "VAEParams",
@@ -41,6 +42,7 @@ __all__ = [
     "identity",
     "information",
     "masses",
+    "params_of",
     "passing",
     "quadrature",
     "relu",
@@ -58,8 +60,6 @@ class VAEParams(NamedTuple):
     log_gamma: (), or None where gamma is fixed.
     mean: (n, k), the posteriors' means.
     log_std: (n, k), logarithms of their standard deviations.
-    factor: (n, ...), what correlates latents, as a posterior of `vae.posterior` has it; None where
-        they are independent.
     """
 
     weight: Array
@@ -67,7 +67,35 @@ class VAEParams(NamedTuple):
     log_gamma: Array | None
     mean: Array
     log_std: Array
-    factor: Array | None = None
+
+    @property
+    def factor(self) -> Array | None:
+        """None: latents are independent."""
+
+
+class CorrelatedParams(NamedTuple):
+    """The same with posteriors in which latents are correlated.
+
+    weight, bias, log_gamma, mean, log_std: as in `VAEParams`.
+    factor: (n, ...), what correlates them, as a posterior of `vae.posterior` has it.
+    """
+
+    weight: Array
+    bias: Array
+    log_gamma: Array | None
+    mean: Array
+    log_std: Array
+    factor: Array
+
+
+def params_of(
+    weight: Array, bias: Array, log_gamma: Array | None, mean: Array, *spread: Array
+) -> Any:
+    """`VAEParams`, or `CorrelatedParams` of posteriors with a factor; spread: (log_std,) or
+    (log_std, factor).
+    """
+    made: Any = VAEParams if len(spread) == 1 else CorrelatedParams
+    return made(weight, bias, log_gamma, mean, *spread)
 
 
 def expected_squared_error(x: Array, mean: Array, variance: Array) -> Array:

@@ -8,7 +8,7 @@ programs know it, and alpha is a number that may be traced.
 1.4820
 >>> mean, variance = bent.moments(jnp.array(0.0), jnp.array(1.0), jnp.array(0.5))
 >>> print(f"{mean:.6f} {variance:.6f}")
-0.000000 0.651437
+0.000000 0.651426
 """
 
 import math

@@ -86,8 +86,9 @@ def follow(
         ),
     ] = None,
     between: Annotated[
-        str, typer.Option("--between", help="two values that --boundary moves between: 0.01,0.1")
-    ] = "",
+        str | None,
+        typer.Option("--between", help="two values that --boundary moves between: 0.01,0.1"),
+    ] = None,
     starts: Starts = 6,
     draw: Draw,
     workers: Workers,
@@ -212,13 +213,14 @@ def _setting(surface: Surface, starts: int, draw: Draw, workers: Workers, out: P
 
 
 def _second(
-    surface: Surface, parameter: str, boundary: str | None, between: str
+    surface: Surface, parameter: str, boundary: str | None, between: str | None
 ) -> tuple[str, float, tuple[float, float]] | None:
     """The second parameter's name, the value of its own option, and what it moves between."""
     if boundary is None:
-        if between:
+        if between is not None:
             raise ValueError(
-                f"expected --boundary beside --between, got none; say what moves between {between}"
+                "expected --boundary beside --between, got none; say what moves between "
+                f"{between or 'them'}"
             )
         return None
     own = _first(surface, boundary, "--boundary")
@@ -227,7 +229,7 @@ def _second(
             f"expected --boundary other than --parameter {parameter}, got {boundary}; change either"
         )
     check = partial(number, least=0) if boundary == "alpha" else positive
-    ends = numbers("--between", between, check)
+    ends = numbers("--between", between or "", check)
     if len(ends) != 2 or ends[0] == ends[1]:
         raise ValueError(
             f"expected two different values as --between, got {between or 'none'}; give where "

@@ -377,8 +377,9 @@ def _figure(
     caption = (
         f"Above: the eigenvalue of D^(-1/2) S D^(-1/2) above which directions lead down from "
         f"collapse, for every activation (shaded: the signs of the data's directions decide), and "
-        f"the data's own (dotted). Below: share of {setting.starts} starts of each scale that collapse at alpha = {last:g}, with 95 % "
-        f"confidence intervals; bold: collapse is a strict local minimum there."
+        f"the data's own (dotted). Below: share of {setting.starts} starts of each scale that "
+        f"collapse at alpha = {last:g}, with 95 % confidence intervals; bold: collapse is a strict "
+        f"local minimum there."
     )
     return setting.draw("nonlinearities", caption, axes)
 

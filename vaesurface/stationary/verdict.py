@@ -444,7 +444,7 @@ def _on_symmetry(p: StationaryPoint) -> str:
     if family:
         return (
             f"exact up to rounding of the data: {family} directions along stationary points of the "
-            "same energy (Problem.family)"
+            "same energy, for directions of the data are equal, or empty"
         )
     if not p.symmetries > 0:
         return ""

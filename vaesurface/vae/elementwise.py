@@ -141,12 +141,12 @@ class ElementwiseVAE(PerDatum, Problem):
     def join(self, parts: Parts) -> VAEParams:
         """The inverse of `split`."""
         weight, bias = parts.rows
-        return VAEParams(weight, bias, parts.shared, *parts.local)
+        return energy.params_of(weight, bias, parts.shared, *parts.local)
 
     def collapsed(self) -> VAEParams:
         """W = 0, b = xbar, gamma = gammabar where it is learned, q(z|x) = N(0, I)."""
         mean = jnp.zeros((len(self.X), self.latent), self.X.dtype)
-        return VAEParams(
+        return energy.params_of(
             jnp.zeros((self.X.shape[1], self.latent), self.X.dtype),
             self.center,
             jnp.log(self.gammabar) if self.gamma is None else None,
@@ -242,7 +242,7 @@ class ElementwiseVAE(PerDatum, Problem):
 
     def _moved(self, params: VAEParams, weight: Array, local: tuple[Array, ...]) -> VAEParams:
         """Another weight, and other posteriors."""
-        return VAEParams(weight, params.bias, params.log_gamma, *local)
+        return energy.params_of(weight, params.bias, params.log_gamma, *local)
 
     def autoencoder(self, params: VAEParams) -> Autoencoder:
         """The VAE that the parameters make; its expected error is exact. Raises ValueError for

@@ -431,13 +431,9 @@ def _rotated(params: VAEParams, t: Array) -> VAEParams:
     def spread(*spread: Array) -> tuple[Array, Array]:
         return _packed(_triangular(rotation.T @ FULL.root(*spread)))
 
-    log_std, factor = jax.vmap(spread)(*local(params)[1:])
-    return params._replace(
-        weight=params.weight @ rotation,
-        mean=params.mean @ rotation,
-        log_std=log_std,
-        factor=factor,
-    )
+    moved = jax.vmap(spread)(*local(params)[1:])
+    weight, mean = params.weight @ rotation, params.mean @ rotation
+    return energy.params_of(weight, params.bias, params.log_gamma, mean, *moved)
 
 
 def _turned(params: VAEParams, t: Array) -> VAEParams:
@@ -448,4 +444,5 @@ def _turned(params: VAEParams, t: Array) -> VAEParams:
     def each(factor: Array, t: Array) -> Array:
         return factor @ _rotation(t, rank)
 
-    return params._replace(factor=jax.vmap(each)(params.factor, t.reshape(n, -1)))
+    spread = params.log_std, jax.vmap(each)(params.factor, t.reshape(n, -1))
+    return energy.params_of(params.weight, params.bias, params.log_gamma, params.mean, *spread)
