@@ -176,7 +176,7 @@ def test_members_that_do_not_exist_are_said_and_wrong_data_refused(vaesurface, t
     plan = nonlinearities.PLAN._replace(names=("tanh", "exp"))
     of = member.named(likelihood="poisson")
     rows, source = nonlinearities.of_data(None, 6, of)
-    assert source == "digits-4x4, n = 6"
+    assert source == "digits-4x4 as counts up to 16, n = 6"
     setting = nonlinearities.Setting(rows, source, 2, None, 1.0, 1, 0.1, 0, tmp_path, "", member=of)
     there, left_out = nonlinearities._settings(plan, setting)
     assert list(there) == ["tanh"]
@@ -215,3 +215,11 @@ def test_the_study_is_made_and_goes_on_where_it_stopped(vaesurface, tmp_path, mo
     assert {path: path.stat().st_mtime_ns for path in chunks} == chunks
     assert vaesurface(f"report {tmp_path}")[0] == 0
     assert reproduce.BENT in (tmp_path / "report.html").read_text()
+
+
+def test_an_end_beside_collapse_is_collapsed_where_nothing_sets_rows_to_zero():
+    problem = vae.elementwise_vae(X, 1, "tanh", 0.5, beta=3.0)
+    known = jax.jit(lambda params: problem.theory(params).collapsed)
+    start = problem.collapsed()
+    column = jnp.array([[1.0], [0.0], [-1.0], [2.0]])
+    assert [bool(known(start._replace(weight=s * column))) for s in (0.0, 1e-9, 1e-3)] == [1, 1, 0]

@@ -161,7 +161,7 @@ def _of(group: Sequence[Row], alphas: Sequence[float], starts: int) -> str:
         parts.append(
             "smooth at 0: to first order an affine decoder whose weight is scaled, and nothing else"
         )
-        if not np.isnan(row.gone):
+        if row.gone > 0:
             parts.append(f"until at alpha = {row.gone:.6g} its slope is zero")
     elif row.gone == 0:
         parts.append("none at any alpha > 0")

@@ -58,7 +58,8 @@ SMOOTH = activations.NAMED["tanh"]
 CLOSE = 1e-12  # to which an alpha is looked for
 GRID = np.linspace(0.0, 1.0, 201)  # alphas of the thresholds' curves
 SPECTRUM = (2.0, 1.2, 0.5, 0.3)  # of the Gaussian data: two latents pay
-GAUSSIAN, DIGITS = 24, 40  # numbers of data where none are named
+GAUSSIAN, DIGITS = 24, 24  # numbers of data where none are named
+COUNTS = 16  # that digits' grey values go up to
 LOWER = 1e-9  # of the energy: what is lower than collapse by so much is lower
 
 
@@ -93,7 +94,10 @@ def of_data(source: str | None, limit: int | None, member: Member) -> tuple[np.n
         n = limit or GAUSSIAN
         return data.gaussian(n, SPECTRUM, seed=0), f"gaussian, n = {n}"
     n = limit or DIGITS
-    return data.load("digits-4x4", limit=n), f"digits-4x4, n = {n}"
+    rows = data.load("digits-4x4", limit=n)
+    if member.likelihood == "bernoulli":
+        return (rows > 0.5).astype(float), f"digits-4x4 above 1/2, n = {n}"
+    return np.round(COUNTS * rows), f"digits-4x4 as counts up to {COUNTS}, n = {n}"
 
 
 def nonlinearities(
