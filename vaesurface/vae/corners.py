@@ -38,7 +38,8 @@ VANISHING = 1e-10
 NEGLIGIBLE, SHORT = 1e-12, 1e-4
 # Deviation of a feature from its mean, in the decoder's units, below which it is constant.
 CONSTANT = 1e-10
-STEP = 1e-2  # down the leading form, in units of the decoder's deviation
+# Down the leading form, in units of the decoder's deviation or of the posteriors'.
+STEPS = (0.1, 0.03, 1e-2, 3e-3, 1e-3, 3e-4)
 
 
 class Leaning(NamedTuple):
@@ -127,16 +128,29 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
     found = best(scaled, vectors, answering)
     cost = vae.beta * own.variance
     counts = form(values, vae.latent, answering, cost, found.gain, size)
-    column = STEP * jnp.where(varies, found.column / root, 0.0)
+    column = jnp.where(varies, found.column / root, 0.0)
     length = jnp.abs(column)
     zero = jax.tree.map(jnp.zeros_like, vae.collapsed())
-    move = zero._replace(
+    way = zero._replace(
         weight=zero.weight.at[:, 0].set(column),
         bias=-own.level * length,
         mean=zero.mean.at[:, 0].set(own.slope / vae.beta * pulls @ column),
         log_std=zero.log_std.at[:, 0].set(0.5 * answering.level / vae.beta * pulls @ length),
     )
-    return counts, optax.tree.where(counts[0] > 0, move, zero)
+    return counts, optax.tree.where(counts[0] > 0, _lowest(vae, way), zero)
+
+
+def _lowest(vae: Any, way: VAEParams) -> VAEParams:
+    """The multiple of a way from collapse that leads lowest; zero if none leads lower."""
+    start = vae.collapsed()
+    far = jnp.maximum(jnp.max(jnp.abs(way.mean)), jnp.max(jnp.abs(way.log_std)))
+    steps = jnp.asarray((0.0, *STEPS)) / jnp.maximum(1.0, far)
+
+    def level(step: Array) -> Array:
+        return vae.loss(optax.tree.add_scale(start, step, way))
+
+    levels = jax.lax.map(level, steps)
+    return optax.tree.scale(steps[jnp.nanargmin(levels)], way)
 
 
 def pull(own: Leaning, beta: Array) -> Array:
