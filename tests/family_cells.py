@@ -1,9 +1,10 @@
 """What the energy of every member of the family is, in 50 digits: activations x likelihoods.
 
-Everything is computed from definitions with mpmath: integrals over a Gaussian by tanh-sinh between
-the places where an activation is not smooth; derivatives by central differences of the energy.
+Everything is computed from definitions with mpmath: integrals over a Gaussian by Gauss and
+Legendre's rule on panels between the places where an activation is not smooth.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -12,14 +13,27 @@ import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
 
-from vaesurface import activations
+from vaesurface import activations, vae
 
-__all__ = ["BENT", "DIGITS", "Bent", "Energy", "own", "slope"]
+__all__ = [
+    "BENT",
+    "DIGITS",
+    "Bent",
+    "Energy",
+    "exact",
+    "line",
+    "loss_at",
+    "member",
+    "numbers",
+    "own",
+    "point",
+    "reference",
+]
 
 DIGITS = 50
 # Deviations that integrals are over, in panels of so many nodes.
 REACH, PANELS, NODES = 12.0, 16, 24
-STEP = mp.mpf(10) ** -15
+FINER, STEEP = (30, 40), ("cubic", "quintic", "own")
 
 
 class Bent(NamedTuple):
@@ -114,17 +128,17 @@ def _panel(nodes):
     return found
 
 
-def _expected(g, m, v, cuts):
+def _expected(g, m, v, cuts, panels=PANELS, nodes=NODES):
     """E g(u), u ~ N(m, v)."""
     if v == 0:
         return g(m)
     s = mp.sqrt(v)
-    places = [m + s * t for t in np.linspace(-REACH, REACH, PANELS + 1)]
+    places = [m + s * t for t in np.linspace(-REACH, REACH, panels + 1)]
     places = sorted({*places, *(cut for cut in cuts if places[0] < cut < places[-1])})
     whole = mp.mpf(0)
     for low, high in pairwise(places):
         length = high - low
-        for t, weight in _panel(NODES):
+        for t, weight in _panel(nodes):
             u = low + length * t
             whole += length * weight * g(u) * mp.exp(-((u - m) ** 2) / (2 * v))
     return whole / mp.sqrt(2 * mp.pi * v)
@@ -141,7 +155,7 @@ class Energy(NamedTuple):
     def __call__(self, theta):
         """At a dict of mpf arrays: weight, bias, mean, log_std, gamma, alpha, beta, dispersion."""
         total = mp.mpf(0)
-        gamma = theta.get("gamma")
+        gamma = theta["gamma"]
         for i, x in enumerate(self.data):
             scales = [mp.exp(s) for s in theta["log_std"][i]]
             for s, mu in zip(scales, theta["mean"][i], strict=True):
@@ -156,7 +170,7 @@ class Energy(NamedTuple):
             for r, (w, b, each) in enumerate(rows):
                 m = mp.fsum(a * mu for a, mu in zip(w, theta["mean"][i], strict=True))
                 v = mp.fsum((a * s) ** 2 for a, s in zip(w, scales, strict=True))
-                variance = None if gamma is None else gamma[r] if len(gamma) > 1 else gamma[0]
+                variance = gamma[r] if len(gamma) > 1 else gamma[0]
                 total += _term(
                     self.bent,
                     self.likelihood,
@@ -177,7 +191,8 @@ class Energy(NamedTuple):
                 _exact(x) * one for one, (_, _, x) in zip(u, rows, strict=True)
             )
 
-        return 2 * _expected(density, mp.mpf(0), mp.mpf(1), ())
+        rule = FINER if self.bent in STEEP else ()
+        return 2 * _expected(density, mp.mpf(0), mp.mpf(1), (), *rule)
 
 
 def _term(bent, likelihood, numbers):
@@ -209,14 +224,113 @@ def _mean(bent, likelihood, m, v, alpha, b, x, dispersion):
         "poisson": poisson,
         "negative binomial": binomial,
     }[likelihood]
-    return _expected(lambda u: of(value(u, alpha) + b), m, v, cuts)
+    # Singularities near the real axis take more nodes.
+    steep = likelihood != "gaussian" and bent in STEEP
+    return _expected(lambda u: of(value(u, alpha) + b), m, v, cuts, *(FINER if steep else ()))
 
 
-def slope(energy, theta, name, place, step=STEP):
-    """Derivative by the entry at that place of one array, by central differences."""
-    ends = []
-    for sign in (1, -1):
-        moved = np.array(theta[name], dtype=object)
-        moved[place] = moved[place] + sign * step
-        ends.append(energy(theta | {name: moved if moved.shape else moved[()]}))
-    return (ends[0] - ends[1]) / (2 * step)
+def line(energy, theta, direction, step):
+    """The energy at -step, 0 and step along a direction (a dict like theta, or part of it)."""
+
+    def at(t):
+        moved = {name: theta[name] + t * exact(each) for name, each in direction.items()}
+        return energy(theta | moved)
+
+    return [at(t * step) for t in (-1, 0, 1)]
+
+
+def exact(array):
+    """Numbers as mpmath has them."""
+    return np.vectorize(_exact, otypes=[object])(np.asarray(array))[()]
+
+
+# Members and points
+
+
+def data_of(likelihood):
+    """(2, 2), or (2, 3) of one group of classes."""
+    if likelihood == "bernoulli":
+        return np.array([[1.0, 0.0], [0.0, 0.3]])
+    if likelihood in ("poisson", "negative binomial"):
+        return np.array([[3.0, 0.0], [1.0, 5.0]])
+    if likelihood == "categorical":
+        return np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    return np.array([[1.2, -0.7], [-0.4, 0.9]])
+
+
+def member(bent, likelihood):
+    """Of the family, with two latents, one where classes are."""
+    options = {}
+    if likelihood == "gaussian":
+        options["gamma"] = 0.6
+    if likelihood == "gaussian per feature":
+        options["gamma"] = np.array([0.6, 1.7])
+    if likelihood == "negative binomial":
+        options["dispersion"] = 1.7
+    return vae.elementwise_vae(
+        data_of(likelihood),
+        1 if likelihood == "categorical" else 2,
+        BENT[bent].member,
+        0.0 if bent == "identity" else 0.3,
+        likelihood.removesuffix(" learned"),
+        beta=0.8,
+        **options,
+    )
+
+
+def point(problem, size, dead, seed):
+    """Parameters with rows of the weight up to that size, the first at zero if dead."""
+    rng = np.random.default_rng(seed)
+    (n, d), k = problem.X.shape, problem.latent
+    weight = rng.normal(size=(d, k))
+    weight *= size / np.linalg.norm(weight, axis=1).max()
+    weight[0] *= not dead
+    collapsed = problem.collapsed()
+    log_gamma = collapsed.log_gamma
+    return collapsed._replace(
+        weight=jnp.asarray(weight),
+        bias=jnp.asarray(0.3 * rng.normal(size=d)),
+        log_gamma=None if log_gamma is None else jnp.asarray(rng.normal(size=log_gamma.shape)),
+        mean=jnp.asarray(0.6 * rng.normal(size=(n, k))),
+        log_std=jnp.asarray(np.clip(0.2 * rng.normal(size=(n, k)), -0.3, 0.0)),
+    )
+
+
+def numbers(problem, params):
+    """All that an energy depends on, as a dict of arrays: parameters and hyper-parameters."""
+    found = {name: getattr(params, name) for name in ("weight", "bias", "mean", "log_std")}
+    found |= {"beta": problem.beta}
+    if hasattr(problem, "alpha"):
+        found["alpha"] = problem.alpha
+    if params.log_gamma is not None:
+        found["log_gamma"] = params.log_gamma
+    elif not hasattr(problem, "noise"):
+        found["gamma"] = problem.gamma
+    if hasattr(getattr(problem, "noise", None), "dispersion"):
+        found["dispersion"] = problem.noise.dispersion
+    return found
+
+
+def loss_at(problem, params, found):
+    """The package's energy there."""
+    fields = {name: found[name] for name in ("alpha", "beta", "gamma") if name in found}
+    if "dispersion" in found:
+        fields["noise"] = replace(problem.noise, dispersion=found["dispersion"])
+    names = ("weight", "bias", "mean", "log_std", "log_gamma")
+    moved = params._replace(**{name: found[name] for name in names if name in found})
+    return replace(problem, **fields).loss(moved)
+
+
+def reference(bent, likelihood):
+    """The energy by mpmath, of what `numbers` names."""
+    name = "gaussian" if likelihood.startswith("gaussian") else likelihood
+    energy = Energy(bent, name, data_of(likelihood), 3 if likelihood == "categorical" else 1)
+
+    def at(theta):
+        gamma = theta.get("gamma")
+        if "log_gamma" in theta:
+            gamma = np.vectorize(mp.exp, otypes=[object])(theta["log_gamma"])
+        alpha = theta.get("alpha", mp.mpf(0))
+        return energy(theta | {"gamma": np.ravel(gamma), "alpha": alpha})
+
+    return at

@@ -176,7 +176,8 @@ def test_members_that_do_not_exist_are_said_and_wrong_data_refused(vaesurface, t
     plan = nonlinearities.PLAN._replace(names=("tanh", "exp"))
     of = member.named(likelihood="poisson")
     rows, source = nonlinearities.of_data(None, 6, of)
-    assert source == "digits-4x4 as counts up to 16, n = 6"
+    assert source == f"digits-4x4 as counts up to 16, n = 6, {rows.shape[1]} features that vary"
+    assert np.ptp(rows, axis=0).min() > 0
     setting = nonlinearities.Setting(rows, source, 2, None, 1.0, 1, 0.1, 0, tmp_path, "", member=of)
     there, left_out = nonlinearities._settings(plan, setting)
     assert list(there) == ["tanh"]

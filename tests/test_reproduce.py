@@ -158,7 +158,7 @@ def test_warm_start_counts_collapsed_runs(vaesurface, toy, tmp_path):
         (
             "reproduce fig3",
             "expected one of fig1-left, fig1-middle, fig1-right, fig2, warm-start, prop41, "
-            "prop51, got fig3",
+            "prop51, nonlinearities, got fig3",
         ),
         ("reproduce fig2 --seeds 0", "expected --seeds >= 1, got 0; choose another value"),
         (

@@ -363,7 +363,7 @@ def test_a_problem_of_which_a_part_was_replaced_is_another_problem():
     assert value(negated, params) == pytest.approx(-float(problem.loss(params)))
     assert negated.theory(params) is None and negated.structure is None
     for prove in (lambda: proof.certify(negated, params), lambda: proof.certify_unbounded(negated)):
-        with pytest.raises(ValueError, match=r"expected a problem of vae\.threshold_vae"):
+        with pytest.raises(ValueError, match=r"expected a problem of vae\.elementwise_vae"):
             prove()
 
 

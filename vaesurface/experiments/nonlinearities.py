@@ -87,17 +87,24 @@ QUICK = PLAN._replace(
 
 
 def of_data(source: str | None, limit: int | None, member: Member) -> tuple[np.ndarray, str]:
-    """Data and what they are called; where none are named, some of which affine latents pay."""
-    if source is not None:
-        return data.load(source, limit=limit), Path(source).name
+    """Data and what they are called; where none are named, some of which affine latents pay.
+
+    Of likelihoods other than the Gaussian, features that are the same in all data are left out:
+    their best bias is infinite, so that nothing would be stationary.
+    """
     if member.likelihood.startswith("gaussian"):
+        if source is not None:
+            return data.load(source, limit=limit), Path(source).name
         n = limit or GAUSSIAN
         return data.gaussian(n, SPECTRUM, seed=0), f"gaussian, n = {n}"
-    n = limit or DIGITS
-    rows = data.load("digits-4x4", limit=n)
-    if member.likelihood == "bernoulli":
-        return (rows > 0.5).astype(float), f"digits-4x4 above 1/2, n = {n}"
-    return np.round(COUNTS * rows), f"digits-4x4 as counts up to {COUNTS}, n = {n}"
+    rows = data.load(source or "digits-4x4", limit=limit if source else limit or DIGITS)
+    name = Path(source or "digits-4x4").name
+    if source is None and member.likelihood == "bernoulli":
+        rows, name = (rows > 0.5).astype(float), f"{name} above 1/2"
+    elif source is None:
+        rows, name = np.round(COUNTS * rows), f"{name} as counts up to {COUNTS}"
+    varying = rows[:, np.ptp(rows, axis=0) > 0]
+    return varying, f"{name}, n = {len(rows)}, {varying.shape[1]} features that vary"
 
 
 def nonlinearities(

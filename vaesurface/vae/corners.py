@@ -38,6 +38,9 @@ VANISHING = 1e-10
 NEGLIGIBLE, SHORT = 1e-12, 1e-4
 # Deviation of a feature from its mean, in the decoder's units, below which it is constant.
 CONSTANT = 1e-10
+# Largest entry of the weight, in the decoder's units, of a point that is the collapsed one where
+# nothing sets rows to zero: its energy differs in the twelfth digit.
+NEAR = 1e-6
 # Down the leading form, in units of the decoder's deviation or of the posteriors'.
 STEPS = (0.1, 0.03, 1e-2, 3e-3, 1e-3, 3e-4)
 
@@ -68,7 +71,8 @@ def residual(own: Leaning) -> Array:
 def plain(vae: Any, params: VAEParams) -> Theory:
     """What is known without a look at the activation: whether it is collapsed."""
     dead = jnp.all(params.weight == 0, axis=1)
-    collapsed = jnp.all(dead) & (jnp.max(vae.information(params)) < SILENT)
+    longest = jnp.max(jnp.abs(params.weight) / jnp.reshape(vae.unit(), (-1, 1)))
+    collapsed = (longest <= NEAR) & (jnp.max(vae.information(params)) < SILENT)
     unknown = jnp.asarray(jnp.nan)
     return Theory(
         dead_rows=jnp.sum(dead),
