@@ -68,6 +68,15 @@ def test_the_passes_of_mueller_and_brown_and_the_minima_that_they_join(a, b, nam
     assert (crossing.error < 1e-10).all()
 
 
+def test_a_pass_joins_a_minimum_to_a_point_with_a_flat_direction():
+    flat_at_one_end = Problem(
+        loss=lambda w: (w[0] ** 2 - 1) ** 2 + (w[0] + 1) ** 2 * w[1] ** 2 + w[1] ** 4
+    )
+    joined = paths.connect(flat_at_one_end, stationary.analyze(flat_at_one_end, jnp.zeros(2)))
+    assert set(joined.ends.label) == {"local minimum", "degenerate, 1 flat direction"}
+    np.testing.assert_allclose(joined.barrier, 1.0, atol=1e-9)
+
+
 def test_the_edge_of_a_basin_leads_to_a_saddle_on_it_from_a_chain_that_nothing_has_relaxed():
     left, right = exact(LEFT), exact(RIGHT)
     for a, b, name, joins in (

@@ -11,6 +11,7 @@ assumed. Energies in the problem's units.
 ['local minimum' 'local minimum'] [1. 1.]
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -68,7 +69,7 @@ def connect(problem: Problem, saddle: StationaryPoint, max_steps: int = 200) -> 
         start, radius = _beside(problem, saddle, sign)
         end = descend(problem, start, radius, max_steps).params
         sides.append(stationary.analyze(problem, end))
-    return _joined(problem, saddle, *sides)
+    return _joined(problem, saddle, *_alike(sides))
 
 
 @jax.jit
@@ -114,6 +115,16 @@ def _joined(problem: Problem, saddle: StationaryPoint, *sides: StationaryPoint) 
     return Transition(
         saddle=saddle, ends=ends, barrier=height, error=jnp.where(reached, doubts, jnp.nan)
     )
+
+
+def _alike(points: Sequence[StationaryPoint]) -> list[StationaryPoint]:
+    """Without what one of them lacks: flat directions are probed only where there are some."""
+    lacking: dict[str, Any] = {
+        name: None
+        for name in StationaryPoint._fields
+        if any(getattr(point, name) is None for point in points)
+    }
+    return [point._replace(**lacking) for point in points]
 
 
 def _stacked(*trees: Any) -> Any:
