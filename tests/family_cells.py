@@ -92,7 +92,7 @@ BENT = {
     "softplus": Bent("softplus", _blend(lambda u: mp.log1p(mp.exp(u)))),
     "quintic": Bent(
         activations.polynomial(QUINTIC),
-        _blend(lambda u: mp.polyval([_exact(c) for c in reversed(QUINTIC)], u)),
+        _blend(lambda u: mp.fsum(_exact(c) * u**j for j, c in enumerate(QUINTIC))),
     ),
     "own": Bent(own, _blend(lambda u: mp.atan(u) + _exact(0.1) * u)),
     "own kinks": Bent(

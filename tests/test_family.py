@@ -43,8 +43,6 @@ POINTS = (  # alpha, largest deviation of w.z or so, whether a row is at zero
     (0.3, 1e-6, False),
     (1.0, 0.6, True),
 )
-# Of functions whose singularities come near: what docs/family.md says.
-ACCURACY = {"quintic": 1e-10, "own": 1e-11}
 
 
 # Energies and derivatives
@@ -104,7 +102,7 @@ def assert_right(bent, likelihood, points):
     with mp.workdps(family_cells.DIGITS):
         for off, told, first, second in both(bent, likelihood, points):
             print(bent, likelihood, f"{off:.1e} {first:.1e} {second:.1e}")
-            assert off < ACCURACY.get(bent, 1e-12)
+            assert off < 1e-12
             assert told
             assert first < 1e-9
             assert second < 1e-7

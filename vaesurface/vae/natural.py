@@ -244,7 +244,10 @@ class CategoricalVAE(NaturalVAE):
         if self.per_dimension is not None:
             return self.per_dimension
         dimensions = min(self.latent, self._dimensions)
-        return max(NODES[0], self.bend.nodes) if dimensions == 1 else NODES[dimensions - 1]
+        if dimensions > 1:
+            return NODES[dimensions - 1]
+        # Nodes are not those of asinh u here: what takes more of them takes twice as many.
+        return NODES[0] if self.bend.nodes <= NODES[0] else 2 * self.bend.nodes
 
     @property
     def finer(self) -> int:
