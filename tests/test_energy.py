@@ -6,7 +6,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from vaesurface import curvature, data, energy, vae
+from vaesurface import activations, curvature, data, energy, vae
 
 mp.mp.dps = 50
 
@@ -175,7 +175,7 @@ def dense_moments(f, m, v):
     [
         (energy.identity, lambda u: u),
         (energy.relu, lambda u: np.maximum(u, 0)),
-        (energy.quadrature(jnp.tanh, 64), np.tanh),
+        (activations.quadrature(jnp.tanh, 64), np.tanh),
         (
             lambda m, v: energy.soft_threshold(m, v, 0.4),
             lambda u: np.sign(u) * np.maximum(abs(u) - 0.4, 0),
@@ -191,7 +191,7 @@ def test_moments_agree_with_brute_force(ours, f):
 
 def test_quadrature_differentiates_the_expectation_even_without_variance():
     def mean(w):
-        return energy.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean
+        return activations.quadrature(jnp.tanh, 64)(0.5 * w, w**2).mean
 
     # d^2/dw^2 E tanh(0.5 w + |w| z) at 0 is tanh''(0) (0.25 + 1) = 0; the slope is 0.5
     assert jax.grad(mean)(0.0) == pytest.approx(0.5, abs=1e-12)

@@ -16,7 +16,7 @@ from vaesurface import bordered, curvature, data, stationary, theory, vae
 from vaesurface.problem import Parts, Problem, Structure
 from vaesurface.stationary import Kind, analysis
 from vaesurface.theory.bisection import bisect
-from vaesurface.vae.threshold import VANISHING
+from vaesurface.vae.elementwise import VANISHING
 
 N, D, K = 9, 5, 3
 

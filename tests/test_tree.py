@@ -29,7 +29,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {
         "data": "files refusal",
-        "energy": "",
+        "energy": "moved",
         "marks": "",
         "problem": "blocks moved quick refusal shards",
     },

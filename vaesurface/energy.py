@@ -3,9 +3,9 @@
 The terms are in the paper's units (twice nats, constants dropped), elementwise; the energy of a
 datum is their sum over features or latents (eq. 4 of Dai, Wang & Wipf, ICML 2020), as in `drawn`.
 For u ~ N(m, v) each of the functions of moments returns `Moments(mean, variance)` of f(u),
-elementwise over arrays of one shape: exact for the soft threshold, the identity and the ReLU, by
-quadrature for any smooth f. All are finite at v = 0 and differentiable to every order there, which
-is where a collapsed decoder sits.
+elementwise over arrays of one shape: exact for the soft threshold, the identity and the ReLU;
+`activations` has others. All are finite at v = 0 and differentiable to every order there, which is
+where a collapsed decoder sits.
 
 >>> import jax.numpy as jnp
 >>> mean, variance = soft_threshold(jnp.array(0.3), jnp.array(0.0), 0.1)
@@ -24,10 +24,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
+
+from vaesurface import moved
 
 __all__ = [
     "CorrelatedParams",
@@ -44,12 +45,13 @@ __all__ = [
     "masses",
     "params_of",
     "passing",
-    "quadrature",
     "relu",
     "soft_threshold",
     "tail",
     "threshold",
 ]
+
+__getattr__ = moved.names(__name__)
 
 
 class VAEParams(NamedTuple):
@@ -460,63 +462,3 @@ def _(order, primals, tangents):
         even=tuple(change(A, B, n + 1) for n in range(order)),
         odd=tuple(change(B, A, n + 1) for n in range(order)),
     )
-
-
-def quadrature(f: Callable[..., Array], order: int = 32) -> Callable[..., Moments]:
-    """Moments of a smooth scalar function f(u, *settings) by Gauss-Hermite quadrature with `order`
-    nodes: a function of (m, v, *settings), which broadcast.
-
-    Derivatives are those of the expectation (d/dm E f = E f', d/dv E f = E f''/2), so they hold at
-    v = 0 too; f must be as often differentiable as derivatives are asked for. What is traced, as a
-    hyper-parameter, has to be among the settings; f itself may hold none.
-
-    >>> bent = quadrature(lambda u, alpha: u + alpha * jnp.sin(u))
-    >>> print(f"{bent(jnp.array(1.0), jnp.array(0.0), 0.5).mean:.6f}")  # 1 + sin(1) / 2
-    1.420735
-    """
-
-    def value(u: Array, _: Array, *settings: Array) -> Array:
-        return f(u, *settings)
-
-    def squared_deviation(u: Array, center: Array, *settings: Array) -> Array:
-        return (f(u, *settings) - center) ** 2
-
-    def moments(m: Array, v: Array, *settings: ArrayLike) -> Moments:
-        numbers = (jnp.asarray(setting, m.dtype) for setting in settings)
-        m, v, *constants = jnp.broadcast_arrays(m, v, *numbers)
-        mean = _expectation(value, order)(m, v, m, *constants)
-        # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
-        center = jax.lax.stop_gradient(mean)
-        square = _expectation(squared_deviation, order)(m, v, center, *constants)
-        return Moments(mean=mean, variance=square - (mean - center) ** 2)
-
-    return moments
-
-
-def _expectation(g: Callable[..., Array], order: int) -> Callable[..., Array]:
-    """E g(u, c, *s) over u ~ N(m, v): a function of m, v, the constant c and settings s, arrays of
-    one shape, with
-
-    d/dm E g = E g',    d/dv E g = E g''/2,    d/ds E g = E dg/ds
-    """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(order)
-    weights = weights / weights.sum()
-    slope = jax.grad(g)
-
-    @jax.custom_jvp
-    def mean(m, v, *constants):
-        points = jnp.asarray(nodes).reshape((1,) * m.ndim + (-1,))
-        u = m[..., None] + jnp.sqrt(v)[..., None] * points
-        return jnp.vectorize(g)(u, *(constant[..., None] for constant in constants)) @ weights
-
-    @mean.defjvp
-    def _(primals, tangents):
-        dm, dv, _, *changes = tangents
-        first = _expectation(slope, order)(*primals)
-        second = _expectation(jax.grad(slope), order)(*primals)
-        total = first * dm + 0.5 * second * dv
-        for i, change in enumerate(changes):
-            total = total + _expectation(jax.grad(g, 2 + i), order)(*primals) * change
-        return mean(*primals), total
-
-    return mean

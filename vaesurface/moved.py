@@ -47,6 +47,7 @@ MODULES = {
 }
 # Of modules that are still there: (module, name) to where the name is now.
 NAMES = {
+    ("energy", "quadrature"): "activations.quadrature",
     ("plot", "KINDS"): "marks.KINDS",
     ("problem", "VAEParams"): "energy.VAEParams",
     ("report", "MARKERS"): "marks.KINDS",

@@ -21,7 +21,7 @@ from jax import Array
 
 from vaesurface.activations.activation import Activation, Blend, Identity, Numeric, numeric
 from vaesurface.activations.closed import Erf, Exponential, Polynomial, Sine, polynomial
-from vaesurface.activations.expectation import expected
+from vaesurface.activations.expectation import expected, quadrature
 from vaesurface.activations.kinked import HardTanh, Hinge, SoftThreshold
 from vaesurface.activations.rule import checked
 from vaesurface.refusal import complaint, shown
@@ -45,6 +45,7 @@ __all__ = [
     "named",
     "numeric",
     "polynomial",
+    "quadrature",
 ]
 
 

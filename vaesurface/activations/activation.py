@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface.activations.expectation import MOST_KEPT, NODES, expected
+from vaesurface.activations.expectation import MOST_KEPT, NODES, expected, moments
 from vaesurface.energy import Moments
 from vaesurface.refusal import complaint, shown
 
@@ -63,15 +63,12 @@ class Activation:
 
     def moments(self, m: Array, v: Array, alpha: ArrayLike) -> Moments:
         """Of f_alpha(u), u ~ N(m, v), elementwise; by quadrature if nothing better is known."""
-        mean = self.mean(m, v, alpha)
-        # E (f - c)^2 - (E f - c)^2 for any constant c; c = E f loses no digits.
-        center = jax.lax.stop_gradient(mean)
-        square = self.expected(_squared_deviation, m, v, alpha, center)
-        return Moments(mean=mean, variance=square - (mean - center) ** 2)
+        rule = moments(self.pieces(), _Cuts(self), self.tilt, self.nodes)
+        return rule(m, v, alpha)
 
     def mean(self, m: Array, v: Array, alpha: ArrayLike) -> Array:
         """E f_alpha(u)."""
-        return self.expected(_itself, m, v, alpha)
+        return expected(self.pieces(), _Cuts(self), self.tilt, self.nodes)(m, v, alpha)
 
     def expected(
         self, outer: Callable[..., Array], m: Array, v: Array, alpha: ArrayLike, *settings: Array
@@ -98,14 +95,6 @@ class Activation:
         never is.
         """
         return ""
-
-
-def _itself(y: Array) -> Array:
-    return y
-
-
-def _squared_deviation(y: Array, center: Array) -> Array:
-    return (y - center) ** 2
 
 
 @dataclass(frozen=True)

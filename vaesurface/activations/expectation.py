@@ -29,10 +29,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.custom_derivatives import SymbolicZero
+from jax.typing import ArrayLike
 
 from vaesurface import energy
+from vaesurface.energy import Moments
 
-__all__ = ["MOST_KEPT", "NODES", "Cuts", "Piece", "expected", "gaussian_rule"]
+__all__ = [
+    "MOST_KEPT",
+    "NODES",
+    "Cuts",
+    "Piece",
+    "expected",
+    "gaussian_rule",
+    "moments",
+    "quadrature",
+]
 
 Piece = Callable[..., Array]  # of u and settings, a scalar
 Cuts = Callable[..., Sequence]  # of settings
@@ -59,11 +70,62 @@ def expected(
     """
     rule = _Rule(cuts=cuts, tilt=tilt, nodes=nodes)
 
-    def mean(m: Array, v: Array, *settings: Array) -> Array:
-        numbers = (jnp.asarray(setting, m.dtype) for setting in settings)
-        return _mean(tuple(pieces), rule)(*jnp.broadcast_arrays(m, v, *numbers))
+    def mean(m: ArrayLike, v: ArrayLike, *settings: ArrayLike) -> Array:
+        of = jnp.result_type(m, v)
+        numbers = (jnp.asarray(number, of) for number in (m, v, *settings))
+        return _mean(tuple(pieces), rule)(*jnp.broadcast_arrays(*numbers))
 
     return mean
+
+
+def moments(
+    pieces: Sequence[Piece], cuts: Cuts = _none, tilt: float = 0.0, nodes: int = NODES
+) -> Callable[..., Moments]:
+    """Mean and variance of G(u, *settings), else as `expected`."""
+
+    def both(m: ArrayLike, v: ArrayLike, *settings: ArrayLike) -> Moments:
+        mean = expected(pieces, cuts, tilt, nodes)(m, v, *settings)
+        # E (G - c)^2 - (E G - c)^2 for any constant c; c = E G loses no digits.
+        center = jax.lax.stop_gradient(mean)
+        apart = tuple(_SquaredDeviation(piece) for piece in pieces)
+        square = expected(apart, _First(cuts), tilt, nodes)(m, v, *settings, center)
+        return Moments(mean=mean, variance=square - (mean - center) ** 2)
+
+    return both
+
+
+def quadrature(f: Piece, order: int = 32) -> Callable[..., Moments]:
+    """Moments of a smooth scalar function f(u, *settings) by a rule of `order` nodes: a function of
+    (m, v, *settings), which broadcast.
+
+    f must be as often differentiable as derivatives are asked for. What is traced, as a
+    hyper-parameter, has to be among the settings; f itself may hold none.
+
+    >>> bent = quadrature(lambda u, alpha: u + alpha * jnp.sin(u))
+    >>> print(f"{bent(jnp.array(1.0), jnp.array(0.0), 0.5).mean:.6f}")  # 1 + sin(1) / 2
+    1.420735
+    """
+    return moments((f,), nodes=order)
+
+
+@dataclass(frozen=True)
+class _SquaredDeviation:
+    """(piece(u, *settings) - center)^2, the center being the last setting."""
+
+    piece: Piece
+
+    def __call__(self, u: Array, *settings: Array) -> Array:
+        return (self.piece(u, *settings[:-1]) - settings[-1]) ** 2
+
+
+@dataclass(frozen=True)
+class _First:
+    """Cuts that the last setting does not move."""
+
+    cuts: Cuts
+
+    def __call__(self, *settings: Array) -> Sequence:
+        return self.cuts(*settings[:-1])
 
 
 class _Rule(NamedTuple):

@@ -37,7 +37,8 @@ from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.refusal import complaint
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
-from vaesurface.theory.corner import Threshold, best, corner, form, threshold
+from vaesurface.theory import corner
+from vaesurface.theory.corner import Threshold, threshold
 from vaesurface.vae import corners
 
 __all__ = [
@@ -203,14 +204,12 @@ def judged(residual: Array, latent: int, beta: float) -> Judge:
 
     residual (n, d): what the constant decoder leaves, in units of sqrt(D).
     """
-    values, vectors = jnp.linalg.eigh(residual.T @ residual / len(residual))
 
     @jax.jit
     def count(left: Any, right: Any) -> Array:
-        own = corner(left, right)
-        found = best(residual, vectors, own)
-        size = latent * len(values)
-        return form(values, latent, own, beta * own.variance, found.gain, size)[:2]
+        size = latent * residual.shape[1]
+        counts, _ = corner.judged(residual, latent, corner.corner(left, right), beta, size)
+        return counts[:2]
 
     def judge(bend: Activation, alpha: float) -> Down:
         if float(bend.dead_zone(alpha)) > 0:

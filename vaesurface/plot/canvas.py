@@ -43,6 +43,7 @@ __all__ = [
     "lowest",
     "readable",
     "require_scale",
+    "side_by_side",
     "stretches",
     "style",
 ]
@@ -130,6 +131,11 @@ def lowest(energies: npt.ArrayLike) -> float:
     if not finite.size:
         raise ValueError("expected finite energies, got none; draw other points")
     return float(finite.min())
+
+
+def side_by_side(number: int) -> np.ndarray:
+    """Places (number,) of as many marks or bars beside the middle of a group that is one wide."""
+    return 0.6 * ((np.arange(number) + 0.5) / number - 0.5)
 
 
 def stretches(flags: np.ndarray) -> list[tuple[slice, bool]]:

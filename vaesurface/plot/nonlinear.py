@@ -24,6 +24,7 @@ from vaesurface.plot.canvas import (
     drawing,
     drawn_on,
     legend,
+    side_by_side,
 )
 
 __all__ = ["collapse_by_activation", "collapse_cuts"]
@@ -108,18 +109,17 @@ def collapse_by_activation(
     ax: Axes | None = None,
     *,
     traps: Sequence[str] = (),
-    notes: Sequence[str] = (),
     title: str = "",
 ) -> Axes:
     """Shares (m, 3) of runs that end collapsed and both ends of their intervals, of activations
     (m,), a row each; by what they started from, say.
 
-    traps: names at which collapse is a minimum, in bold. notes (m,): at the right.
+    traps: names at which collapse is a minimum, in bold.
     """
     rows = np.arange(len(names))
     with drawn_on(ax, 1.2 + ROW * len(names)) as axes:
         handles = []
-        looks = zip(_aside(len(shares)), cycle(PALETTE), cycle(MARKERS))
+        looks = zip(side_by_side(len(shares)), cycle(PALETTE), cycle(MARKERS))
         for (label, given), (aside, color, marker) in zip(shares.items(), looks, strict=False):
             share, low, high = np.asarray(given, dtype=float).T
             look: Any = {"color": color, "marker": marker, "markersize": 3.5, "linestyle": ""}
@@ -130,9 +130,6 @@ def collapse_by_activation(
         for text in axes.get_yticklabels():
             if text.get_text() in traps:
                 text.set_fontweight("bold")
-        for row, note in zip(rows, notes, strict=False):
-            at: Any = {"xycoords": axes.get_yaxis_transform(), "va": "center", "size": "x-small"}
-            axes.annotate(note, (1.02, row), annotation_clip=False, **at)
         for row in rows[:-1]:
             axes.axhline(row + 0.5, color="0.9", linewidth=0.5, zorder=0)
         axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(-0.03, 1.03))
@@ -140,8 +137,3 @@ def collapse_by_activation(
         axes.tick_params(axis="y", length=0)
         legend(axes, handles, title)
     return axes
-
-
-def _aside(number: int) -> np.ndarray:
-    """Places of a number of marks beside the middle of a row."""
-    return 0.6 * ((np.arange(number) + 0.5) / number - 0.5)

@@ -32,6 +32,7 @@ from vaesurface.plot.canvas import (
     drawn_on,
     legend,
     readable,
+    side_by_side,
 )
 
 if TYPE_CHECKING:
@@ -291,8 +292,7 @@ def _share_bars(
 
 def _side_by_side(number: int, groups: int) -> np.ndarray:
     """Places (number, groups) of a number of bars that stand side by side at every whole number."""
-    aside = 0.6 * ((np.arange(number) + 0.5) / number - 0.5)
-    return np.arange(groups) + aside[:, None]
+    return np.arange(groups) + side_by_side(number)[:, None]
 
 
 def _name_groups(axes: Axes, values: np.ndarray) -> None:

@@ -70,15 +70,24 @@ SMOOTH_COMPOUNDS = {
     "jax/_src/numpy/ufuncs.py": {"logaddexp", "logaddexp2", "sinc", "_sinc_maclaurin"},
     "jax/_src/numpy/linalg.py": {"slogdet", "_slogdet_lu", "det", "_det", "solve", "inv"},
     "jax/_src/scipy/special.py": {"log_ndtr", "ndtr", "_ndtr"},
-    "vaesurface/energy.py": {
-        "quadrature",
-        "_expectation",
-        "soft_threshold",
-        "_thresholded",
+    "vaesurface/energy.py": {"soft_threshold", "_thresholded"},
+    "vaesurface/activations/expectation.py": {
+        "expected",
+        "moments",
+        "_mean",
+        "_within",
+        "_at_cuts",
     },
 }
 # Where rules for derivatives are right.
-TRUSTED = ("/jax/_src/", "/flax/", "/optax/", "/vaesurface/energy.py", "/vaesurface/blocks.py")
+TRUSTED = (
+    "/jax/_src/",
+    "/flax/",
+    "/optax/",
+    "/vaesurface/energy.py",
+    "/vaesurface/activations/expectation.py",
+    "/vaesurface/blocks.py",
+)
 # Smooth, or of no derivative at all, on integers and booleans.
 BY_VALUE = frozenset(
     """

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-__all__ = ["Best", "Corner", "Threshold", "best", "corner", "form", "threshold"]
+__all__ = ["Best", "Corner", "Threshold", "best", "corner", "form", "judged", "threshold"]
 
 EQUAL = 1e-9  # relative distance from the threshold within which an eigenvalue is at it
 STARTS, STEPS = 8, 60  # eigenvectors that the best column is looked for from, and steps from each
@@ -146,3 +146,12 @@ def form(ratios: Array, latent: int, own: Corner, cost: Array, found: Array, siz
     least = latent * jnp.sum(highest >= cost * (1.0 - EQUAL))
     least = jnp.maximum(least, negative)
     return jnp.stack([negative, least - negative, size - least])
+
+
+def judged(residual: Array, latent: int, own: Corner, beta: Any, size: int) -> tuple[Array, Best]:
+    """`form` of what a constant decoder leaves (n, m), in units of sqrt(D), and the column that
+    `best` found.
+    """
+    values, vectors = jnp.linalg.eigh(residual.T @ residual / len(residual))
+    found = best(residual, vectors, own)
+    return form(values, latent, own, beta * own.variance, found.gain, size), found

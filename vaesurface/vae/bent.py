@@ -93,11 +93,15 @@ class BentVAE(ElementwiseVAE):
     def collapsed(self) -> VAEParams:
         """As `ElementwiseVAE.collapsed`, with what the activation says at 0 taken off the bias."""
         says = self.activation(jnp.zeros(()))
-        return ElementwiseVAE.collapsed(self)._replace(bias=self.center - says)
+        return ElementwiseVAE.collapsed(self)._replace(bias=self.link(self.center) - says)
+
+    def link(self, mean: Array) -> Array:
+        """What the decoder says where that is the mean: the mean itself."""
+        return mean
 
     def leaning(self) -> corners.Leaning:
         """Of a coordinate's term on what the decoder says, at collapse: 1 / gamma."""
-        gamma = self.gammabar if self.gamma is None else self.gamma
+        gamma = self.gamma_of(self.collapsed())
         share = jnp.broadcast_to(1.0 / gamma, self.X.shape)
         return corners.Leaning(
             left=self.X - self.center[None], stiffness=share, bend=share, cubic=0.0
@@ -163,31 +167,19 @@ class PerFeatureVAE(BentVAE):
         *rows, log_gamma = parts.rows
         return BentVAE.join(self, parts._replace(rows=tuple(rows), shared=log_gamma))
 
-    @property
-    def variances(self) -> Array:
-        """(d,), of the features."""
-        return jnp.mean((self.X - self.center[None]) ** 2, axis=0)
-
     def collapsed(self) -> VAEParams:
         """As `ElementwiseVAE.collapsed`, each learned gamma at its feature's variance."""
         point = BentVAE.collapsed(self)
         if self.gamma is not None:
             return point
-        return point._replace(log_gamma=jnp.log(self.variances))
+        variances = jnp.mean((self.X - self.center[None]) ** 2, axis=0)
+        return point._replace(log_gamma=jnp.log(variances))
 
     def latents(self, params: VAEParams) -> tuple[Array, Array, Array]:
         """As `ElementwiseVAE.latents`."""
         odd, even, rest = BentVAE.latents(self, params._replace(log_gamma=None))
         gamma = jnp.zeros(0) if params.log_gamma is None else params.log_gamma
         return odd, even, jnp.concatenate([rest, gamma])
-
-    def leaning(self) -> corners.Leaning:
-        """As `BentVAE.leaning`, each feature with its own gamma."""
-        gamma = self.variances if self.gamma is None else self.gamma
-        share = jnp.broadcast_to(1.0 / gamma, self.X.shape)
-        return corners.Leaning(
-            left=self.X - self.center[None], stiffness=share, bend=share, cubic=0.0
-        )
 
     def autoencoder(self, params: VAEParams) -> Autoencoder:
         """As `ElementwiseVAE.autoencoder`, gamma (n, d)."""

@@ -15,11 +15,10 @@ from jax import Array
 from vaesurface import problem
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Theory
-from vaesurface.theory.corner import Corner, best, corner, form
+from vaesurface.theory.corner import Corner, corner, judged
+from vaesurface.vae.elementwise import NEGLIGIBLE, SILENT, VANISHING
 
 __all__ = [
-    "NEGLIGIBLE",
-    "SILENT",
     "Leaning",
     "effects",
     "known",
@@ -29,13 +28,8 @@ __all__ = [
     "settled",
 ]
 
-# Twice nats per latent below which posteriors are those of the collapsed point.
-SILENT = 1e-10
-# A learned gamma below this fraction of gammabar is taken to be on its way to zero.
-VANISHING = 1e-10
-# A row whose removal changes the energy by less (twice nats per datum) has no effect that float64
-# could resolve; beside a corner it leaves only if it is this short, in units of the decoder's.
-NEGLIGIBLE, SHORT = 1e-12, 1e-4
+# Beside a corner a row without effect leaves only if it is this short, in units of the decoder's.
+SHORT = 1e-4
 # Deviation of a feature from its mean, in the decoder's units, below which it is constant.
 CONSTANT = 1e-10
 # Largest entry of the weight, in the decoder's units, of a point that is the collapsed one where
@@ -62,10 +56,17 @@ class Leaning(NamedTuple):
 
 def residual(own: Leaning) -> Array:
     """(n, d), what the constant decoder leaves, in units of sqrt(D); zero where nothing varies."""
-    stiffness = jnp.mean(own.stiffness, axis=0)
-    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
-    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
-    return jnp.where(varies[None], own.left * own.bend / root[None], 0.0)
+    return jnp.where(_varies(own)[None], own.left * own.bend / _root(own)[None], 0.0)
+
+
+def _varies(own: Leaning) -> Array:
+    """(d,), whether a coordinate does."""
+    return jnp.max(jnp.abs(own.left), axis=0) > 0
+
+
+def _root(own: Leaning) -> Array:
+    """(d,), sqrt(D); 1 where nothing varies."""
+    return jnp.sqrt(jnp.where(_varies(own), jnp.mean(own.stiffness, axis=0), 1.0))
 
 
 def plain(vae: Any, params: VAEParams) -> Theory:
@@ -121,18 +122,12 @@ def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
     The bias gives way to what a column says on average, the posteriors follow it.
     """
     leaning = vae.leaning()
-    stiffness = jnp.mean(leaning.stiffness, axis=0)
-    varies = jnp.max(jnp.abs(leaning.left), axis=0) > 0
-    root = jnp.sqrt(jnp.where(varies, stiffness, 1.0))
-    scaled = residual(leaning)
+    scaled, root = residual(leaning), _root(leaning)
     pulls = scaled * root[None]
-    values, vectors = jnp.linalg.eigh(scaled.T @ scaled / len(scaled))
     # What one encoder says of all deviations answers to no datum's own level.
     answering = own._replace(level=0.0) if vae.posterior.tied else own
-    found = best(scaled, vectors, answering)
-    cost = vae.beta * own.variance
-    counts = form(values, vae.latent, answering, cost, found.gain, size)
-    column = jnp.where(varies, found.column / root, 0.0)
+    counts, found = judged(scaled, vae.latent, answering, vae.beta, size)
+    column = jnp.where(_varies(leaning), found.column / root, 0.0)
     length = jnp.abs(column)
     zero = jax.tree.map(jnp.zeros_like, vae.collapsed())
     way = zero._replace(
@@ -159,9 +154,9 @@ def _lowest(vae: Any, way: VAEParams) -> VAEParams:
 
 def pull(own: Leaning, beta: Array) -> Array:
     """R (), by `theory.dead_zone_radius`: max_i sum_k (bend left)^2 / D, over beta."""
-    varies = jnp.max(jnp.abs(own.left), axis=0) > 0
-    squares = (own.left * own.bend) ** 2 / jnp.where(varies[None], own.stiffness, 1.0)
-    return jnp.max(jnp.sum(jnp.where(varies[None], squares, 0.0), axis=1)) / beta
+    varies = _varies(own)[None]
+    squares = (own.left * own.bend) ** 2 / jnp.where(varies, own.stiffness, 1.0)
+    return jnp.max(jnp.sum(jnp.where(varies, squares, 0.0), axis=1)) / beta
 
 
 def _runs_away(vae: Any, params: VAEParams) -> Array:
@@ -181,8 +176,14 @@ def settled(vae: Any, params: VAEParams) -> VAEParams:
         weight=jnp.zeros_like(params.weight),
         bias=params.bias + jnp.where(left == right, 0.0, level),
     )
-    signed, absolute = effects(vae, params, zero)
     short = jnp.max(jnp.abs(params.weight), axis=1) <= SHORT * vae.unit()
+    # Rows that are not short have an effect, but in a dead zone; to tell it takes as long as the
+    # energy, at every step of a descent.
+    asked = jnp.any(short | (vae.bend.dead_zone(vae.alpha) > 0))
+    large = jnp.full(short.shape, jnp.inf, params.weight.dtype)
+    signed, absolute = jax.lax.cond(
+        asked, lambda: effects(vae, params, zero), lambda: (large, large)
+    )
     gone = jnp.where(left != right, short & (signed < NEGLIGIBLE), absolute < NEGLIGIBLE)
     return params._replace(
         weight=jnp.where(gone[:, None], 0.0, params.weight),

@@ -38,7 +38,16 @@ from vaesurface.problem import Autoencoder, Deterministic, Parts, PerDatum, Prob
 from vaesurface.vae import posterior as posteriors
 from vaesurface.vae.posterior import DIAGONAL, Posterior
 
-__all__ = ["ElementwiseVAE"]
+__all__ = ["NEGLIGIBLE", "SILENT", "VANISHING", "ElementwiseVAE"]
+
+# A row whose removal changes the energy by less (twice nats per datum) has no effect that float64
+# could resolve.
+NEGLIGIBLE = 1e-12
+# Twice nats per latent below which posteriors are those of the collapsed point.
+SILENT = 1e-10
+# A learned gamma below this fraction of gammabar is taken to be on its way to zero, unless the
+# energy has a lower bound.
+VANISHING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)

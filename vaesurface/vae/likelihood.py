@@ -9,8 +9,8 @@ that A depends on x:
 
 >>> import jax.numpy as jnp
 >>> one = likelihood("negative binomial", dispersion=2.0)
->>> print(one.answer(one.link(jnp.array(3.0))), one.variance(jnp.array(3.0)))
-3.0 7.5
+>>> print(one.answer(one.link(jnp.array(3.0))), one.pull(jnp.array(3.0)))  # 3 / (3 + 9 / 2)
+3.0 0.4
 """
 
 from dataclasses import dataclass
@@ -98,10 +98,6 @@ class Likelihood:
         """The inverse of `answer`, finite where a mean is at the end of its range."""
         return jnp.log(jnp.maximum(mean, FAINT))
 
-    def variance(self, mean: Array) -> Array:
-        """Of x."""
-        raise NotImplementedError("expected a likelihood, got none; write its method variance")
-
     def pull(self, mean: Array) -> Array:
         """d mean / d u over the variance of x: 1 where u is the natural parameter."""
         return jnp.ones_like(mean)
@@ -133,10 +129,6 @@ class Bernoulli(Likelihood):
         below = jnp.log(jnp.maximum(mean, FAINT))
         return below - jnp.log(jnp.maximum(1.0 - mean, FAINT))
 
-    def variance(self, mean: Array) -> Array:
-        """p (1 - p)."""
-        return mean * (1.0 - mean)
-
 
 @partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=[])
 @dataclass(frozen=True)
@@ -156,10 +148,6 @@ class Poisson(Likelihood):
         if isinstance(activation, Identity):
             return jnp.exp(m + bias + 0.5 * v)
         return activation.expected(_Exponential(), m, v, alpha, bias)
-
-    def variance(self, mean: Array) -> Array:
-        """The mean."""
-        return mean
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["dispersion"], meta_fields=[])
@@ -184,10 +172,6 @@ class NegativeBinomial(Likelihood):
         """By quadrature."""
         shift = bias - jnp.log(self.dispersion)
         return (x + self.dispersion) * _expected_softplus(activation, m, v, alpha, shift)
-
-    def variance(self, mean: Array) -> Array:
-        """mean + mean^2 / r."""
-        return mean + mean**2 / self.dispersion
 
     def pull(self, mean: Array) -> Array:
         """r / (r + mean)."""

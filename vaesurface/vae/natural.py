@@ -28,7 +28,7 @@ from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, Theory
 from vaesurface.vae import corners
 from vaesurface.vae.bent import BentVAE
-from vaesurface.vae.elementwise import ElementwiseVAE
+from vaesurface.vae.elementwise import NEGLIGIBLE, ElementwiseVAE
 from vaesurface.vae.likelihood import FAINT, Likelihood, Poisson
 from vaesurface.vae.several import expected, grid
 
@@ -88,11 +88,6 @@ class NaturalVAE(BentVAE):
     def link(self, mean: Array) -> Array:
         """The inverse of `answer`, finite where a mean is at the end of its range."""
         return self.noise.link(mean)
-
-    def collapsed(self) -> VAEParams:
-        """W = 0, the mean of the data as the answer, q(z|x) = N(0, I)."""
-        says = self.activation(jnp.zeros(()))
-        return ElementwiseVAE.collapsed(self)._replace(bias=self.link(self.center) - says)
 
     def init(self, key: Array, scale: ArrayLike = 0.1) -> VAEParams:
         """As `ElementwiseVAE.init`, but for entries of W that are scale times standard normal."""
@@ -276,7 +271,7 @@ class CategoricalVAE(NaturalVAE):
         """Groups whose rows' differences are without effect at their mean."""
         alike = self._alike(params)
         _, absolute = corners.effects(self, params, params._replace(weight=alike))
-        gone = jnp.repeat(absolute < corners.NEGLIGIBLE, self.classes)
+        gone = jnp.repeat(absolute < NEGLIGIBLE, self.classes)
         return params._replace(weight=jnp.where(gone[:, None], alike, params.weight))
 
     def _alike(self, params: VAEParams) -> Array:

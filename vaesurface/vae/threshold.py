@@ -27,18 +27,10 @@ from vaesurface.refusal import shown, whole
 from vaesurface.theory import affine, doors, rows
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae import posterior as posteriors
-from vaesurface.vae.elementwise import ElementwiseVAE
+from vaesurface.vae.elementwise import NEGLIGIBLE, SILENT, VANISHING, ElementwiseVAE
 
 __all__ = ["ThresholdVAE", "sampled_loss", "threshold_vae"]
 
-# A row whose removal changes the energy by less (twice nats per datum) has no effect that float64
-# could resolve.
-NEGLIGIBLE = 1e-12
-# A learned gamma below this fraction of gammabar is taken to be on its way to zero, unless the
-# energy has a lower bound.
-VANISHING = 1e-10
-# Twice nats per latent below which posteriors are those of the collapsed point.
-SILENT = 1e-10
 # Of alpha: a step along a falling row whose fall is too weak to be measured.
 HINT = 0.1
 
