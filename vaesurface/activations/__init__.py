@@ -2,7 +2,7 @@
 
 `soft threshold` is the paper's. Those of `BLENDED` are (1 - alpha) u + alpha g(u), with 0 <= alpha
 <= 1; `relu` among them is the leaky ReLU max(u, (1 - alpha) u). `hard tanh` clips at 1 / alpha.
-Moments are in closed form but for `tanh`, `softplus` and functions of your own (`numeric`), which
+Moments are in closed form but for `softplus` and functions of your own (`numeric`), which
 take a rule of quadrature whose error `checked` measures.
 
 >>> named("relu").name, named(None).name
@@ -16,13 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from vaesurface.activations.activation import Activation, Blend, Identity, Numeric, numeric
-from vaesurface.activations.closed import Erf, Exponential, Polynomial, Sine, polynomial
+from vaesurface.activations.closed import Erf, Exponential, Polynomial, Sine, Tanh, polynomial
 from vaesurface.activations.expectation import expected, quadrature
 from vaesurface.activations.kinked import HardTanh, Hinge, SoftThreshold
+from vaesurface.activations.logistic import log1p_exp
 from vaesurface.activations.rule import checked
 from vaesurface.refusal import complaint, shown
 
@@ -40,8 +40,10 @@ __all__ = [
     "Polynomial",
     "Sine",
     "SoftThreshold",
+    "Tanh",
     "checked",
     "expected",
+    "log1p_exp",
     "named",
     "numeric",
     "polynomial",
@@ -53,10 +55,6 @@ def _softplus(u: Array) -> Array:
     return jax.nn.softplus(u)
 
 
-def _tanh(u: Array) -> Array:
-    return jnp.tanh(u)
-
-
 BLENDED: tuple[Activation, ...] = (
     Hinge("relu", share=1.0),
     Hinge("abs", share=2.0),
@@ -64,7 +62,7 @@ BLENDED: tuple[Activation, ...] = (
     Sine(),
     Exponential(),
     polynomial((0.0, 0.0, 0.0, 1.0), "cubic"),
-    numeric(_tanh, name="tanh"),
+    Tanh(),
     numeric(_softplus, name="softplus"),
 )
 NAMED: dict[str, Activation] = {

@@ -1,4 +1,4 @@
-"""Which smooth functions have Gaussian moments in closed form? erf, sin, exp, polynomials.
+"""Which smooth functions have Gaussian moments in closed form? erf, tanh, sin, exp, polynomials.
 
 >>> import jax.numpy as jnp
 >>> mean, variance = Sine().moments(jnp.array(0.5), jnp.array(0.0), 1.0)
@@ -17,8 +17,9 @@ from jax.scipy.special import erf
 
 from vaesurface.activations.activation import Blend
 from vaesurface.activations.expectation import NODES
+from vaesurface.activations.logistic import logistic
 
-__all__ = ["Erf", "Exponential", "Polynomial", "Sine", "polynomial"]
+__all__ = ["Erf", "Exponential", "Polynomial", "Sine", "Tanh", "polynomial"]
 
 OWEN = 20  # nodes for an integral over at most [0, 1] of a function that is entire there
 HIGHEST = 12  # degree of a polynomial
@@ -55,6 +56,26 @@ class Erf(Blend):
         under = jnp.exp(-(m * m / wide)[..., None] * (1.0 + square)) / (1.0 + square)
         variance = (4.0 / math.pi) * 0.5 * length * (under @ weights)
         return erf(m / jnp.sqrt(wide)), slope, variance
+
+
+@dataclass(frozen=True)
+class Tanh(Blend):
+    """g(u) = tanh u = 2 s(2 u) - 1 with s the logistic function; since g' = 1 - g^2,
+
+    Var g = 1 - E g' - (E g)^2
+    """
+
+    name: str = "tanh"
+
+    def bend(self, u: Array) -> Array:
+        """tanh u."""
+        return jnp.tanh(u)
+
+    def of_bend(self, m: Array, v: Array) -> tuple[Array, Array, Array]:
+        """E g, E g' and Var g; the variance is right to 1e-16 of 1, not of itself."""
+        share, density = logistic(2.0 * m, 4.0 * v)
+        mean, slope = 2.0 * share - 1.0, 4.0 * density
+        return mean, slope, 1.0 - slope - mean**2
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ SMOOTH_COMPOUNDS = {
         "_within",
         "_at_cuts",
     },
+    "vaesurface/activations/logistic.py": {"log1p_exp", "logistic"},
 }
 # Where rules for derivatives are right.
 TRUSTED = (

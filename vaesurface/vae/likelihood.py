@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from vaesurface.activations import Activation, Identity, expected
+from vaesurface.activations import Activation, Identity, log1p_exp
 
 __all__ = [
     "Bernoulli",
@@ -59,8 +59,8 @@ def _expected_softplus(
     activation: Activation, m: Array, v: Array, alpha: Array, shift: Array
 ) -> Array:
     """E log(1 + e^(f(u) + shift))."""
-    if isinstance(activation, Identity):  # one argument less to differentiate by
-        return expected((softplus,), nodes=activation.nodes)(m + shift, v)
+    if isinstance(activation, Identity):
+        return log1p_exp(m + shift, v)
     return activation.expected(_softplus_from, m, v, alpha, shift)
 
 
