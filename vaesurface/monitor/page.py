@@ -103,7 +103,12 @@ def study(record: Record, name: str, out: Path, command: str, least: int | None 
         said=said,
         verdicts=[_verdict(last, record.end)],
         figures=[Figure(file=file, caption=CAPTION)],
-        settings={"looks": len(record.updates), "last step": last.step, **record.about},
+        settings={
+            "looks": len(record.updates),
+            "last step": last.step,
+            "latents": len(last.kl),
+            **record.about,
+        },
         command=command,
     )
 

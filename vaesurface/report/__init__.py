@@ -5,7 +5,9 @@ figures, the settings to reproduce it; a JSON file beside its figures. `page` ma
 several, which needs nothing else, not even a network: a surface that turns, a spectrum, a phase
 diagram whose cells open. Imports no JAX and computes nothing.
 
-`study`: what is kept. `interactive`: figures that one turns and opens. `page`: the file.
+`study`: what is kept. `phase` and `interactive`, with `camera`: figures that open and turn.
+`shown`: how they stand on a page. `summary`: its first screen. `page`: the file. `digits` and
+`markup`: how numbers and texts are written.
 
 >>> html = page([(Study("path", "A way out", said=["The barrier is 0.01 high."]), ".")])
 >>> "The barrier is 0.01 high." in html
@@ -13,8 +15,9 @@ True
 """
 
 from vaesurface import moved
-from vaesurface.report.interactive import phase, spectrum, surface
+from vaesurface.report.interactive import spectrum, surface
 from vaesurface.report.page import page
+from vaesurface.report.phase import phase
 from vaesurface.report.study import Figure, Study, load, save, studies, write
 
 __all__ = [

@@ -1,6 +1,7 @@
-"""Which figures of a page does its reader turn, zoom into and open?
+"""Which figures of a page does its reader turn and zoom into? Surfaces and spectra.
 
-Each is made of a dict of plain numbers that a study keeps, and is a plotly figure.
+Each is made of a dict of plain numbers that a study keeps, and is a plotly figure. Titles are the
+page's, and so are colors of text and lines, which change in the dark.
 
 >>> numbers = {"eigenvalues": [-2.0, 0.0, 3.0], "negative": 1, "flat": 1, "title": "a saddle"}
 >>> [trace.name for trace in spectrum(numbers).data]
@@ -10,93 +11,138 @@ Each is made of a dict of plain numbers that a study keeps, and is a plotly figu
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
+import numpy as np
+
 from vaesurface.marks import DEGENERATE, KINDS, MINIMUM, SADDLE, UNIT
-from vaesurface.refusal import reading
+from vaesurface.report import camera
+from vaesurface.report.digits import plain
 
-__all__ = ["drawn", "phase", "spectrum", "surface"]
+__all__ = ["cap", "drawn", "spectrum", "surface"]
 
-LOOK = {
-    "template": "plotly_white",
-    "margin": {"l": 70, "r": 20, "t": 60, "b": 60},
+LOOK: dict[str, Any] = {
+    "template": "none",
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
     "font": {"size": 13},
+    "modebar": {"bgcolor": "rgba(0,0,0,0)"},
+    "dragmode": False,  # in the plane: fingers that move over it move the page
 }
-LIFT = 0.02  # of marks above the surface, which would hide them, in parts of its height
-EIGENVALUE = "number %{x}<br>eigenvalue %{customdata:.6g}<extra></extra>"
-CELL = "α = %{x}, scale %{y}: %{text} collapsed<extra>click for its runs</extra>"
+DIGITS = 6  # of heights: as many as one sees
+STORY = 4.0  # heights shown, in those of the highest mark
+LEAST = 1.2  # the same at least: every mark stands below the cut
+SHARE = 0.35  # of the plane that is shown at least
+LABEL = (36, 30)  # pixels that a label is above its mark; each further one is higher
+# Of plotly's symbols, as text, with its size; plotly's own cross is an emoji that many fonts lack.
+GLYPHS = {"circle": ("●", 20), "diamond": ("◆", 20), "square": ("■", 18), "x": ("×", 34)}
+EIGENVALUE = "number %{x}<br>eigenvalue %{customdata:.4g}<extra></extra>"
 
 
-def drawn(numbers: dict[str, Any]) -> dict[str, Any]:
-    """What the page's script needs to draw a figure: data, layout, and cells, None where it has
-    none that open.
+def drawn(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page's script needs to draw a figure: data and layout.
 
-    Raises ValueError for another kind than "surface", "spectrum" or "phase", and where it lacks its
-    numbers.
+    Raises ValueError, TypeError or LookupError where it lacks its numbers.
     """
-    makers = {"surface": surface, "spectrum": spectrum, "phase": phase}
-    kind = numbers.get("kind")
-    if not isinstance(kind, str) or kind not in makers:
-        raise ValueError(
-            f"expected a kind out of {', '.join(makers)}, got {kind!r}; make the study again"
-        )
-    with reading(f"the numbers of a {kind}", "make the study again"):
-        figure = makers[kind](numbers).update_layout(LOOK)
-        names = ("alpha", "scale", "runs")
-        cells = {name: numbers[name] for name in names} if kind == "phase" else None
-        return json.loads(figure.to_json()) | {"cells": cells}
+    makers: dict[str, Any] = {"surface": surface, "spectrum": spectrum}
+    figure = makers[numbers["kind"]](numbers).update_layout(LOOK)
+    return json.loads(figure.to_json())
 
 
-def surface(numbers: dict[str, Any]) -> Any:
+def surface(numbers: Mapping[str, Any]) -> Any:
     """The energy over a plane as a surface that can be turned: a plotly figure.
 
-    numbers: x (mx,), y (my,), values (my, mx) above the best energy, cap (values above are cut:
-    they would hide the rest), marks: dicts with x, y, value, label and kind; quantity and title.
+    numbers: x (mx,), y (my,), values (my, mx) above the best energy, cap (values above may be
+    cut), marks: dicts with x, y, value, label and kind; quantity. The camera sees the marks.
     """
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
-    cap, quantity = numbers["cap"], _text(numbers["quantity"])
-    _require_rows("values", numbers["values"], numbers["y"], numbers["x"])
-    grid = [_reals(numbers["x"]), _reals(numbers["y"]), *map(_reals, numbers["values"])]
+    _require_rows(numbers["values"], numbers["y"], numbers["x"])
+    x, y = ([float(value) for value in numbers[axis]] for axis in "xy")
+    heights = [_reals(row) for row in numbers["values"]]
+    highest = cap(numbers)
     figure = go.Figure()
     figure.add_surface(
-        x=grid[0],
-        y=grid[1],
-        z=grid[2:],
+        x=x,
+        y=y,
+        z=heights,
         cmin=0,
-        cmax=cap,
+        cmax=highest,
         colorscale="Viridis",
-        colorbar={"title": {"text": quantity, "side": "right"}, "len": 0.7},
-        opacity=0.95,
-        hovertemplate=f"%{{x:.3g}}, %{{y:.3g}}<br>{quantity} %{{z:.5g}}<extra></extra>",
+        showscale=False,
+        hovertemplate="%{x:.3g}, %{y:.3g}<br>height %{z:.4g}<extra></extra>",
         contours_z={"show": True, "color": "rgba(0,0,0,0.25)", "width": 1},
     )
-    for mark in numbers["marks"]:
-        look = KINDS[mark["kind"]]
-        figure.add_scatter3d(
-            x=[mark["x"]],
-            y=[mark["y"]],
-            z=[mark["value"] + LIFT * cap],
-            mode="markers",
-            marker={"symbol": look.symbol, "color": look.color, "size": 7},
-            name=_text(mark["label"]),
-        )
-    axes = {
-        "xaxis_title": "distance",
-        "yaxis_title": "distance",
-        "zaxis": {"title": "energy", "range": [0, cap]},
+    marks = numbers["marks"]
+    width, depth = camera.sides(x, y)
+    grid = np.array(heights, float)
+    places = [(float(m["x"]), float(m["y"]), float(m["value"])) for m in marks]
+    side = {"title": {"text": "distance"}, "nticks": 5}
+    scene = {
+        "xaxis": side,
+        "yaxis": side,
+        "zaxis": {
+            "title": {"text": _height_title(numbers, highest)},
+            "range": [0, highest],
+            "nticks": 5,
+        },
+        "aspectmode": "manual",
+        "aspectratio": {"x": width, "y": depth, "z": camera.HEIGHT},
+        "camera": {
+            "eye": camera.eye(x, y, grid, highest, places),
+            "center": {"x": 0, "y": 0, "z": -0.2},
+        },
+        "annotations": [part for i, mark in enumerate(marks) for part in _marked(mark, i)],
+        "dragmode": "turntable",
     }
     return figure.update_layout(
-        title=_text(numbers["title"]), scene=axes, height=560, legend={"orientation": "h"}
+        scene=scene, margin={"l": 0, "r": 0, "t": 36, "b": 0}, showlegend=False
     )
 
 
-def spectrum(numbers: dict[str, Any]) -> Any:
+def cap(numbers: Mapping[str, Any]) -> float:
+    """The height at which a surface is cut, so that far corners do not flatten its marks."""
+    given = float(numbers["cap"])
+    top = max((float(mark["value"]) for mark in numbers["marks"]), default=0.0)
+    if not 0 < top < math.inf:
+        return given
+    heights = np.array([_reals(row) for row in numbers["values"]], float)
+    wide = float(np.nanquantile(heights, SHARE))
+    return max(LEAST * top, min(given, max(STORY * top, wide)))
+
+
+def _height_title(numbers: Mapping[str, Any], highest: float) -> str:
+    """Of the vertical axis: says where it is cut."""
+    top = max(v for row in numbers["values"] for v in _reals(row) if v is not None)
+    return f"energy, cut at {plain(float(f'{highest:.2g}'))}" if top > highest else "energy"
+
+
+def _marked(mark: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
+    """A point and its name above it, over the surface: half of a mark within it would be hidden."""
+    look = KINDS[mark["kind"]]
+    place = {axis: mark[key] for axis, key in zip("xyz", ("x", "y", "value"), strict=True)}
+    glyph, size = GLYPHS[look.symbol]
+    first, further = LABEL
+    font = {"color": look.color, "size": size}
+    sign = {"text": f"<b>{glyph}</b>", "showarrow": False, "font": font}
+    name = {
+        "text": _text(mark["label"]),
+        "ax": 0,
+        "ay": -first - further * number,
+        "arrowhead": 0,
+        "arrowwidth": 1,
+        "standoff": 7,
+    }
+    return [place | name, place | sign]
+
+
+def spectrum(numbers: Mapping[str, Any]) -> Any:
     """All Hessian eigenvalues, ascending, on axes that show both signs and many decades: a plotly
     figure.
 
-    numbers: eigenvalues (p,), negative and flat (numbers of them), title.
+    numbers: eigenvalues (p,), negative and flat (numbers of them).
     """
     from plotly import graph_objects as go  # heavy: for pages that have such figures only
 
@@ -119,20 +165,44 @@ def spectrum(numbers: dict[str, Any]) -> Any:
             customdata=part,
             mode="markers",
             name=f"{stop - start} {name}",
-            marker={"color": KINDS[kind].color, "size": 5},
+            marker={"color": KINDS[kind].color, "symbol": KINDS[kind].symbol, "size": 7},
             hovertemplate=EIGENVALUE,
         )
-    number = math.ceil(math.log10(max(curved, default=1.0) / unit))
-    decades = [unit * 10**power for power in range(1, 1 + number)]
-    ticks = [*(-v for v in decades[::-1] if negative), 0.0, *decades]
+    ticks = _ticks(values[:negative], values[negative + flat :], unit)
     figure.update_yaxes(
-        title=f"eigenvalue ({UNIT} / distance²)",
+        title={"text": f"eigenvalue<br>({UNIT} / distance²)", "font": {"size": 12}},
         tickvals=[_place(v, unit) for v in ticks],
-        ticktext=[f"{v:.0e}" if v else "0" for v in ticks],
+        ticktext=list(map(_power, ticks)),
+        automargin=True,
+    )
+    wanted = len(values) / 8
+    step = next(s * 10**power for power in count() for s in (1, 2, 5) if s * 10**power >= wanted)
+    figure.update_xaxes(
+        title={"text": "number, from the lowest", "font": {"size": 12}}, tick0=0, dtick=step
     )
     return figure.update_layout(
-        title=_text(numbers["title"]), xaxis_title="number, from the lowest", height=420
+        margin={"l": 60, "r": 12, "t": 44, "b": 48},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     )
+
+
+def _ticks(negative: Sequence[float], positive: Sequence[float], unit: float) -> list[float]:
+    """Powers of ten on both sides of zero as far as there are eigenvalues: at most five a side."""
+    ticks = [0.0]
+    for sign, part in ((-1, negative), (1, positive)):
+        decades = math.floor(math.log10(max(map(abs, part)) / unit)) if part else -1
+        every = max(1, math.ceil((decades + 1) / 5))
+        least = -1 if every == 1 else 0  # where there are many, the first would stand on zero
+        ticks += [sign * unit * 10.0**power for power in range(decades, least, -every)]
+    return sorted(ticks)
+
+
+def _power(value: float) -> str:
+    """A power of ten, or zero, as an axis has it."""
+    if value == 0 or 1e-3 <= abs(value) <= 1e4:
+        return f"{value:g}".replace("-", "−")
+    sign = "−" if value < 0 else ""
+    return f"{sign}10<sup>{round(math.log10(abs(value)))}</sup>".replace("-", "−")
 
 
 def _text(value: Any) -> str:
@@ -142,7 +212,7 @@ def _text(value: Any) -> str:
 
 def _reals(values: Sequence[Any]) -> list[float | None]:
     """Numbers, None where there is none; what is no number would be drawn as text."""
-    return [None if value is None else float(value) for value in values]
+    return [None if value is None else float(f"{float(value):.{DIGITS}g}") for value in values]
 
 
 def _place(value: float, unit: float) -> float:
@@ -150,47 +220,8 @@ def _place(value: float, unit: float) -> float:
     return math.copysign(math.log10(1 + abs(value) / unit), value)
 
 
-def phase(numbers: dict[str, Any]) -> Any:
-    """Share of runs that ended collapsed, by alpha and initialization scale: a plotly figure whose
-    cells open on the page.
-
-    numbers: alpha (m,), scale (l,), runs (l, m): lists of runs, dicts with seed, label, energy,
-    collapsed and what else is to be shown; title.
-    """
-    from plotly import graph_objects as go  # heavy: for pages that have such figures only
-
-    _require_rows("runs", numbers["runs"], numbers["scale"], numbers["alpha"])
-    cells = [[_collapsed(runs) for runs in row] for row in numbers["runs"]]
-    figure = go.Figure()
-    figure.add_heatmap(
-        x=[f"{alpha:g}" for alpha in numbers["alpha"]],
-        y=[f"{scale:g}" for scale in numbers["scale"]],
-        z=[[share for share, _ in row] for row in cells],
-        text=[[words for _, words in row] for row in cells],
-        texttemplate="%{text}",
-        zmin=0,
-        zmax=1,
-        xgap=2,
-        ygap=2,
-        colorscale="Viridis",
-        colorbar={"title": {"text": "probability of collapse", "side": "right"}},
-        hovertemplate=CELL,
-    )
-    figure.update_xaxes(title="decoder perturbation strength α (data units)", type="category")
-    figure.update_yaxes(title="initialization scale", type="category")
-    return figure.update_layout(title=_text(numbers["title"]), height=420)
-
-
-def _require_rows(name: str, rows: Any, y: Sequence[Any], x: Sequence[Any]) -> None:
-    """Raise ValueError unless there is a row for every y, and in it a cell for every x."""
+def _require_rows(rows: Any, y: Sequence[Any], x: Sequence[Any]) -> None:
+    """Raise ValueError unless there is a row for every y, and in it a value for every x."""
     lengths = [len(row) for row in rows]
     if lengths != [len(x)] * len(y):
-        raise ValueError(f"{len(y)} rows of {len(x)} {name} have lengths {lengths}")
-
-
-def _collapsed(runs: Sequence[dict[str, Any]]) -> tuple[float | None, str]:
-    """Share of runs that ended collapsed, None for no runs, and how many of how many."""
-    if not runs:
-        return None, "none"
-    count = sum(run["collapsed"] for run in runs)
-    return count / len(runs), f"{count}/{len(runs)}"
+        raise ValueError(f"{len(y)} rows of {len(x)} values have lengths {lengths}")

@@ -1,149 +1,203 @@
 """How do studies become one HTML file that needs nothing else, not even a network?
 
+The first screen is a summary, then come the contents, then a section for each study: what it says,
+its figures, those in the plane first, its verdicts, and how to make it again.
+
 >>> from vaesurface.report.study import Study
 >>> html_page = page([(Study("path", "A way out", said=["The barrier is 0.01 high."]), ".")])
->>> "<p>The barrier is 0.01 high.</p>" in html_page
+>>> '<p class="answer">The barrier is 0.01 high.</p>' in html_page
 True
 """
 
 import base64
-import html
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files as resources
-from itertools import chain, count
+from itertools import count
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
 from vaesurface import files
 from vaesurface.refusal import reading
-from vaesurface.report.interactive import drawn
-from vaesurface.report.study import Figure, Study
+from vaesurface.report.digits import told_apart
+from vaesurface.report.markup import FIGURES, link, name_of, picture, table, text
+from vaesurface.report.shown import ORDER, Shown, shown
+from vaesurface.report.study import Study
+from vaesurface.report.summary import answer, summary, told, what
 
 __all__ = ["page"]
 
-FIGURES = 16  # a page is a text that a browser holds several times
-TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
+INSIDE = {"figures": "figures", "verdicts": "verdicts", "made": "how it was made"}
+LIBRARY = "plotly-gl3d.min.js.gz"
+
+
+class _Part(NamedTuple):
+    """A study on its way onto the page.
+
+    study: as it was read.
+    directory: that its figures are read from.
+    folder: that its results are in, below those of the page; "" for that itself.
+    """
+
+    study: Study
+    directory: Path
+    folder: str = ""
+
+    @property
+    def place(self) -> str:
+        """Its id on the page."""
+        return name_of("/".join(filter(None, ["study", self.folder])) + "-" + self.study.name)
+
+    @property
+    def heading(self) -> str:
+        """Its question, after its folder, as HTML."""
+        folder = f'<span class="folder">{text(self.folder)}:</span> ' if self.folder else ""
+        return folder + text(self.study.title)
 
 
 def page(
-    studies: Sequence[tuple[Study, str | os.PathLike]], title: str = "vaesurface report"
+    studies: Sequence[tuple[Study, str | os.PathLike] | tuple[Study, str | os.PathLike, str]],
+    title: str = "vaesurface report",
 ) -> str:
     """One HTML page of several studies, each with the directory that its figures are read from, to
-    be put into the page. Whatever studies say is text to it, no markup.
+    be put into the page, and the name of its folder if results are in several. Whatever studies say
+    is text to it, no markup.
 
     Raises ValueError for a figure that is not there or outside its directory, for interactive ones
     of no known kind or without their numbers, and where figures have more than
     `files.most() // 16` bytes together.
     """
-    files.affordable(sum(_sizes(studies)), "of figures on a page", FIGURES)
+    parts = [_Part(study, Path(directory), *folder) for study, directory, *folder in studies]
+    if not parts:
+        raise ValueError("expected studies for a page, got none; run one first")
+    files.affordable(sum(_sizes(parts)), "of figures on a page", FIGURES)
     numbers = count()  # of interactive figures, through the page
-    sections, figures = [], []
-    for study, directory in studies:
-        with reading(
-            "a study to show", "make the study again", Path(directory) / f"{study.name}.json"
-        ):
-            sections.append(_section(study, Path(directory), numbers))
-            figures += [_script_of(one) for one in study.interactive]
+    drawn: list[Shown] = []
+    first, sections = "", []
+    for part in parts:
+        source = part.directory / f"{part.study.name}.json"
+        with reading("a study to show", "make the study again", source):
+            ranked = sorted(part.study.interactive, key=_rank)
+            own = [shown(one, next(numbers)) for one in ranked]
+            pictures = _in_order(part, own)
+            drawn += own
+            taken = not first and bool(pictures)  # onto the first screen
+            first = pictures.pop(0) if taken else first
+            sections.append(_section(part, pictures, taken, alone=len(parts) == 1))
     return Template(_asset("page.html")).substitute(
-        title=_text(title),
+        title=text(title),
         style=_asset("style.css"),
-        contents="".join(
-            f'<li><a href="#study-{_text(study.name)}">{_text(study.title)}</a></li>'
-            for study, _ in studies
+        summary=summary(
+            [part.study for part in parts],
+            [part.heading for part in parts],
+            [part.place for part in parts],
+            first,
         ),
+        contents=_contents(parts, sections),
         sections="\n".join(sections),
-        script=_scripts(figures),
+        script=_scripts(drawn),
     )
 
 
-def _sizes(studies: Sequence[tuple[Study, str | os.PathLike]]) -> Iterator[int]:
+def _sizes(parts: Sequence[_Part]) -> Iterator[int]:
     """Bytes of the studies' figures that are there, one by one."""
-    for study, directory in studies:
-        for figure in study.figures:
-            path = files.inside(directory, figure.file)
+    for part in parts:
+        for figure in part.study.figures:
+            path = files.inside(part.directory, figure.file)
             if path.exists():
                 yield path.stat().st_size
 
 
-def _section(study: Study, directory: Path, numbers: count) -> str:
-    """A study: its answer, its figures, its verdicts, and how to make it again."""
-    blocks = chain(
-        [f'<section id="study-{_text(study.name)}"><h2>{_text(study.title)}</h2>'],
-        (f"<p>{_text(sentence)}</p>" for sentence in study.said),
-        (_interactive(one, next(numbers)) for one in study.interactive),
-        (_picture(figure, directory) for figure in study.figures),
-        ["<h3>Verdicts, and why they are believed</h3>"] if study.verdicts else [],
-        (_verdict(verdict, opened=i == 0) for i, verdict in enumerate(study.verdicts)),
-        ["<details><summary>To reproduce</summary>"],
-        [f"<pre>{_text(study.command)}</pre>"] if study.command else [],
-        [_table({**study.settings, **study.software}) + "</details></section>"],
+def _rank(numbers: dict[str, Any]) -> int:
+    """The place of an interactive figure among others, by its kind."""
+    kind = numbers.get("kind")
+    return ORDER.index(kind) if kind in ORDER else len(ORDER)
+
+
+def _in_order(part: _Part, interactive: Sequence[Shown]) -> list[str]:
+    """All figures of a study, those in the plane first: a phase diagram, pictures, spectra."""
+    pictures = [picture(figure, part.directory) for figure in part.study.figures]
+    leading = [one for one in interactive if one.kind == ORDER[0]]
+    others = [one for one in interactive if one.kind != ORDER[0]]
+    return [*(one.html for one in leading), *pictures, *(one.html for one in others)]
+
+
+def _section(part: _Part, pictures: Sequence[str], taken: bool, alone: bool) -> str:
+    """A study: its answer, its figures, its verdicts, and how to make it again.
+
+    taken: whether its first figure is on the first screen; alone: whether what is said there need
+    not be said again.
+    """
+    study, place = part.study, part.place
+    said = {answer(study), *told(study)} if alone else set()
+    heading = "In full" if alone else part.heading
+    blocks = [f'<section id="{place}"><h2>{heading}</h2>', "" if alone else what(study)]
+    blocks += [f"<p>{text(sentence)}</p>" for sentence in study.said if sentence not in said]
+    if taken and not alone:
+        blocks.append(f"<p>{link('summary', 'Its first figure is at the top.')}</p>")
+    if pictures:
+        blocks += [
+            f'<h3 id="{place}-figures">Figures</h3>',
+            f'<div class="figures">{"".join(pictures)}</div>',
+        ]
+    if study.verdicts:
+        blocks.append(f'<h3 id="{place}-verdicts">Verdicts, and why they are believed</h3>')
+        blocks += _verdicts(study)
+    blocks.append(f'<h3 id="{place}-made">How it was made</h3>')
+    blocks += [f"<pre>{text(study.command)}</pre>"] if study.command else []
+    made = table({**study.settings, **study.software})
+    blocks.append(
+        f'<details><summary>Settings and versions</summary><div class="wide">{made}</div></details>'
+        "</section>"
     )
     return "\n".join(blocks)
 
 
-def _interactive(numbers: dict[str, Any], number: int) -> str:
-    """The place where the page's script draws a figure, and opens a cell of a phase diagram."""
-    place = (
-        f'<figure><div class="drawn" id="figure-{number}" role="img" '
-        f'aria-label="{_text(numbers["title"])}"></div>'
-    )
-    caption = f"<figcaption>{_text(numbers.get('caption', ''))}</figcaption></figure>"
-    if numbers.get("kind") != "phase":
-        return f"{place}\n{caption}"
-    choice = (
-        f'<div class="cell"><label>Runs of the cell <select id="cells-{number}"></select></label>'
-    )
-    runs = f'<div id="runs-{number}" class="runs" aria-live="polite"></div></div>'
-    return f"{place}\n{choice}\n{runs}\n{caption}"
+def _verdicts(study: Study) -> list[str]:
+    """What points are, which open to show why that is believed."""
+    energies = told_apart([verdict.get("energy") for verdict in study.verdicts])
+    return [
+        _verdict(verdict, energy, opened=i == 0)
+        for i, (verdict, energy) in enumerate(zip(study.verdicts, energies, strict=True))
+    ]
 
 
-def _picture(figure: Figure, directory: Path) -> str:
-    """A figure's file, in the page."""
-    path = files.inside(directory, figure.file)
-    if path.suffix not in TYPES or not path.exists():
-        raise ValueError(
-            f"expected the figure {path} (.png or .svg), got none; make its study again"
-        )
-    picture = files.content(figure.file, FIGURES, within=directory)
-    data = base64.b64encode(picture).decode()
-    caption = _text(figure.caption)
-    image = f'<img src="data:{TYPES[path.suffix]};base64,{data}" alt="{caption}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-def _verdict(verdict: dict[str, Any], opened: bool) -> str:
-    """What a point is, which opens to show why that is believed."""
-    energy = verdict.get("energy")
-    head = f"<b>{_text(verdict['name'])}</b>: {_text(verdict['label'])}"
-    head += "" if energy is None else f", energy {energy:.10g}"
+def _verdict(verdict: dict[str, Any], energy: str, opened: bool) -> str:
+    head = f"<b>{text(verdict['name'])}</b>: {text(verdict['label'])}"
+    head += f", energy {energy}" if energy else ""
     state = " open" if opened else ""
-    body = f"<summary>{head}</summary>{_table(verdict['evidence'])}"
+    body = f'<summary>{head}</summary><div class="wide">{table(verdict["evidence"])}</div>'
     return f'<details class="verdict"{state}>{body}</details>'
 
 
-def _table(values: Mapping[str, Any]) -> str:
-    """Names and values."""
-    rows = (f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in values.items())
-    return f"<table>{''.join(rows)}</table>"
+def _contents(parts: Sequence[_Part], sections: Sequence[str]) -> str:
+    """Links to the sections, and to what is in them."""
+    items = []
+    for part, section in zip(parts, sections, strict=True):
+        links = [
+            link(f"{part.place}-{end}", words)
+            for end, words in INSIDE.items()
+            if f'id="{part.place}-{end}"' in section
+        ]
+        items.append(
+            f"<li>{link(part.place, part.heading)} <small>{' · '.join(links)}</small></li>"
+        )
+    return "".join(items)
 
 
-def _script_of(numbers: dict[str, Any]) -> str:
-    """An interactive figure as data."""
-    data = json.dumps(drawn(numbers), allow_nan=False)
-    return data.replace("<", "\\u003c")  # no text in it can end the script
-
-
-def _scripts(figures: Sequence[str]) -> str:
-    """Interactive figures as data, what draws them, and plotly where there are any."""
-    data = f"[{', '.join(figures)}]"
+def _scripts(figures: Sequence[Shown]) -> str:
+    """Interactive figures as data, what draws them, and plotly, packed, where any needs it."""
+    data = json.dumps([figure.data for figure in figures], allow_nan=False)
+    data = data.replace("<", "\\u003c")  # no text in it can end the script
     library = ""
-    if figures:
-        from plotly.offline import get_plotlyjs  # heavy: for pages that have such figures only
-
-        library = f"<script>{get_plotlyjs()}</script>"
+    if any(figure.kind != ORDER[0] for figure in figures):
+        packed = resources("vaesurface.report").joinpath(LIBRARY).read_bytes()
+        library = (
+            f"<!-- plotly.js, gl3d bundle, packed by gzip.\n{_asset('plotly-LICENSE')}-->"
+            f'<script type="text/plain" id="plotly">{base64.b64encode(packed).decode()}</script>'
+        )
     return (
         f'<script type="application/json" id="drawn">{data}</script>'
         f"{library}<script>{_asset('script.js')}</script>"
@@ -153,9 +207,3 @@ def _scripts(figures: Sequence[str]) -> str:
 def _asset(name: str) -> str:
     """The text of a file beside this one."""
     return resources("vaesurface.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _text(value: Any) -> str:
-    """A value as text that is no markup, and that UTF-8 can hold."""
-    text = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return html.escape(text.encode("utf-8", "replace").decode())

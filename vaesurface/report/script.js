@@ -1,45 +1,115 @@
 "use strict";
-// Draws the figures that the page carries, and lists the runs of a phase diagram's cell.
+// Opens cells of phase diagrams, and draws the other figures once they are about to be seen.
 const figures = JSON.parse(document.getElementById("drawn").textContent);
+const packed = document.getElementById("plotly");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const NARROW = 460; // pixels: from farther away, the axes' words have room beside the surface
 
-// The runs of a cell of a figure as a table: a row for every run.
-function showRuns(number, row, column) {
-  const runs = figures[number].cells.runs[row][column];
-  const names = runs.length ? Object.keys(runs[0]) : [];
+// The runs of a cell as a table: a row for every run.
+function showRuns(place, button) {
+  const {names, cells} = figures[place.dataset.figure];
+  const [row, column] = button.dataset.cell.split(",").map(Number);
   const table = document.createElement("table");
-  addRow(table, names, "th");
-  for (const run of runs) {
-    addRow(table, names.map(name => run[name]), "td");
+  table.className = "columns";
+  const caption = table.createCaption();
+  caption.textContent = button.getAttribute("aria-label").split(":")[0];
+  addRow(table.createTHead(), names, "th");
+  const body = table.createTBody();
+  for (const run of cells[row][column]) addRow(body, run, "td");
+  place.querySelector(".runs").replaceChildren(table);
+  for (const other of place.querySelectorAll("button")) {
+    other.setAttribute("aria-pressed", other === button);
   }
-  document.getElementById("runs-" + number).replaceChildren(table);
-  document.getElementById("cells-" + number).value = row + "," + column;
 }
 
-function addRow(table, values, kind) {
-  const row = table.insertRow();
-  for (const value of values) {
+function addRow(part, texts, kind) {
+  const row = part.insertRow();
+  for (const text of texts) {
     const cell = document.createElement(kind);
-    cell.textContent = typeof value === "number" ? +value.toPrecision(8) : String(value ?? "");
+    if (kind === "th") cell.scope = "col";
+    cell.textContent = text;
     row.append(cell);
   }
 }
 
-// Cells open by a click in the diagram, or without a mouse by the list of them.
-function openCells(number, place) {
-  const {alpha, scale} = figures[number].cells;
-  const choice = document.getElementById("cells-" + number);
-  choice.append(new Option("choose, or click in the diagram", ""));
-  scale.forEach((s, row) => alpha.forEach((a, column) => {
-    choice.append(new Option("α = " + a + ", scale " + s, row + "," + column));
-  }));
-  choice.addEventListener("change", () => {
-    if (choice.value) showRuns(number, ...choice.value.split(",").map(Number));
-  });
-  place.on("plotly_click", event => showRuns(number, ...event.points[0].pointNumber));
+// The library is packed, so that the page is small; it is unpacked once, where a figure needs it.
+async function unpacked() {
+  const bytes = Uint8Array.from(atob(packed.textContent), letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
 }
 
-figures.forEach((figure, number) => {
-  const place = document.getElementById("figure-" + number);
-  Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, displaylogo: false});
-  if (figure.cells) openCells(number, place);
+let library;
+
+function figureOf(place) {
+  return figures[place.id.split("-")[1]];
+}
+
+async function draw(place) {
+  const {data, layout} = figureOf(place);
+  try {
+    await (library ??= unpacked());
+    if (layout.scene && place.clientWidth < NARROW) {
+      const {eye} = layout.scene.camera;
+      for (const axis of "xyz") eye[axis] *= 1.12;
+    }
+    await Plotly.newPlot(place, data, {...layout, ...colors(layout)}, {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: matchMedia("(hover: none)").matches || "hover",
+      modeBarButtons: [layout.scene ? ["toImage", "resetCameraDefault3d"] : ["toImage"]],
+    });
+  } catch (error) {
+    place.textContent = "This browser cannot draw the figure (" + error + "): try a newer one.";
+  }
+}
+
+// Of text and lines, as the page has them.
+function colors(layout) {
+  const page = getComputedStyle(document.documentElement);
+  const [ink, faint, line, paper] = ["ink", "faint", "line", "paper"].map(
+    name => page.getPropertyValue("--" + name)
+  );
+  const axis = {color: ink, gridcolor: line, zerolinecolor: line};
+  const font = {...layout.font, color: ink};
+  const modebar = {...layout.modebar, color: faint, activecolor: ink};
+  if (!layout.scene) {
+    return {font, modebar, xaxis: {...layout.xaxis, ...axis}, yaxis: {...layout.yaxis, ...axis}};
+  }
+  const {xaxis, yaxis, zaxis, annotations} = layout.scene;
+  return {font, modebar, scene: {
+    ...layout.scene,
+    xaxis: {...xaxis, ...axis},
+    yaxis: {...yaxis, ...axis},
+    zaxis: {...zaxis, ...axis},
+    annotations: annotations.map(one => ({
+      ...one,
+      arrowcolor: ink,
+      bgcolor: one.showarrow === false ? "rgba(0,0,0,0)" : paper,
+      font: {color: ink, ...one.font},
+    })),
+  }};
+}
+
+for (const place of document.querySelectorAll("figure.phase")) {
+  for (const button of place.querySelectorAll("button")) {
+    button.addEventListener("click", () => showRuns(place, button));
+  }
+}
+const soon = new IntersectionObserver(entries => {
+  for (const {isIntersecting, target} of entries) {
+    if (!isIntersecting) continue;
+    soon.unobserve(target);
+    draw(target);
+  }
+}, {rootMargin: "600px"});
+for (const place of document.querySelectorAll(".drawn")) soon.observe(place);
+dark.addEventListener("change", () => {
+  for (const place of document.querySelectorAll(".js-plotly-plot")) {
+    const {layout} = figureOf(place);
+    const turned = layout.scene && {...layout, scene: {...layout.scene, camera: place.layout.scene.camera}};
+    Plotly.relayout(place, colors(turned ?? layout));
+  }
 });
