@@ -21,7 +21,7 @@ from vaesurface.marks import DEGENERATE, KINDS, MINIMUM, SADDLE, UNIT
 from vaesurface.report import camera
 from vaesurface.report.digits import plain
 
-__all__ = ["cap", "drawn", "spectrum", "surface"]
+__all__ = ["cap", "cut", "drawn", "spectrum", "surface"]
 
 LOOK: dict[str, Any] = {
     "template": "none",
@@ -84,7 +84,7 @@ def surface(numbers: Mapping[str, Any]) -> Any:
         "xaxis": side,
         "yaxis": side,
         "zaxis": {
-            "title": {"text": _height_title(numbers, highest)},
+            "title": {"text": f"energy, cut at {at}" if (at := cut(numbers)) else "energy"},
             "range": [0, highest],
             "nticks": 5,
         },
@@ -113,10 +113,11 @@ def cap(numbers: Mapping[str, Any]) -> float:
     return max(LEAST * top, min(given, max(STORY * top, wide)))
 
 
-def _height_title(numbers: Mapping[str, Any], highest: float) -> str:
-    """Of the vertical axis: says where it is cut."""
+def cut(numbers: Mapping[str, Any]) -> str:
+    """That height to two digits; "" where nothing is above it."""
+    highest = cap(numbers)
     top = max(v for row in numbers["values"] for v in _reals(row) if v is not None)
-    return f"energy, cut at {plain(float(f'{highest:.2g}'))}" if top > highest else "energy"
+    return plain(float(f"{highest:.2g}")) if top > highest else ""
 
 
 def _marked(mark: Mapping[str, Any], number: int) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ buttons that a finger or the keyboard reaches.
 
 >>> run = {"seed": 0, "label": "collapsed saddle", "energy": 3.0, "collapsed": True}
 >>> numbers = {"alpha": [0.0, 0.1], "scale": [1.0], "runs": [[[], [run]]]}
->>> said(numbers)
+>>> counted(numbers)
 '1 of 1 starts collapse.'
 >>> "1/1" in phase(numbers)
 True
@@ -16,7 +16,7 @@ from typing import Any
 
 from vaesurface.report.digits import plain, told_apart
 
-__all__ = ["opened", "phase", "said"]
+__all__ = ["counted", "opened", "phase"]
 
 # Viridis at equal steps from 0 to 1; the palette of the figures, which would load matplotlib.
 COLORS = ("#440154", "#3b528b", "#21918c", "#5ec962", "#fde725")
@@ -114,7 +114,7 @@ def _shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def said(numbers: Mapping[str, Any]) -> str:
+def counted(numbers: Mapping[str, Any]) -> str:
     """How many starts collapse, in a sentence, by alpha where there are several."""
     alphas = [f"{float(alpha):g}" for alpha in numbers["alpha"]]
     counts = []

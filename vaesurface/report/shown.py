@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from vaesurface.marks import KINDS
 from vaesurface.refusal import reading
-from vaesurface.report.digits import plain
-from vaesurface.report.interactive import cap, drawn
+from vaesurface.report.interactive import cut, drawn
 from vaesurface.report.markup import text
 from vaesurface.report.phase import opened, phase
 
@@ -56,7 +55,7 @@ def shown(numbers: Mapping[str, Any], number: int) -> Shown:
             html, data = phase(numbers), opened(numbers)
         else:
             html, data = _place(numbers, number), drawn(numbers)
-        caption = " ".join(filter(None, [str(numbers.get("caption", "")), _cut(numbers)]))
+        caption = " ".join(filter(None, [str(numbers.get("caption", "")), _height(numbers)]))
     title = f'<p class="title" id="title-{number}">{text(numbers["title"])}</p>'
     figure = (
         f'<figure class="{kind}" data-figure="{number}" aria-labelledby="title-{number}">{title}'
@@ -82,11 +81,9 @@ def _symbol(kind: int) -> str:
     return f'<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">{drawing}</svg>'
 
 
-def _cut(numbers: Mapping[str, Any]) -> str:
-    """What a surface leaves out, in a sentence."""
+def _height(numbers: Mapping[str, Any]) -> str:
+    """What a surface's height is, and what is left out, in sentences."""
     if numbers["kind"] != "surface":
         return ""
-    highest = cap(numbers)
-    heights = (value for row in numbers["values"] for value in row if value is not None)
-    cut = f" Heights above {plain(float(f'{highest:.2g}'))} are cut off."
-    return f"Height: {numbers['quantity']}.{cut if max(heights) > highest else ''}"
+    at = cut(numbers)
+    return f"Height: {numbers['quantity']}.{f' Heights above {at} are cut off.' if at else ''}"

@@ -10,9 +10,9 @@ from pathlib import PurePath
 from typing import Any
 
 from vaesurface.marks import UNIT
-from vaesurface.report import phase
 from vaesurface.report.digits import plain, told_apart
 from vaesurface.report.markup import columns, link, table, text
+from vaesurface.report.phase import counted
 from vaesurface.report.study import Study
 
 __all__ = ["about", "answer", "has_energies", "points", "questions", "summary", "told", "what"]
@@ -107,7 +107,7 @@ def answer(study: Study) -> str:
     """The answer: of a phase diagram its counts, else what the study says first."""
     for numbers in study.interactive:
         if numbers["kind"] == "phase":
-            return phase.said(numbers)
+            return counted(numbers)
     return study.said[0] if study.said else ""
 
 
