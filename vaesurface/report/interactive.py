@@ -79,12 +79,13 @@ def surface(numbers: Mapping[str, Any]) -> Any:
     width, depth = camera.sides(x, y)
     grid = np.array(heights, float)
     places = [(float(m["x"]), float(m["y"]), float(m["value"])) for m in marks]
-    side = {"title": {"text": "distance"}, "nticks": 5}
+    font = {"font": {"size": 12}}
+    side = {"title": {"text": "distance"} | font, "nticks": 5}
     scene = {
         "xaxis": side,
         "yaxis": side,
         "zaxis": {
-            "title": {"text": f"energy, cut at {at}" if (at := cut(numbers)) else "energy"},
+            "title": {"text": f"energy, cut at {at}" if (at := cut(numbers)) else "energy"} | font,
             "range": [0, highest],
             "nticks": 5,
         },

@@ -53,7 +53,7 @@ async function draw(place) {
     await (library ??= unpacked());
     if (layout.scene && place.clientWidth < NARROW) {
       const {eye} = layout.scene.camera;
-      for (const axis of "xyz") eye[axis] *= 1.12;
+      for (const axis of "xyz") eye[axis] *= 1.2;
     }
     await Plotly.newPlot(place, data, {...layout, ...colors(layout)}, {
       responsive: true,
