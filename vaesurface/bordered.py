@@ -27,6 +27,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, shards
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Parts, PerDatum, Problem, apart, entry
 
 __all__ = [
@@ -55,6 +56,7 @@ PARTS = 12
 NARROW = 128
 
 
+@brief()
 class Factors(NamedTuple):
     """The Hessian, taken apart, in units where every datum weighs one.
 
@@ -87,6 +89,7 @@ class Factors(NamedTuple):
     faint: Array
 
 
+@brief()
 class Scale(NamedTuple):
     """Units of parameters; zero where they are still to be found.
 

@@ -29,6 +29,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import ArrayLike
 
 from vaesurface import moved
+from vaesurface.glance import brief
 
 __all__ = [
     "CorrelatedParams",
@@ -54,6 +55,7 @@ __all__ = [
 __getattr__ = moved.names(__name__)
 
 
+@brief()
 class VAEParams(NamedTuple):
     """Parameters of a VAE with one linear map in the decoder and one Gaussian posterior per datum.
 
@@ -75,6 +77,7 @@ class VAEParams(NamedTuple):
         """None: latents are independent."""
 
 
+@brief()
 class CorrelatedParams(NamedTuple):
     """The same with posteriors in which latents are correlated.
 
@@ -181,6 +184,7 @@ TAIL_END = 40.0
 POINT_MASS = 1e-100
 
 
+@brief()
 class Moments(NamedTuple):
     """Of f(u), u Gaussian; arrays of the inputs' shape.
 
@@ -192,6 +196,7 @@ class Moments(NamedTuple):
     variance: Array
 
 
+@brief()
 class Tail(NamedTuple):
     """Integrals of a standard Gaussian's tail beyond a >= 0, each accurate relative to itself.
 

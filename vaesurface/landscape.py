@@ -24,6 +24,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import bordered, curvature
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Parts, PerDatum, Problem, require_numbers, require_scalar
 from vaesurface.refusal import number, shown, whole
 
@@ -56,6 +57,7 @@ INFORMED = 0.02
 MOST_STEPS = 60
 
 
+@brief()
 class Segment(NamedTuple):
     """Energies along a line.
 
@@ -71,6 +73,7 @@ class Segment(NamedTuple):
     values: dict[str, Array]
 
 
+@brief()
 class Plane(NamedTuple):
     """Energies over a plane.
 
@@ -92,6 +95,7 @@ class Plane(NamedTuple):
     values: dict[str, Array]
 
 
+@brief()
 class Principal(NamedTuple):
     """The two directions in which a run moved most.
 

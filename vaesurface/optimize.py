@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from vaesurface.glance import brief
 from vaesurface.problem import Params
 
 __all__ = [
@@ -40,6 +41,7 @@ Loss = Callable[[Params], Array]
 NoisyLoss = Callable[[Params, Array], Array]  # of params and a key
 
 
+@brief("loss", "params", "path")
 class Run(NamedTuple):
     """End of a run.
 

@@ -39,6 +39,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import blocks, moved, quick, shards
+from vaesurface.glance import brief
 from vaesurface.refusal import line, reading, shown
 
 __all__ = [
@@ -78,6 +79,7 @@ JITTER = 1e-14  # of a parameter's size: a change that shows nothing but the los
 JITTERS = 6  # places that rounding is measured at
 
 
+@brief()
 class Theory(NamedTuple):
     """What is known in closed form about one point: numbers, so that it survives `vmap`.
 
@@ -156,6 +158,7 @@ class _Both:
         return self.other.move(first, t[self.one.size :])
 
 
+@brief()
 class Autoencoder(NamedTuple):
     """A trained VAE as arrays and functions, whatever made it: what diagnosis and Proposition 5.1
     ask for.
@@ -190,6 +193,7 @@ class Autoencoder(NamedTuple):
     classes: int = 1
 
 
+@brief()
 class Problem:
     """A loss surface: what the methods below say; all but `loss` have defaults that know nothing.
 
@@ -197,6 +201,12 @@ class Problem:
     for; they are static, so a new function is a new program. A class that inherits and is
     registered as a pytree keeps its arrays out of the programs.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Before `dataclass` has a say, whose `repr` would print all data."""
+        super().__init_subclass__(**options)
+        inherited = cls.__repr__
+        cls.__repr__ = inherited  # type: ignore[method-assign]
 
     def __init__(self, loss: Callable[[Params], Array], **functions: Any) -> None:
         if unknown := functions.keys() - OPTIONAL:
@@ -369,6 +379,7 @@ def _unflatten(functions: tuple, children: Any) -> Problem:
 jax.tree_util.register_pytree_node(Problem, _flatten, _unflatten)
 
 
+@brief()
 class Parts(NamedTuple):
     """Parameters sorted by what they couple to.
 
@@ -477,6 +488,7 @@ def _values(common: _Common, each: _Each) -> Array:
     return jax.vmap(datum)(each)
 
 
+@brief()
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["data"],

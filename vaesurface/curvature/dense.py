@@ -17,6 +17,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface.curvature.program import Loss, linearized, program
+from vaesurface.glance import brief
 from vaesurface.problem import Params, require_float64
 
 __all__ = [
@@ -50,6 +51,7 @@ BALANCING = (
 HESSIAN_COLUMNS = 256  # of a Hessian at a time, on an accelerator; on CPU one, which stays in cache
 
 
+@brief()
 class Inertia(NamedTuple):
     """How many eigenvalues have which sign; integers.
 
@@ -63,6 +65,7 @@ class Inertia(NamedTuple):
     positive: Array
 
 
+@brief()
 class Factors(NamedTuple):
     """A dense Hessian, taken apart.
 
@@ -89,6 +92,7 @@ class Factors(NamedTuple):
     faint: Array
 
 
+@brief()
 class Steps(NamedTuple):
     """Second-order model at a point; steps are pytrees like the parameters.
 

@@ -19,12 +19,14 @@ from jax.typing import ArrayLike
 from vaesurface.curvature.dense import Steps, band, count, inverses, unit
 from vaesurface.curvature.lanczos import BASIS, ritz
 from vaesurface.curvature.program import Loss, linearized, program
+from vaesurface.glance import brief
 from vaesurface.problem import Params, require_float64
 from vaesurface.refusal import whole
 
 __all__ = ["Density", "density", "krylov_steps"]
 
 
+@brief()
 class Density(NamedTuple):
     """Distribution of a Hessian's eigenvalues, by Gauss quadrature from m random vectors.
 

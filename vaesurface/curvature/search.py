@@ -21,6 +21,7 @@ from jax.flatten_util import ravel_pytree
 from vaesurface.curvature.dense import band
 from vaesurface.curvature.lanczos import BASIS, chebyshev, quotients, ritz
 from vaesurface.curvature.program import Loss, Product, linearized, program
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Symmetry, require_float64
 
 __all__ = ["Descent", "descent", "symmetries"]
@@ -36,6 +37,7 @@ STAGES = 6  # Lanczos runs at most
 VANISHING = 1e-8
 
 
+@brief()
 class Descent(NamedTuple):
     """What a matrix-free search for negative curvature found in p parameters.
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from vaesurface import data
 from vaesurface.diagnose import likelihoods
+from vaesurface.glance import brief
 from vaesurface.refusal import LARGEST, located, number, reading
 
 __all__ = ["OPTIONAL", "PRIOR", "REQUIRED", "Export", "check", "load"]
@@ -52,6 +53,7 @@ SHOWN = 8  # names that a message lists
 ONE_VARIANCE = 1e-6
 
 
+@brief()
 class Export(NamedTuple):
     """A trained VAE and its data.
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vaesurface.glance import brief
+
 __all__ = [
     "ACTIVE_NATS",
     "BURDA_VARIANCE",
@@ -145,6 +147,7 @@ class Spike(NamedTuple):
     diffuse: float
 
 
+@brief()
 class Likelihood(NamedTuple):
     """What is known of a VAE whose likelihood is not Gaussian, in nats per datum.
 

@@ -12,10 +12,12 @@
 from vaesurface.diagnose import advice, evidence
 from vaesurface.diagnose.diagnosis import Facts
 from vaesurface.diagnose.terms import Collapse
+from vaesurface.glance import brief
 
 __all__ = ["Diagnosis"]
 
 
+@brief("change", "n", "d", "kl", "gamma", "beta", "error", "energy", "evidence", title="label")
 class Diagnosis(Facts):
     """`Facts` whose kind has been judged, and its words."""
 

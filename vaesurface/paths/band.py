@@ -21,6 +21,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature
+from vaesurface.glance import brief
 from vaesurface.paths.chain import NEARLY_RELAXED, Band, arc_lengths, forces, inside, moved
 from vaesurface.problem import (
     Params,
@@ -56,6 +57,7 @@ BEND = 1e-2
 Height = Callable[[Array], tuple[Array, Array]]
 
 
+@brief("loss", "distance", "top", "interior", "converged", "residual", "steps", "params")
 class Path(NamedTuple):
     """A chain of m images from one point to another, many of them where its highest part is; all
     fields survive `vmap`.

@@ -14,6 +14,7 @@ import optax
 from jax import Array
 
 from vaesurface import stationary
+from vaesurface.glance import brief
 from vaesurface.paths.band import Path, minimum_energy_path
 from vaesurface.paths.climb import saddle
 from vaesurface.paths.edge import rim
@@ -28,6 +29,7 @@ HOME = 1e-6  # distance up to which the end of a descent is the first end
 POLISH = 1e-9  # gradient norm above which the first end is refined
 
 
+@brief("height", "height_error", "ends", "barrier", "path", title="label")
 class Barrier(NamedTuple):
     """The lowest pass found out of a point a towards another one.
 

@@ -27,6 +27,7 @@ from scipy.stats import binomtest
 
 from vaesurface import stationary, theory
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 from vaesurface.paths.flows import Flow, gradient_flow, settled
 from vaesurface.problem import Params, Problem, adopt, entry, require_float64
 from vaesurface.stationary import model
@@ -43,6 +44,7 @@ RETURNED = 1e-6
 SHARE_CONFIDENCE = 0.95
 
 
+@brief()
 class Ends(NamedTuple):
     """Where runs end, leading axis: runs. One that has neither returned nor ended below is at
     another point above the minimum, or at none.
@@ -59,6 +61,7 @@ class Ends(NamedTuple):
     below: Array
 
 
+@brief()
 class Width(NamedTuple):
     """How far out along each of m directions descent returns; all (m,), in units of the directions.
 
@@ -77,6 +80,7 @@ class Width(NamedTuple):
     distance: Array
 
 
+@brief()
 class Volume(NamedTuple):
     """How many runs return to a minimum.
 
@@ -99,6 +103,7 @@ class Volume(NamedTuple):
     high: float
 
 
+@brief()
 class Lengths(NamedTuple):
     """The collapsed basin in one norm: that of the weight's longest row.
 

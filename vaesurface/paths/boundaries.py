@@ -27,6 +27,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from vaesurface import data
+from vaesurface.glance import brief
 from vaesurface.paths.charts import (
     Chart,
     Spot,
@@ -58,6 +59,7 @@ DRIVEN = 1e-2
 BROKEN = 1e-7
 
 
+@brief("parameters", "values", "loss", "negative", "cusps", "ended", title="kind")
 class Boundary(NamedTuple):
     """A fold or a branch point as two hyper-parameters move: m points in order along the curve.
 

@@ -27,6 +27,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 
 from vaesurface import data
+from vaesurface.glance import brief
 from vaesurface.paths import corrector
 from vaesurface.paths.corrector import Curve, Lost, MakeProblem
 from vaesurface.paths.events import Event
@@ -39,6 +40,7 @@ from vaesurface.stationary.verdict import StationaryPoint
 __all__ = ["Branch", "follow"]
 
 
+@brief("value", "events", "point", "ended", title="parameter")
 class Branch(NamedTuple):
     """A stationary point as a hyper-parameter moves: m points in the order they were met.
 

@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from vaesurface.glance import brief
 from vaesurface.paths.corrector import Curve, Place
 from vaesurface.paths.events import EventKind
 from vaesurface.paths.singular import Extended, Losses, Singular, drive, facts, length
@@ -101,6 +102,7 @@ class Spot(NamedTuple):
     imperfection: Any
 
 
+@brief()
 class Chart(NamedTuple):
     """A part of the boundary, as a curve of stationary points.
 

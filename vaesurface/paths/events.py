@@ -24,6 +24,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from scipy.optimize import brentq
 
+from vaesurface.glance import brief
 from vaesurface.paths import corrector
 from vaesurface.paths.corrector import Curve, Lost, Place
 from vaesurface.paths.stride import Stride, unit_tangent
@@ -51,6 +52,7 @@ class EventKind(StrEnum):
     JUMP = "jump"
 
 
+@brief()
 class Event(NamedTuple):
     """A special point on a branch.
 

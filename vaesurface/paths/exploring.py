@@ -22,6 +22,7 @@ from typing import NamedTuple
 import jax
 from scipy.cluster.hierarchy import DisjointSet
 
+from vaesurface.glance import brief
 from vaesurface.paths.graph import Points, Transition, groups_of, is_bottom, singly
 from vaesurface.problem import Problem, adopt
 from vaesurface.stationary import tally
@@ -34,6 +35,7 @@ Pair = tuple[int, int]
 AHEAD = 16  # pairs handed out at a time, of an executor that does not say how many workers it has
 
 
+@brief()
 class Explored(NamedTuple):
     """What there is to make a `network` of, after exploring.
 

@@ -27,6 +27,7 @@ import jax
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Problem, adopt
 from vaesurface.stationary import model, tally
 from vaesurface.stationary.verdict import Kind, StationaryPoint
@@ -105,6 +106,7 @@ class Merge(NamedTuple):
     right: tuple[int, ...]
 
 
+@brief("label", "energy", "bottom", "met", "edges", "dropped", "params")
 class Network(NamedTuple):
     """Points told apart, lowest energy first, and how they are joined.
 

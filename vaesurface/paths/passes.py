@@ -21,6 +21,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import stationary
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Problem, adopt
 from vaesurface.stationary import model
 from vaesurface.stationary.descent import below, descend
@@ -32,6 +33,7 @@ SHORTEST = 40  # halvings of a step beside a saddle
 HOLDS = 0.25  # misfit of the quadratic model, over itself, up to which it holds
 
 
+@brief("barrier", "error", "saddle", "ends")
 class Transition(NamedTuple):
     """A saddle and the two points that descent from it leads to; all fields survive `vmap`.
 

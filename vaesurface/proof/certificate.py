@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface import data, files
+from vaesurface.glance import brief
 from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.form import Settings
 from vaesurface.refusal import complaint, reading
@@ -33,6 +34,7 @@ FORMAT = 1  # of the file; another once the same numbers claim something else
 CLAIMS = {module.NAME: module for module in (point, collapse, ray)}
 
 
+@brief("statement", "settings", "numbers", "data", "checksum", title="claim")
 class Certificate(NamedTuple):
     """A claim, and the numbers that `verify` needs to prove it; plain Python data.
 

@@ -21,6 +21,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from vaesurface.glance import brief
 from vaesurface.problem import Params
 
 __all__ = [
@@ -48,6 +49,7 @@ KINK_VISIBLE = 4  # bounds on rounding, above which a mismatch is one
 KINK_FALLS = 3  # distances at least at which a fall along a straight line is seen
 
 
+@brief()
 class Kink(NamedTuple):
     """How well a loss follows its quadratic model; distances are in units of the parameters' sizes.
 

@@ -23,6 +23,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from vaesurface.glance import brief
 from vaesurface.problem import Params, irregular
 from vaesurface.stationary import model
 from vaesurface.stationary.lines import NOISE_SAMPLES, NOISE_SPACING, bounds, rounding
@@ -53,6 +54,7 @@ STEEPER = 1.05
 FORM_CLEAR = 4.0  # roundings of its terms, above which a quadratic form is positive
 
 
+@brief()
 class Probe(NamedTuple):
     """What lies along flat directions; distances are in units of the parameters' sizes.
 

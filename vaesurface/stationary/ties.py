@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
+from vaesurface.glance import brief
 from vaesurface.problem import Params, irregular
 from vaesurface.stationary import kinks
 from vaesurface.stationary.kinks import Tie
@@ -45,6 +46,7 @@ MOST_OPERATIONS = 2**22  # elementwise, that are looked at: some 600 MB
 ULPS = 4.0  # units in the last place of the operands within which they are equal
 
 
+@brief()
 class Ties(NamedTuple):
     """What of a loss is not smooth at a point.
 

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 
 from vaesurface.curvature import FLAT, Descent, Inertia
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Theory
 from vaesurface.stationary.lines import Kink
 from vaesurface.stationary.pieces import Outcome as Pieces
@@ -69,6 +70,7 @@ REASONS = {
 }
 
 
+@brief("grad_norm", "steps", "moved", "rise", "params", title="reason")
 class Refinement(NamedTuple):
     """What `refine` or `descend` did.
 
@@ -104,6 +106,7 @@ class Refinement(NamedTuple):
         return self.rise > 0
 
 
+@brief("loss", "grad_norm", "inertia", "active", "evidence", "params", title="label")
 class StationaryPoint(NamedTuple):
     """A judged point; all fields survive `vmap`.
 
@@ -209,7 +212,7 @@ def _in_words(say: Callable[[StationaryPoint], Any], point: StationaryPoint) -> 
     if not shape:
         return say(point)
     words = np.empty(shape, dtype=object)
-    light = point._replace(params=None, descent=None)
+    light = jax.device_get(point._replace(params=None, descent=None))
     for index in np.ndindex(shape):
         words[index] = say(jax.tree.map(itemgetter(index), light))
     return words.astype(str) if say is _label else words

@@ -22,6 +22,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 from vaesurface.refusal import is_traced
 from vaesurface.theory import doors
 from vaesurface.theory.spectra import (
@@ -42,6 +43,7 @@ EQUAL_ULPS = (
 RETAINED = 1e-8
 
 
+@brief("retained", "negative", "loss", "params")
 class Expected(NamedTuple):
     """A stationary point of the affine model.
 

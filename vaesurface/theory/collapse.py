@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import energy
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 from vaesurface.theory import doors
 from vaesurface.theory.bisection import bisect
 
@@ -28,6 +29,7 @@ __all__ = ["CollapseRadius", "collapse_radius", "dead_zone_radius", "is_trivial"
 NEAREST, FARTHEST = 1e-6, 30.0
 
 
+@brief()
 class CollapseRadius(NamedTuple):
     """A region around the collapsed point in which no energy is lower, and only that point's is as
     low.

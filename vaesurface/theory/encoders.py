@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from vaesurface import energy
+from vaesurface.glance import brief
 from vaesurface.problem import Autoencoder
 
 __all__ = [
@@ -58,6 +59,7 @@ NEWTON_STEPS = 60
 FRACTIONS = (0.0, 1.0, 0.5, 0.25, 0.1, 1e-2, 1e-3)
 
 
+@brief()
 class Encoders(NamedTuple):
     """The best posterior found of every datum.
 

@@ -21,6 +21,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import data
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 from vaesurface.refusal import shown, whole
 from vaesurface.theory import doors
 from vaesurface.theory.affine import global_minimum
@@ -37,6 +38,7 @@ EXACT_ULPS = 16
 PASSES = 2
 
 
+@brief()
 class Ray(NamedTuple):
     """Decoders and posteriors along which the energy falls without bound as gamma -> 0; gamma must
     be learned. All but `exists` are NaN where none was found.

@@ -29,6 +29,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import energy
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 
 __all__ = ["Rows", "dead_rows", "energies"]
 
@@ -51,6 +52,7 @@ DISTANCES = 64
 GENERIC_LINES = 8
 
 
+@brief()
 class Rows(NamedTuple):
     """Rows of the weight at zero, where the energy is flat to all orders; what becomes of it there.
 

@@ -37,6 +37,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from vaesurface import energy
+from vaesurface.glance import brief
 from vaesurface.problem import Autoencoder, Params, Problem, entry
 from vaesurface.theory.bisection import bisect
 from vaesurface.theory.encoders import (
@@ -70,6 +71,7 @@ DRAWS = 1024
 DEFENSIVE = 4
 
 
+@brief()
 class Threshold(NamedTuple):
     """gamma' of a decoder, at the model's beta, and the encoder that attains it; 0: the decoder
     never wins.
@@ -100,6 +102,7 @@ class Threshold(NamedTuple):
     converged: Array
 
 
+@brief()
 class LatentThresholds(NamedTuple):
     """gamma'' of every latent: the largest gamma at which the decoder is better with it than
     without.

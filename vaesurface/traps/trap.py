@@ -20,6 +20,7 @@ from jax import Array
 
 from vaesurface import theory
 from vaesurface.diagnose.terms import ACTIVE_NATS, Collapse
+from vaesurface.glance import brief
 from vaesurface.problem import Params, Problem
 from vaesurface.theory.collapse import is_trivial
 from vaesurface.vae import ThresholdVAE
@@ -29,6 +30,7 @@ __all__ = ["End", "Trap", "families", "judge", "kept", "over", "ratio", "togethe
 ULPS = 8.0  # of an energy, in which the same one, computed by two programs, may differ
 
 
+@brief("kind", "energy", "radius", "barrier", "optimum", "problem", title="name")
 class Trap(NamedTuple):
     """A problem with a collapsed point of which all that a benchmark asks is known.
 
@@ -78,6 +80,7 @@ class Trap(NamedTuple):
         return self.problem.gamma is None
 
 
+@brief()
 class End(NamedTuple):
     """Where a run has ended; numbers, so that it survives `vmap`.
 

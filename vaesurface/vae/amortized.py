@@ -27,6 +27,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface.energy import VAEParams
+from vaesurface.glance import brief
 from vaesurface.problem import Autoencoder, Deterministic, Problem, Theory
 from vaesurface.refusal import shown
 from vaesurface.vae.elementwise import ElementwiseVAE
@@ -35,6 +36,7 @@ from vaesurface.vae.posterior import TIED
 __all__ = ["AmortizedParams", "AmortizedVAE", "amortized_vae"]
 
 
+@brief()
 class AmortizedParams(NamedTuple):
     """Parameters of a VAE with a linear map in the decoder and an affine encoder.
 

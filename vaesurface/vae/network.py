@@ -24,6 +24,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from vaesurface import data, energy, moved, problem
+from vaesurface.glance import brief
 from vaesurface.problem import Autoencoder, Deterministic, Problem, Symmetry
 from vaesurface.theory import doors
 from vaesurface.vae import architecture as networks
@@ -47,6 +48,7 @@ __getattr__ = moved.names(__name__)
 NODES = 32  # by default: antithetic ones
 
 
+@brief()
 class NetworkParams(NamedTuple):
     """Weights of the encoder and of the decoder, nested dicts; log_gamma () or None where gamma is
     fixed.
@@ -57,6 +59,7 @@ class NetworkParams(NamedTuple):
     log_gamma: Array | None
 
 
+@brief()
 class Nodes(NamedTuple):
     """Standard normal noise (s, k) with weights (s,) that sum to one."""
 

@@ -31,6 +31,7 @@ from jax.typing import ArrayLike
 
 from vaesurface import data
 from vaesurface.energy import gammabar, gaussian, information
+from vaesurface.glance import brief
 from vaesurface.problem import BATCH
 from vaesurface.vae import network
 from vaesurface.vae.architecture import Architecture
@@ -56,6 +57,7 @@ ERROR_DRAWS = 16
 SIGMA = np.linspace(0.0, 1.25, 51)
 
 
+@brief()
 class Trained(NamedTuple):
     """The end of training, over all data; energies in twice nats per datum, errors squared, per
     coordinate. Of an autoencoder, what it has none of is None.
