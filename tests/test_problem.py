@@ -143,11 +143,61 @@ def test_params_keys_and_latents_of_another_kind_are_refused():
     for latent in (1.5, "2", None):
         with pytest.raises(ValueError, match="expected a whole number of latents, got"):
             vae.threshold_vae(X, latent, 0.1)
-    with pytest.raises(TypeError, match="expected a problem, got function; give Problem"):
-        stationary.refine(lambda w: w, jnp.zeros(1))
     assert adopt(problem) is problem
     with pytest.raises(ValueError, match="expected float64 parameters for refinement, got float32"):
         stationary.refine(Problem(loss=jnp.sum), jnp.zeros(2, jnp.float32))
+
+
+def bare(w):
+    return (w[0] ** 2 - 1) ** 2 + w[1] ** 2
+
+
+def test_a_bare_loss_is_a_problem_to_every_verb():
+    own, top, ends = Problem(loss=bare), jnp.zeros(2), (jnp.array([1.0, 0.0]), jnp.array([-1.0, 0]))
+    point = stationary.analyze(bare, top)
+    assert point.label == stationary.analyze(own, top).label == "saddle of index 1"
+    assert stationary.analyze(jax.jit(bare), top).label == point.label
+    assert stationary.analyze(partial(lambda s, w: s * bare(w), 2.0), top).loss == 2.0
+    assert stationary.refine(bare, top + 0.01).converged
+    assert stationary.descend(bare, top).params[0] == pytest.approx(1.0)
+    assert stationary.distance(bare, *ends) == 2.0
+    assert stationary.align(bare, *ends).tolist() == [-1.0, 0.0]
+    assert len(stationary.distinct(bare, np.zeros(2), np.stack(ends))) == 2
+    assert stationary.best_of(bare, np.zeros(2), np.stack(ends)).distinct == 2
+    compiled = stationary.refine.program._cache_size()
+    stationary.refine(bare, top + 0.02)
+    assert stationary.refine.program._cache_size() == compiled
+    with pytest.raises(ValueError, match="expected a problem with init, got one without"):
+        stationary.find(bare, jax.random.key(0))
+
+
+def test_what_may_mean_more_than_a_loss_says_how_to_wrap_it():
+    problem, x = vae.threshold_vae(X, 1, 0.1), jnp.ones(2)
+    held = jax.tree_util.Partial(lambda s, w: s * bare(w), x[0])
+    for value, expected in (
+        (held, "got Partial, which holds arrays or has no hash; wrap it: Problem.loss=lambda"),
+        (problem.loss, "got a method of ThresholdVAE; give that problem, or"),
+        (vae.ThresholdVAE, "got the class ThresholdVAE; give one that is made of it"),
+        (x, "got ArrayImpl; give a function loss"),
+    ):
+        with pytest.raises(TypeError, match=expected):
+            stationary.analyze(value, x)
+    with pytest.raises(ValueError, match="got a function that makes problems; call it"):
+        stationary.analyze(lambda w: Problem(loss=bare), x)
+    with pytest.raises(ValueError, match=r"argument: 'X'; give .* lambda params: f\(params, X\)"):
+        stationary.analyze(lambda w, X: bare(w), x)
+
+
+@pytest.mark.slow
+def test_a_bare_loss_has_paths_too():
+    ends = jnp.array([1.0, 0.0]), jnp.array([-1.0, 0.0])
+    assert paths.barrier(bare, *ends, images=10).height == pytest.approx(1.0)
+
+    def make(height):
+        return lambda w: (w[0] ** 2 - height) ** 2 + w[1] ** 2
+
+    branch = paths.follow(make, ends[0], alpha=[1.0, 2.0])
+    assert branch.point.params[-1, 0] == pytest.approx(2.0**0.5)
 
 
 def test_a_refinement_says_why_it_ended():

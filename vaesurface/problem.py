@@ -7,11 +7,11 @@ shape, and `jax.vmap` and `jax.jvp` go through problems. A loss of your own is o
 
 >>> import jax.numpy as jnp
 >>> from vaesurface import stationary
->>> saddle = Problem(loss=lambda w: w[0] ** 2 - w[1] ** 2)
->>> stationary.analyze(saddle, jnp.zeros(2)).label
+>>> stationary.analyze(lambda w: w[0] ** 2 - w[1] ** 2, jnp.zeros(2)).label
 'saddle of index 1'
 
-So is a dataclass of your own with a method `loss`, registered with JAX so that its arrays are data:
+`Problem(loss=f, init=g)` is one that can do more. So is a dataclass of your own with a method
+`loss`, registered with JAX so that its arrays are data:
 
 >>> @partial(jax.tree_util.register_dataclass, data_fields=["slope"], meta_fields=[])
 ... @dataclass(frozen=True)
@@ -545,9 +545,11 @@ def _methods(value: Any) -> dict[str, Any]:
 
 
 def adopt(value: Any) -> Problem:
-    """A problem as it is; one made of the methods of anything else with a `loss`.
+    """A problem as it is; one of the methods of anything else with a `loss`; of a function, the one
+    whose loss it is: equal functions share a program, and a lambda made anew has a new one.
 
-    Raises TypeError for what has none, and for a class that inherits and is not registered.
+    Raises TypeError for what may mean something else, and for a class that inherits and is not
+    registered.
     """
     opaque = jax.tree_util.all_leaves([value])  # JAX knows no arrays in it
     if isinstance(value, Problem):
@@ -557,14 +559,36 @@ def adopt(value: Any) -> Problem:
                 "registered; put jax.tree_util.register_dataclass above it"
             )
         return value
-    if not callable(getattr(value, "loss", None)):
+    if isinstance(value, type):
         raise TypeError(
-            f"expected a problem, got {type(value).__name__}; give Problem(loss=f), or an object "
-            "with a method loss(params)"
+            f"expected a problem, got the class {value.__name__}; give one that is made of it"
         )
+    if not callable(getattr(value, "loss", None)):
+        return _of_function(value, opaque)
     if opaque or any(map(callable, jax.tree.leaves(value))):
         return Problem(**_methods(value))
     return _Adopted(value)
+
+
+def _of_function(value: Any, opaque: bool) -> Problem:
+    """The problem whose loss a function is. Raises TypeError for what is none, or may be more."""
+    if isinstance(owner := getattr(value, "__self__", None), Problem):
+        raise TypeError(
+            f"expected a problem, got a method of {type(owner).__name__}; give that problem, or "
+            "Problem(loss=f) to have its loss alone judged"
+        )
+    if callable(value) and opaque and type(value).__hash__ is not None:
+        return Problem(loss=value)
+    got = type(value).__name__
+    if callable(value):
+        raise TypeError(
+            f"expected a problem or a loss, got {got}, which holds arrays or has no hash; wrap it: "
+            "Problem(loss=lambda params: f(params))"
+        )
+    raise TypeError(
+        f"expected a problem, got {got}; give a function loss(params), or an object with such a "
+        "method"
+    )
 
 
 def entry(
@@ -662,8 +686,14 @@ def require_scalar(loss: Callable[[Params], Array], params: Params) -> None:
         raise ValueError(
             f"expected at least one parameter, got none in {str(params)[:60]}; give the loss's own"
         )
-    with reading("a loss of parameters of these shapes", "give those that the loss takes"):
+    remedy = "give those that the loss takes, and nothing else: lambda params: f(params, X)"
+    with reading("a loss of parameters of these shapes", remedy):
         value = jax.eval_shape(loss, params)
+    if isinstance(value, Problem):
+        raise ValueError(
+            "expected a loss that is one real number, got a function that makes problems; call it"
+        )
+    with reading("a loss of parameters of these shapes", remedy):
         jnp.result_type(value)
     if jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(

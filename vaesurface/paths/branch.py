@@ -33,7 +33,7 @@ from vaesurface.paths.corrector import Curve, Lost, MakeProblem
 from vaesurface.paths.events import Event
 from vaesurface.paths.stride import start_at
 from vaesurface.paths.walk import FIRST_STEP, LONGEST_STEP, Ended, Met, Route, walk
-from vaesurface.problem import require_float64, require_numbers, require_scalar
+from vaesurface.problem import adopt, require_float64, require_numbers, require_scalar
 from vaesurface.refusal import refusing, shown
 from vaesurface.stationary.verdict import StationaryPoint
 
@@ -92,7 +92,7 @@ def follow(
     require_numbers("continuation", params)
     require_float64("continuation", params)
     with refusing("make_problem(value) of those parameters", "give those that its loss takes"):
-        require_scalar(make_problem(float(values[0])).loss, params)
+        require_scalar(adopt(make_problem(float(values[0]))).loss, params)
     curve = Curve(make_problem, params, float(np.ptp(values)))
     sign = float(np.sign(direction or values[values != values[0]][0] - values[0]))
     try:

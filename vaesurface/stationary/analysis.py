@@ -91,6 +91,7 @@ def analyze(
     The count of eigenvalues is exact through the per-datum structure where there is one, and from
     the dense Hessian up to `dense` parameters. Beyond, products alone tell what can be told: a
     direction of negative curvature, or a bound on what was missed; its random starts come from key.
+    problem: or a loss of one's own, as a function of params; a function made anew is compiled anew.
     directions: how many flat directions to probe, 0 for none. Raises RuntimeError without float64.
     A flat direction along which nothing is known makes a point DEGENERATE, never a minimum. So does
     a kink there, as one of the loss's operations shows or a straight line; outside of `vmap` and
