@@ -95,9 +95,10 @@ def _html(value: Any) -> str:
             rows += [(f"{key}: {topic}", line(sentence)) for topic, sentence in entry.items()]
         else:
             rows.append((key, _said(entry)))
-    left = 'style="text-align: left; vertical-align: top"'
+    left = "text-align: left; vertical-align: top"
     body = "".join(
-        f"<tr><th {left}>{escape(key)}</th><td {left}>{escape(text)}</td></tr>"
+        f'<tr><th style="{left}; white-space: nowrap">{escape(key)}</th>'
+        f'<td style="{left}">{escape(text)}</td></tr>'
         for key, text in rows
     )
     heading = f"<b>{escape(name)}</b>" + (f": {escape(title)}" if title else "")
