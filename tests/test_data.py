@@ -850,3 +850,32 @@ def test_a_folder_that_holds_arrays_says_so(tmp_path):
     assert "without any that holds ['rows.npy']; name the folder that holds them, or one file" in (
         complaint(data.load, tmp_path)
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("width,height\n1.5,2\n3,4.5\n", ["width", "height"]),
+        (",width,height\n0,1.5,2\n1,3,4.5\n", ["width", "height"]),
+        ('"a b";"c, d"\n1.5;2\n3;4.5\n', ["a b", "c, d"]),
+        ("1.5,2\n3,4.5\n", None),
+    ],
+)
+def test_names_of_features_are_those_of_the_columns_that_are_loaded(tmp_path, content, names):
+    file = tmp_path / "rows.csv"
+    file.write_text(content)
+    assert data.names(file) == names
+    assert data.load(file).shape == (2, 2)
+    packed = tmp_path / "rows.csv.gz"
+    packed.write_bytes(gzip.compress(content.encode()))
+    assert data.names(packed) == names
+
+
+def test_what_has_no_names_has_none_and_what_is_not_there_says_so(tmp_path):
+    np.save(tmp_path / "rows.npy", np.eye(3))
+    assert data.names("digits") is data.names(tmp_path / "rows.npy") is data.names(tmp_path) is None
+    with pytest.raises(FileNotFoundError, match="expected a file or folder"):
+        data.names(tmp_path / "nowhere.csv")
+    (tmp_path / "labels.csv").write_text("width,label\n1.5,2\n3,4\n")
+    with pytest.raises(ValueError, match=r"labels.csv: expected features only, got a column named"):
+        data.names(tmp_path / "labels.csv")

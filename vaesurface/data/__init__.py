@@ -21,7 +21,7 @@ is. `refusal`: what readers share.
 from vaesurface.data.arrays import named
 from vaesurface.data.made import antipodal, clusters, gaussian
 from vaesurface.data.matrix import check, digest, plain, reals, shape
-from vaesurface.data.source import load, within
+from vaesurface.data.source import load, names, within
 
 __all__ = [
     "antipodal",
@@ -31,6 +31,7 @@ __all__ = [
     "gaussian",
     "load",
     "named",
+    "names",
     "plain",
     "reals",
     "shape",

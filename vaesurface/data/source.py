@@ -15,10 +15,10 @@ from vaesurface import files
 from vaesurface.data import arrays, images, known, tables
 from vaesurface.data.matrix import check
 from vaesurface.data.refusal import count, opened, suffix
-from vaesurface.data.text import text
+from vaesurface.data.text import header, text
 from vaesurface.refusal import complaint, located, reading
 
-__all__ = ["load", "within"]
+__all__ = ["load", "names", "within"]
 
 FORMATS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     ".npy": arrays.one,
@@ -31,6 +31,14 @@ FORMATS: dict[str, Callable[[Path, int | None], np.ndarray]] = {
     ".parquet": tables.columns,
     ".feather": tables.columns,
     ".arrow": tables.columns,
+}
+HEADERS: dict[str, Callable[[Path], list[str] | None]] = {
+    ".csv": header,
+    ".tsv": header,
+    ".txt": header,
+    ".parquet": tables.header,
+    ".feather": tables.header,
+    ".arrow": tables.header,
 }
 SHOWN = 200  # characters of a source that a message quotes
 PACKED = (".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz")
@@ -82,6 +90,20 @@ def load(source: str | os.PathLike, *, limit: int | None = None) -> np.ndarray:
     path = _existing(source)
     with located(path), reading("a file of data, whole", "save or fetch it again"):
         return check(_reader(path)(path, limit))
+
+
+def names(source: str | os.PathLike) -> list[str] | None:
+    """What the features of a table are called, in the order of `load`'s columns: by its header, or
+    its columns' names; None where they have none, as pixels.
+
+    Raises FileNotFoundError where no file is, ValueError for one that `load` would not read.
+    """
+    if isinstance(source, str) and source in {*known.SHIPPED, *known.FETCHED}:
+        return None
+    path = _existing(source)
+    with located(path), reading("a file of data, whole", "save or fetch it again"):
+        find = HEADERS.get("" if path.is_dir() else suffix(path))
+        return None if find is None else find(path)
 
 
 def within(source: Any, folder: str | os.PathLike) -> str:

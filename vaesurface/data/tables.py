@@ -18,7 +18,7 @@ from vaesurface.data.refusal import listed, opened, suffix
 from vaesurface.data.text import is_index, refuse_labels
 from vaesurface.refusal import complaint, reading
 
-__all__ = ["columns", "named_columns"]
+__all__ = ["columns", "header", "named_columns"]
 
 FEATHER = b"FEA1"  # what files of Feather's first version begin with, which packed nothing
 ARROW = b"ARROW1\0\0"
@@ -33,8 +33,20 @@ def columns(path: Path, limit: int | None) -> np.ndarray:
     if len(chosen) == 1 and (chosen[0] in ("X", "x") or len(table) == 1):
         array = reals(table[chosen[0]][:limit], f"column {chosen[0]!r}")
         return array.reshape(len(array), -1) if array.size else array
+    names = _features(table)
+    return np.stack([reals(table[name][:limit], f"column {name!r}") for name in names], axis=1)
+
+
+def header(path: Path) -> list[str] | None:
+    """Names of the columns that `columns` reads as features; None where they are one of lists."""
+    table = _columns(path)
+    return None if any(column.ndim > 1 for column in table.values()) else _features(table)
+
+
+def _features(table: dict[str, np.ndarray]) -> list[str]:
+    """The columns that are features, without an index. Raises ValueError where there are none."""
     refuse_labels(list(table))
-    if lists:
+    if lists := [name for name, column in table.items() if column.ndim > 1]:
         expected = "columns of numbers, or one of lists named X"
         raise complaint(expected, f"columns {listed(table)}", f"name {lists[0]!r} X, or drop it")
     names = list(table)
@@ -42,7 +54,7 @@ def columns(path: Path, limit: int | None) -> np.ndarray:
         del names[0]
     if not names:
         raise complaint("columns of numbers", "none", "save a table that has some")
-    return np.stack([reals(table[name][:limit], f"column {name!r}") for name in names], axis=1)
+    return names
 
 
 def named_columns(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from vaesurface.data.refusal import opened
 from vaesurface.files import TEXT
 from vaesurface.refusal import complaint, reading
 
-__all__ = ["is_index", "refuse_labels", "text"]
+__all__ = ["header", "is_index", "refuse_labels", "text"]
 
 FORM = "numbers, as many in every line"
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", ".")  # what stands for no number
@@ -55,6 +56,30 @@ def text(path: Path, limit: int | None) -> np.ndarray:
 
     Empty lines and those that begin with # are passed over.
     """
+    table = _table(path)
+    return _numbers(table.body[:limit], table.delimiter, table.used, table.names)
+
+
+def header(path: Path) -> list[str] | None:
+    """Names of the columns that `text` reads as features; None where there is no header."""
+    table = _table(path)
+    return None if table.names is None else [table.names[j] for j in table.used]
+
+
+class _Table(NamedTuple):
+    """The lines of a file, told apart.
+
+    names: of all columns, or None. body: the lines of data. used: columns that are features.
+    """
+
+    names: list[str] | None
+    body: list[str]
+    delimiter: str | None
+    used: range
+
+
+def _table(path: Path) -> _Table:
+    """Which lines of a file are data, and which columns features."""
     with reading("text in UTF-8, whole", "save it again as such"), opened(path, TEXT) as file:
         lines = file.read().decode("utf-8-sig").splitlines()
     lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
@@ -72,7 +97,7 @@ def text(path: Path, limit: int | None) -> np.ndarray:
     decimals = not any(INTEGER.fullmatch(cell) for row in others for cell in row)
     name = None if names is None else names[0]
     skips = width > 1 and is_index(name, _firsts(body, delimiter), decimals)
-    return _numbers(body[:limit], delimiter, range(int(skips), width), names)
+    return _Table(names, body, delimiter, range(int(skips), width))
 
 
 def _without_declaration(lines: list[str]) -> tuple[list[str], str]:
