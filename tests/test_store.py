@@ -312,8 +312,16 @@ def test_without_what_only_posix_has_every_module_loads_and_stores_are_made(tmp_
             "expected a store, got .*nowhere without store.json; name",
         ),
         (
+            lambda path: store.save(xr.Dataset(), path / "a.xlsx"),
+            "expected a path that ends in .nc, .zarr, .csv or .parquet, got 'a.xlsx'",
+        ),
+        (
             lambda path: store.save(xr.Dataset(), path / "a.csv"),
-            "expected a path that ends in .nc or .zarr, got 'a.csv'",
+            "expected a dataset of cells, got one without 'computed'",
+        ),
+        (
+            lambda path: store.open_tree(path / "chunks"),
+            "expected stores with results, got .*chunks without; name",
         ),
     ],
 )

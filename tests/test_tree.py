@@ -40,7 +40,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "optimize": "glance problem",
         "plot": "marks moved refusal",
         "report": "files marks moved refusal",
-        "store": "data files provenance refusal",
+        "store": "data files marks provenance refusal",
         "theory": "data energy glance late moved problem refusal",
     },
     {
@@ -188,7 +188,11 @@ def test_old_names_lead_to_the_new_ones_with_a_warning(module, name):
 
 @pytest.mark.parametrize(
     ("page", "count"),
-    [("README.md", 4), pytest.param("CONTRIBUTING.md", 1, marks=pytest.mark.slow)],
+    [
+        ("README.md", 4),
+        ("docs/results.md", 2),
+        pytest.param("CONTRIBUTING.md", 1, marks=pytest.mark.slow),
+    ],
 )
 def test_pages_print_what_they_say(page, count):
     text = (ROOT / page).read_text()

@@ -16,7 +16,7 @@ array([0, 1, 2])
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +70,16 @@ class Store(NamedTuple):
         leaves = named(results, cells)
         contents = Contents(cells, leaves, words(type(results), leaves))
         chunks.write(self.path / "chunks", contents, record.sweep(record.read(self.path)), made)
+
+    def name(self, **names: Sequence[str] | None) -> None:
+        """What entries along dimensions are called, such as feature=data.names("my.csv"), for
+        `open`; None leaves a dimension without. No part of what a sweep is known by.
+        """
+        told = {dimension: list(map(str, words)) for dimension, words in names.items() if words}
+        there = record.read(self.path)
+        if told and there.get("names") != told:
+            with record.locked(self.path):
+                record.write(self.path, record.read(self.path) | {"names": told})
 
     def drive(self, plan: Plan, one: Any, keep: Collection[str] | None = None) -> Driver:
         """One that fills a plan's cells, a context manager.

@@ -23,8 +23,9 @@ import jax
 import numpy as np
 
 from vaesurface import files
-from vaesurface.store import directory, plans, record
+from vaesurface.store import directory, flat, plans, record
 from vaesurface.store.chunks import Chunk
+from vaesurface.store.meaning import described
 from vaesurface.store.names import Axis, canonical, complaint, named, plain
 from vaesurface.store.plans import Plan
 
@@ -58,7 +59,7 @@ def open(path: str | os.PathLike, result: type | None = None) -> Any:
 
     path = Path(path).expanduser()
     if not directory.is_store(path):
-        remedy = "name the directory of a sweep"
+        remedy = "name the directory of a sweep; of several, open_tree reads all"
         raise complaint("a store", f"{path} without store.json", remedy)
     told = record.read(path)
     found, planned = lazy.present(path, told), plans.read(path)
@@ -73,7 +74,7 @@ def open(path: str | os.PathLike, result: type | None = None) -> Any:
         name: _dimensions(name, tuple(shape), sizes, coords)
         for name, (shape, _) in told["leaves"].items()
     }
-    return xr.open_dataset(
+    ds = xr.open_dataset(
         path,
         engine=lazy.Reader,
         cells=cells,
@@ -83,6 +84,9 @@ def open(path: str | os.PathLike, result: type | None = None) -> Any:
         words=_words(result, told["leaves"], cells, found),
         attrs={"format": record.FORMAT, **_provenance(path, told, found)},
     )
+    names = {d: values for d, values in told.get("names", {}).items() if d in ds.dims}
+    fitting = {d: values for d, values in names.items() if len(values) == ds.sizes[d]}
+    return described(ds.assign_coords(fitting), told["config"])
 
 
 def dataset(points: Any, **axes: Any) -> Any:
@@ -118,23 +122,28 @@ def dataset(points: Any, **axes: Any) -> Any:
         )
         for name, leaf in (leaves | {"computed": np.ones(sizes, bool)}).items()
     }
-    return xr.Dataset(variables, coords, {"format": record.FORMAT})
+    return described(xr.Dataset(variables, coords, {"format": record.FORMAT}))
 
 
 def save(ds: Any, path: str | os.PathLike) -> None:
-    """Write a dataset to a `.nc` (NetCDF 4) or `.zarr`.
+    """Write a dataset, or a tree of them, to a `.nc` (NetCDF 4) or `.zarr`; to a `.csv` or
+    `.parquet` as one flat table, a row for each cell (`flat.table`).
 
-    One that is there gives way to the complete new one. Raises ValueError for other suffixes, and
-    where it would replace something else.
+    One that is there gives way to the complete new one. Raises ValueError for other suffixes, where
+    it would replace something else, and where nothing installed writes it.
     """
     path = Path(path).expanduser()
-    if path.suffix not in (".nc", ".zarr"):
-        remedy = "choose one of the two"
-        raise complaint("a path that ends in .nc or .zarr", f"{path.name!r}", remedy)
+    if path.suffix not in (".nc", ".zarr", *flat.SUFFIXES):
+        remedy = "choose one of them"
+        expected = "a path that ends in .nc, .zarr, .csv or .parquet"
+        raise complaint(expected, f"{path.name!r}", remedy)
     is_zarr = (path / ".zgroup").exists() or (path / "zarr.json").exists()
     if path.exists() and not (is_zarr if path.suffix == ".zarr" else path.is_file()):
         got, remedy = f"something else at {path}", "name another place"
         raise complaint(f"a {path.suffix} to replace", got, remedy)
+    if path.suffix in flat.SUFFIXES:
+        flat.write(ds, path)
+        return
     with files.replacing(path) as new:
         if path.suffix == ".nc":
             content = io.BytesIO()  # HDF5 itself takes a full disk ill

@@ -73,6 +73,15 @@ def _settings(record: dict[str, Any]) -> bool:
         and all(isinstance(kind, str) for kind in record["axes"] or {})
         and all(map(_is_layout, (record["leaves"] or {}).values()))
         and isinstance(record["software"], list)
+        and _is_names(record.get("names", {}))
+    )
+
+
+def _is_names(names: Any) -> bool:
+    """Whether these are words along dimensions."""
+    return isinstance(names, dict) and all(
+        isinstance(words, list) and all(isinstance(word, str) for word in words)
+        for words in names.values()
     )
 
 
