@@ -9,6 +9,7 @@ import tempfile
 import time
 
 import numpy as np
+import pandas
 import pytest
 
 from vaesurface import cli, files, report, store
@@ -42,6 +43,27 @@ def test_a_shard_ends_with_the_status_and_the_last_one_with_the_answer(vaesurfac
     assert code == 0
     assert sum(point["starts"] for point in json.loads(out)["points"]) == 8
     assert len(json.loads(out)["answer"]) > 3
+
+
+@pytest.mark.slow
+def test_a_table_has_all_cells_and_features_are_called_as_the_file_calls_them(vaesurface, tmp_path):
+    file, table, out = tmp_path / "rows.csv", tmp_path / "tables" / "cells.csv", tmp_path / "s"
+    file.write_text("width,height\n1.5,2.0\n3.1,4.5\n0.2,0.7\n")
+    line = f"sweep --data {file} --alpha 0.4 --scale 1 --seeds 2 --steps 20 --out {out}"
+    code, said, _ = vaesurface(f"{line} --latent 1,2 --table {table} --json")
+    assert code == 0
+    assert json.loads(said)["files"] == [str(table)]
+    cells = pandas.read_csv(table)
+    assert cells[["latent", "alpha", "scale", "seed"]].values.tolist() == [
+        [latent, 0.4, 1.0, seed] for latent in (1, 2) for seed in (0, 1)
+    ]
+    assert cells.label.notna().all()
+    tree = store.open_tree(out)
+    assert tree["latent=2"].feature.values.tolist() == ["width", "height"]
+    assert all(variable.attrs["units"] for variable in tree["latent=1"].variables.values())
+    code, _, said = vaesurface(f"{line} --latent 1,2 --table {tmp_path / 'cells.xlsx'}")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--table: expected a table's path, which ends in .csv or .parquet" in said
 
 
 def test_points_are_told_apart_without_parameters_and_figures_say_what_they_lack(

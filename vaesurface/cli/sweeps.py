@@ -1,5 +1,6 @@
 """Verbs about many starts: sweep them, and see how far a sweep is."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from vaesurface.cli.options import (
     verb,
 )
 from vaesurface.cli.values import checked, count, positive
-from vaesurface.refusal import complaint
+from vaesurface.refusal import complaint, located
 
 __all__ = ["demo", "status", "sweep"]
 
@@ -47,6 +48,25 @@ Memory = Annotated[
         "--memory",
         help="GB for all workers together, as many at a time as fit; default: what is free",
         callback=checked(positive),
+    ),
+]
+
+
+def _flat(name: str, path: Path) -> Path:
+    """A file for a table."""
+    from vaesurface.store import flat
+
+    with located(name):
+        flat.require(path)
+    return path
+
+
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        help="file for a table of the results, .csv or .parquet, a row for each cell",
+        callback=checked(_flat),
     ),
 ]
 
@@ -90,6 +110,7 @@ def demo(
     workers: Workers,
     memory: Memory = None,
     out: Out = Path("results/demo"),
+    table: Table = None,
     as_json: Json = False,
 ) -> int:
     """Which starts collapse? A sweep over handwritten digits, with figures, a table and the answer
@@ -105,8 +126,9 @@ def demo(
     told = grid | {"data": data, "limit": limit, "latent": [model.latent], "seeds": DEMO["seeds"]}
     (asked,) = _asked(told).values()
     swept = _sweep(asked, out / "sweep", workers, memory, {})
+    files = _tabulated({"": swept.ds}, table)
     ((swept, points),) = _distinct(swept).values()
-    return _demonstrated(swept, points, out, note, as_json)
+    return _demonstrated(swept, points, out, note, files, as_json)
 
 
 @verb("sweep --data digits --limit 300 --alpha 0,0.1,0.3 --scale 0.1,1 --seeds 4 --out results/s")
@@ -127,6 +149,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="directory for the results; default results/sweep")
     ] = None,
+    table: Table = None,
     as_json: Json = False,
 ) -> int:
     """Sweep alpha x initialization scale x seed, or gamma, beta, latents and rows too, or a
@@ -142,8 +165,8 @@ def sweep(
         if explain:
             return explained(asked, place, workers, memory, options, as_json)
         if "function" in told:
-            return _filled(asked, place, workers, memory, options, as_json)
-        return _swept(asked, place, workers, memory, options, as_json)
+            return _filled(asked, place, workers, memory, options, table, as_json)
+        return _swept(asked, place, workers, memory, options, table, as_json)
     except OSError as error:
         raise refusal or error from error
 
@@ -231,12 +254,14 @@ def _swept(
     workers: Workers,
     memory: float | None,
     options: dict[str, Any],
+    table: Path | None,
     as_json: bool,
 ) -> int:
     """Sweep, and answer; while cells are missing say how far it is instead."""
     found = {
         name: _sweep(one, place / name, workers, memory, options) for name, one in asked.items()
     }
+    files = _tabulated({name: swept.ds for name, swept in found.items()}, table)
     if not all(swept.ds.computed.all() for swept in found.values()):
         return _told([place / name for name in asked], as_json)
     answers = {
@@ -246,11 +271,12 @@ def _swept(
     }
     if list(answers) == [""]:
         ((store, result, text),) = answers.values()
-        say({"store": store} | result | {"files": []}, text, as_json)
+        say({"store": store} | result | {"files": files}, [*text, *_wrote(files)], as_json)
         return 0
     results = [{"part": n, "store": store} | result for n, (store, result, _) in answers.items()]
     text = [line for n, (*_, lines) in answers.items() for line in (f"{n}:", *lines, "")]
-    say({"store": str(place), "parts": results, "files": []}, text[:-1], as_json)
+    text = [*text[:-1], *_wrote(files)]
+    say({"store": str(place), "parts": results, "files": files}, text, as_json)
     return 0
 
 
@@ -283,6 +309,7 @@ def _filled(
     workers: Workers,
     memory: float | None,
     options: dict[str, Any],
+    table: Path | None,
     as_json: bool,
 ) -> int:
     """Compute a function's results, and say what they are and how far that is."""
@@ -290,17 +317,19 @@ def _filled(
     from vaesurface.experiments import functions
     from vaesurface.store.status import read
 
-    results, text = [], []
+    results, text, found = [], [], {}
     if not workers.here:
         functions.carry(next(iter(asked.values())))
     for name, one in asked.items():
         executor = workers.executor(fitting(one, workers, memory))
         _tidy(place / name)
         ds = functions.compute(one, place / name, executor=executor, progress=Bar, **options)
-        told, table = read(place / name), functions.table(ds)
+        found[name], told, numbers = ds, read(place / name), functions.table(ds)
         results.append(told.plain())
-        text += [f"{name}:"] * bool(name) + [table, "", told.words[0], f"in {place / name}", ""]
-    say({"stores": results} if len(results) > 1 else results[0], text[:-1], as_json)
+        text += [f"{name}:"] * bool(name) + [numbers, "", told.words[0], f"in {place / name}", ""]
+    files = _tabulated(found, table)
+    result = {"stores": results} if len(results) > 1 else results[0]
+    say(result | {"files": files} if files else result, [*text[:-1], *_wrote(files)], as_json)
     return 0
 
 
@@ -308,6 +337,7 @@ def _sweep(
     asked: Any, out: Path, workers: Workers, memory: float | None, options: dict[str, Any]
 ) -> Any:
     """What a sweep has found when this process has done its share."""
+    from vaesurface import data, store
     from vaesurface.cli.awake import Bar
     from vaesurface.experiments import starts
 
@@ -315,6 +345,9 @@ def _sweep(
     if not workers.here:
         asked.cell.keywords["of"].carry()
     _tidy(out)
+    place = store.create(out, asked.X, **asked.settings)
+    with suppress(OSError):  # one that is finished may be read-only
+        place.name(feature=data.names(asked.settings["source"]))
     return starts.compute(asked, out, executor=executor, progress=Bar, **options)
 
 
@@ -324,6 +357,24 @@ def _tidy(out: Path) -> None:
 
     for folder in (out, *(out / name for name in ("chunks", "plans", "failures", "payload"))):
         files.sweep(folder)
+
+
+def _tabulated(found: dict[str, Any], table: Path | None) -> list[str]:
+    """The files that datasets by the names of their stores are left in: one table, or none."""
+    if table is None:
+        return []
+    import xarray as xr
+
+    from vaesurface import store
+
+    table.parent.mkdir(parents=True, exist_ok=True)
+    store.save(xr.DataTree.from_dict({name or "/": ds for name, ds in found.items()}), table)
+    return [str(table)]
+
+
+def _wrote(files: list[str]) -> list[str]:
+    """The lines that say so."""
+    return [f"wrote {file}" for file in files]
 
 
 def _distinct(swept: Any) -> dict[str, tuple[Any, Any]]:
@@ -365,7 +416,9 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
     return result, [ends.table(points, most=4), "", *answer]
 
 
-def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) -> int:
+def _demonstrated(
+    swept: Any, points: Any, out: Path, note: str, others: list[str], as_json: bool
+) -> int:
     """Leave figures, labelled results, table and answer in a directory, and print the answer."""
     from vaesurface import files, store
     from vaesurface.experiments import ends, pictures
@@ -377,6 +430,6 @@ def _demonstrated(swept: Any, points: Any, out: Path, note: str, as_json: bool) 
     written += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
     files.write(out / "table.txt", ends.table(points) + "\n")
     files.write(out / "answer.txt", "\n".join(result["answer"]) + "\n")
-    names = [str(file) for file in written]
+    names = [*map(str, written), *others]
     say(result | {"files": names}, text + [f"wrote {name}" for name in names], as_json)
     return 0

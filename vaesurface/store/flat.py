@@ -59,7 +59,11 @@ def write(results: Any, path: Path) -> None:
 
 
 def require(path: Path) -> None:
-    """Raise ValueError for a file that is no table, or that nothing here can write."""
+    """Raise ValueError for a file that is no table, or that nothing here can write: before anything
+    is computed.
+    """
+    if path.is_dir():
+        raise complaint("a file for the table", f"the directory {path}", "name a file in it")
     if path.suffix not in SUFFIXES:
         got = f"{path.name!r}"
         raise complaint("a table's path, which ends in .csv or .parquet", got, "choose one of them")
