@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from vaesurface import data, diagnose, optimize, paths, proof, stationary, sweep, vae
+from vaesurface import data, diagnose, optimize, paths, proof, stationary, vae
 from vaesurface.glance import brief
 from vaesurface.problem import Problem
 
@@ -203,15 +203,6 @@ def test_a_problem_of_ones_own_shows_shapes_too_unless_it_has_a_repr():
 
     assert repr(Own(jnp.ones((50, 2)))) == "Own(data=float64 (50, 2), all 1)"
     assert repr(Named(jnp.ones(2))) == repr(Heir(jnp.ones(2))) == "mine"
-
-
-def test_a_sweep_shows_what_its_cells_are():
-    def run(alpha):
-        problem = vae.threshold_vae(X, latent=1, alpha=alpha)
-        return stationary.analyze(problem, problem.collapsed(), directions=0)
-
-    said = repr(sweep.grid(run, alpha=[0.0, 0.5]))
-    assert said.startswith("StationaryPoint: (2,): 1 saddle of index 1, collapsed, 1 collapsed")
 
 
 ROOMS = "bordered curvature diagnose energy landscape paths proof stationary theory traps vae"
