@@ -1,6 +1,5 @@
 """Verbs about many starts: sweep them, and see how far a sweep is."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -337,7 +336,7 @@ def _sweep(
     asked: Any, out: Path, workers: Workers, memory: float | None, options: dict[str, Any]
 ) -> Any:
     """What a sweep has found when this process has done its share."""
-    from vaesurface import data, store
+    from vaesurface import data
     from vaesurface.cli.awake import Bar
     from vaesurface.experiments import starts
 
@@ -345,10 +344,8 @@ def _sweep(
     if not workers.here:
         asked.cell.keywords["of"].carry()
     _tidy(out)
-    place = store.create(out, asked.X, **asked.settings)
-    with suppress(OSError):  # one that is finished may be read-only
-        place.name(feature=data.names(asked.settings["source"]))
-    return starts.compute(asked, out, executor=executor, progress=Bar, **options)
+    features = data.names(asked.settings["source"])
+    return starts.compute(asked, out, executor=executor, progress=Bar, features=features, **options)
 
 
 def _tidy(out: Path) -> None:

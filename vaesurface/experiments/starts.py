@@ -12,6 +12,7 @@ CLI's `demo`, `sweep`, `slice` and `plot` are these modules.
 import itertools
 import json
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,16 +171,19 @@ def compute(
     keep: Collection[str] | None = None,
     shard: tuple[int, int] = (1, 1),
     batch_size: int | None = None,
+    features: Sequence[str] | None = None,
 ) -> Sweep:
     """The sweep, of which a store at `out` keeps what has run; with a shard, cells are missing
     until all shards are done.
 
     executor: as for `sweep.fill`; None: threads on all cores that this process may use. keep: names
     of parameters, whose arrays are kept besides the verdicts, or "all"; None as for `sweep.fill`.
-    Raises ValueError for a store of another sweep.
+    features: what the data's columns are called. Raises ValueError for a store of another sweep.
     """
     keep = keeping(what, keep)
     results = store.create(out, what.X, **what.settings)
+    with suppress(OSError):  # one that is finished may be read-only
+        results.name(feature=features)
     axes: dict[str, Any] = dict(what.axes)
     sweep.fill(
         what.cell,
