@@ -24,6 +24,7 @@ from typing import Annotated, Any
 
 import typer
 
+import vaesurface
 from vaesurface.cli import programs
 from vaesurface.cli.values import checked, count, existing, first_seed, number, positive, text
 from vaesurface.refusal import complaint
@@ -340,6 +341,27 @@ def _bundle(parameter: Parameter) -> Any:
     """The dataclass that the parameter's type is, or None."""
     kind: Any = parameter.annotation
     return kind if is_dataclass(kind) else None
+
+
+def _told_version(asked: bool) -> None:
+    """Print the version and end, where that is asked for."""
+    if asked:
+        print("vaesurface", vaesurface.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_told_version
+        ),
+    ] = False,
+) -> None:
+    # No docstring: it would stand in the first page of help.
+    pass
 
 
 def float64() -> None:

@@ -39,7 +39,7 @@ PRECISION = 128  # bits; cancellation costs some 20 of them, far out in the tail
 def arithmetic() -> Iterator[None]:
     """With enough bits. Raises RuntimeError without python-flint."""
     if flint is None:
-        raise RuntimeError("expected python-flint for proofs, got none; install vaesurface[proof]")
+        raise RuntimeError("expected python-flint for proofs, got none; pip install python-flint")
     with flint.ctx.workprec(PRECISION):
         yield
 

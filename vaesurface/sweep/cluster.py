@@ -34,7 +34,7 @@ def cluster(address: str | None = None, *, scheduler_file: str | os.PathLike | N
         import distributed  # noqa: F401
     except ImportError as error:
         raise RuntimeError(
-            "expected dask.distributed for a cluster, got none; pip install 'vaesurface[cluster]'"
+            "expected dask.distributed for a cluster, got none; pip install distributed"
         ) from error
     if scheduler_file is not None and not Path(scheduler_file).is_file():
         remedy = "start the scheduler with --scheduler-file first"

@@ -4,8 +4,9 @@
 True
 """
 
-import os
 from pathlib import Path
+
+import psutil
 
 __all__ = ["available"]
 
@@ -14,23 +15,14 @@ GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
-MACHINE = Path("/proc/meminfo")
 
 
 def available() -> int:
     """Bytes that are free, of the machine's or of what the control group allows."""
-    free = [_machine()]
+    free = [psutil.virtual_memory().available]
     for limit, used in GROUPS:
         try:
             free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
         except (OSError, ValueError):  # another version, or "max"
             continue
     return max(0, min(free))
-
-
-def _machine() -> int:
-    try:
-        lines = MACHINE.read_text().splitlines()
-        return 1024 * next(int(x.split()[1]) for x in lines if x.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
