@@ -497,7 +497,7 @@ def _counted(problem: Problem, params: Params) -> _Curvature:
     # Beside a negative eigenvalue that stands, those that do not leave a bound of the index.
     clean = sharp & ~(jnp.any(soft | loose) & (inertia.negative == 0))
     clean = (clean & (here.missing == 0) & ~cornered) | formed
-    falling = False if known is None else known.falling > 0
+    falling = jnp.asarray(False) if known is None else known.falling > 0
     undecided = (inertia.negative == 0) & ((unexplained > 0) | ~clean) & ~falling
     return _Curvature(
         gradient=here.gradient,
