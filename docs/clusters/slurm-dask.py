@@ -1,6 +1,6 @@
 """A sweep by workers that are jobs of Slurm: python slurm-dask.py, where sbatch can be called.
 
-pip install 'vaesurface[cluster]' dask-jobqueue. This process has to live while it lasts; run it
+pip install '.[cluster]' dask-jobqueue. This process has to live while it lasts; run it
 again with the same directory to go on.
 """
 
