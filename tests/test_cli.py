@@ -10,19 +10,20 @@ import sys
 
 import numpy as np
 import pytest
+import typer
 import xarray as xr
 
-from vaesurface import cli, data, report, store
+from vaesurface import activations, cli, data, report, store
+from vaesurface.cli import names
+from vaesurface.cli.groups import GROUPS
+from vaesurface.experiments import member
 
 SMALL = {"alpha": [0.0, 0.4], "scale": [0.05, 1.0], "seeds": 2, "limit": 12, "steps": 300}
 SWEEP = (
     "sweep --data digits-4x4 --limit 12 --latent 1 --alpha 0,0.4 --scale 0.05,1 --seeds 2 "
     "--steps 300 --json --out"
 )
-VERBS = (
-    "demo sweep status slice plot report analyze census certify verify path follow basin network "
-    "diagnose cure reproduce"
-).split()
+VERBS = [name for names in GROUPS.values() for name in names]
 LACKS = {  # it writes nothing; it has no data; neither
     "verify": {"--out"},
     "diagnose": {"--data"},
@@ -38,11 +39,52 @@ def swept(run_command, tmp_path_factory):
     return out
 
 
-def test_help_lists_every_verb_in_order(vaesurface):
+def test_help_lists_every_verb_in_its_group_with_a_whole_sentence(vaesurface):
     code, out, err = vaesurface("--help")
     assert (code, err) == (0, "")
-    assert re.findall(r"^  ([a-z]+)  ", out, re.MULTILINE) == VERBS
+    listed = re.findall(r"^  ([a-z]+) +([A-Z][^\n]+[.])$", out, re.MULTILINE)
+    assert [verb for verb, _ in listed] == VERBS
+    assert sorted(VERBS) == sorted(typer.main.get_command(cli.app).commands)
+    assert all(
+        " ".join(vaesurface(f"{verb} --help")[1].split()).count(text) for verb, text in listed
+    )
+    assert re.findall(r"^(\S.+):$", out, re.MULTILINE) == ["Options", *GROUPS]
     assert vaesurface("") == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("vaesurface ce", "certify census"),
+        ("vaesurface sweep --sc", "--scale --scheduler --scheduler-file"),
+        ("vaesurface analyze --data mn", "mnist"),
+        ("vaesurface sweep --data digits-", "digits-4x4"),
+        ("vaesurface slice store --data mn", "mnist"),
+        ("vaesurface analyze --activation so", "soft-threshold softplus"),
+        ("vaesurface follow --boundary g", "gamma"),
+        ("vaesurface reproduce w", "warm-start"),
+    ],
+)
+def test_a_shell_completes_verbs_options_and_names_of_data(line, completed):
+    program = "import sys; from vaesurface import __main__; __main__.main()"
+    asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    asked["_VAESURFACE_COMPLETE"] = "complete_bash"
+    command = [sys.executable, "-X", "importtime", "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, env=os.environ | asked)
+    assert ended.stdout.split() == completed.split()
+    assert not re.search(r"\| +(jax|numpy)$", ended.stderr, re.MULTILINE)
+
+
+def test_names_that_a_shell_completes_are_those_that_there_are():
+    assert set(names.SHIPPED) == set(data.known.SHIPPED)
+    assert set(names.FETCHED) == set(data.known.FETCHED)
+    assert set(names.ACTIVATIONS) == set(activations.NAMED)
+    X = np.eye(4)  # counts, shares and classes alike
+    for likelihood in names.LIKELIHOODS:
+        dispersion = 2.0 if likelihood == "negative binomial" else None
+        member.named("identity", likelihood, "diagonal", dispersion).problem(X, 1, 0.0, None, 1)
+    for posterior in names.POSTERIORS:
+        member.named(posterior=posterior).problem(X, 1, 0.1, None, 1)
 
 
 def test_the_first_page_of_help_is_kept_as_typer_writes_it():

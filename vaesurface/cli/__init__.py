@@ -3,8 +3,9 @@
 
 Each verb's `--help` shows an example. With `--json` one JSON object goes to stdout and nothing
 else. Exit codes: 0 done, 1 the answer is negative, 2 bad usage or bad input, with one line on
-stderr. Verbs import what they need when they run, so help is instant. Verbs by what they are about:
-`sweeps`, `pages`, `points`, `geometry`, `diagnosis`, `cures`, `reproduce`.
+stderr, where a line after the answer says what to look at next. Verbs import what they need when
+they run, so help is instant. By what they are about: `sweeps`, `pages`, `points`, `geometry`,
+`diagnosis`, `cures`, `reproduce`; `groups` has their order.
 """
 
 import gc
@@ -12,13 +13,18 @@ import sys
 
 import typer
 
-from vaesurface.cli import ending
-
-# Verbs appear in --help in this order.
-# isort: off
-from vaesurface.cli import programs, sweeps, pages, points, geometry, diagnosis, cures, reproduce
+from vaesurface.cli import (
+    cures,
+    diagnosis,
+    ending,
+    geometry,
+    pages,
+    points,
+    programs,
+    reproduce,
+    sweeps,
+)
 from vaesurface.cli.options import app
-# isort: on
 
 __all__ = [
     "app",
@@ -33,6 +39,7 @@ __all__ = [
     "sweeps",
 ]
 
+PROGRAM = "vaesurface"  # however it was started: completion goes by it
 YOUNG = 100_000  # objects between two looks for garbage: programs that are traced are no garbage
 
 
@@ -54,7 +61,7 @@ def main() -> None:
 def _run() -> int:
     """The exit code of the verb that the command line names."""
     try:
-        return typer.main.get_command(app).main(standalone_mode=False)
+        return typer.main.get_command(app).main(prog_name=PROGRAM, standalone_mode=False)
     except (ValueError, OSError, RuntimeError) as error:
         _complain(str(error))
     except MemoryError:

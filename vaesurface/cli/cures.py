@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli.options import (
+    DATA,
     Json,
     Limit,
     Rows,
@@ -51,6 +52,7 @@ def cure(
             "--data",
             help="or data, as in other verbs: what helps a threshold VAE of them",
             callback=checked(text),
+            autocompletion=DATA,
         ),
     ] = None,
     limit: Limit = None,
@@ -85,9 +87,11 @@ def cure(
     out: Studies = Path("results/cures"),
     as_json: Json = False,
 ) -> int:
-    """What helps against collapse, and how surely? For FILE or --data: the cheapest cure that
-    worked on traps like it, and the lines to change. Without either: the board of cures x traps
-    that says so, meant for half an hour on two cores; run again with the same --out to go on.
+    """Say what helps against collapse, and which lines to change.
+
+    For FILE or --data: the cheapest cure that worked on traps like it, and how surely. Without
+    either: the board of cures x traps that says so, meant for half an hour on two cores; run again
+    with the same --out to go on.
     """
     _require_one(file, data)
     if file is not None:

@@ -36,8 +36,9 @@ def diagnose(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say which of the paper's five kinds of posterior collapse a trained VAE shows, why, and what
-    would change it.
+    """Say which kind of collapse a trained VAE shows, and why.
+
+    It is one of the paper's five; also says what would change it.
     """
     if out is not None:
         directory(out)

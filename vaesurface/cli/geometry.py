@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaesurface.cli import names
 from vaesurface.cli.options import (
     Draw,
     Family,
@@ -32,6 +33,7 @@ from vaesurface.cli.values import checked, count, number, numbers, positive
 __all__ = ["basin", "follow", "network", "path"]
 
 RESULTS = Path("results/geometry")
+MOVING = names.among(names.MOVING)
 
 
 @verb("path --data antipodal --latent 1 --alpha 0.1 --out results/geometry")
@@ -44,8 +46,9 @@ def path(
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
-    """How high is the rim of collapse? The path to something lower, its saddle, the barrier, and
-    what the saddle joins.
+    """Find the lowest pass out of collapse, and what it joins.
+
+    How high is the rim of collapse? The path to something lower, its saddle, the barrier.
     """
     alpha = positive("--alpha", surface.alpha)  # where collapse is a minimum
     setting = _setting(surface, starts, draw, workers, out)
@@ -65,7 +68,11 @@ def follow(
     surface: Surface,
     parameter: Annotated[
         str,
-        typer.Option("--parameter", help="what moves, from its own option on: alpha, gamma, beta"),
+        typer.Option(
+            "--parameter",
+            help="what moves, from its own option on: alpha, gamma, beta",
+            autocompletion=MOVING,
+        ),
     ] = "alpha",
     to: Annotated[float, typer.Option("--to", help="where it moves to")] = 1.0,
     values: Annotated[
@@ -82,7 +89,9 @@ def follow(
     boundary: Annotated[
         str | None,
         typer.Option(
-            "--boundary", help="follow the minimum's folds and branch points over this one too"
+            "--boundary",
+            help="follow the minimum's folds and branch points over this one too",
+            autocompletion=MOVING,
         ),
     ] = None,
     between: Annotated[
@@ -95,8 +104,10 @@ def follow(
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
-    """Where do the collapsed point, the saddle and the best minimum go as a hyper-parameter moves?
-    Folds and branch points.
+    """Follow stationary points as alpha, gamma or beta moves.
+
+    They are the collapsed point, the best minimum found and the saddle between both; with folds,
+    branch points and jumps.
     """
     first = _first(surface, parameter)
     to = number("--to", to, least=0) if parameter == "alpha" else positive("--to", to)
@@ -143,8 +154,9 @@ def basin(
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
-    """How wide is the basin of collapse, how large for which way to descend, and does noise carry
-    runs out of it?
+    """Measure how wide and how large the basin of collapse is.
+
+    How large depends on the way to descend; does noise carry runs out of it?
     """
     alphas = numbers("--alpha", alpha, positive)
     surface = Surface(model=model, alpha=min(alphas), terms=terms, family=Family())
@@ -174,8 +186,9 @@ def network(
     out: Studies = RESULTS,
     as_json: Json = False,
 ) -> int:
-    """Which stationary points are there, and how high are the passes between them? Table and
-    disconnectivity graph.
+    """List stationary points and how high the passes between them are.
+
+    As a table and as a disconnectivity graph.
     """
     setting = _setting(surface, starts, draw, workers, out)
     from vaesurface.experiments.graph import graph

@@ -15,8 +15,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli import values
-from vaesurface.cli.options import ACTIVATION, DISPERSION, LIKELIHOOD, POSTERIOR, Limit
+from vaesurface.cli import names, values
+from vaesurface.cli.options import (
+    ACTIVATION,
+    ACTIVATIONS,
+    DATA,
+    DISPERSION,
+    LIKELIHOOD,
+    LIKELIHOODS,
+    POSTERIOR,
+    POSTERIORS,
+    Limit,
+)
 from vaesurface.refusal import complaint, reading
 
 __all__ = ["Own", "Settings", "axis", "gathered", "options", "seeds", "shard", "whole"]
@@ -30,9 +40,10 @@ RANGE = re.compile(r"\s*(\d{1,18})\s*:\s*(\d{1,18})\s*")
 class Settings:
     """What `vaesurface sweep` takes from the command line or else from a TOML file."""
 
-    data: Annotated[str | None, typer.Option("--data", help="name or path; default digits-4x4")] = (
-        None
-    )
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="name or path; default digits-4x4", autocompletion=DATA),
+    ] = None
     limit: Limit = None
     rows: Annotated[
         str | None,
@@ -58,12 +69,26 @@ class Settings:
     beta: Annotated[
         str | None, typer.Option("--beta", help="weight of the KL part, or several; default 1")
     ] = None
-    activation: Annotated[str | None, typer.Option("--activation", help=ACTIVATION)] = None
-    likelihood: Annotated[str | None, typer.Option("--likelihood", help=LIKELIHOOD)] = None
-    posterior: Annotated[str | None, typer.Option("--posterior", help=POSTERIOR)] = None
+    activation: Annotated[
+        str | None,
+        typer.Option("--activation", help=ACTIVATION, autocompletion=ACTIVATIONS),
+    ] = None
+    likelihood: Annotated[
+        str | None,
+        typer.Option("--likelihood", help=LIKELIHOOD, autocompletion=LIKELIHOODS),
+    ] = None
+    posterior: Annotated[
+        str | None,
+        typer.Option("--posterior", help=POSTERIOR, autocompletion=POSTERIORS),
+    ] = None
     dispersion: Annotated[float | None, typer.Option("--dispersion", help=DISPERSION)] = None
     optimizer: Annotated[
-        str | None, typer.Option("--optimizer", help="adam, gradient-descent or lbfgs")
+        str | None,
+        typer.Option(
+            "--optimizer",
+            help="adam, gradient-descent or lbfgs",
+            autocompletion=names.among(names.OPTIMIZERS),
+        ),
     ] = None
     steps: Annotated[int | None, typer.Option("--steps", help="optimizer steps")] = None
     learning_rate: Annotated[

@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import typer
 
 import vaesurface
-from vaesurface.cli import programs
+from vaesurface.cli import groups, names, programs
 from vaesurface.cli.values import checked, count, existing, first_seed, number, positive, text
 from vaesurface.refusal import complaint
 
@@ -60,31 +60,45 @@ __all__ = [
     "verb",
 ]
 
+WIDEST = 100  # columns of a page of help
+
 # Bytes that a file's name has, while it is written, beyond its own: `files.replacing`.
 ROOM = len(".-.tmp") + 16
 
 # What options of a member of the family are, in any verb.
 ACTIVATION = (
-    "what bends the decoder: identity, soft threshold, hard tanh, relu, abs, erf, sin, exp, cubic, "
-    "tanh, softplus, or a JAX function of your own, MODULE:FUNCTION"
+    f"what bends the decoder: {', '.join(names.ACTIVATIONS)}, or a JAX function of your own, "
+    "MODULE:FUNCTION"
 )
-LIKELIHOOD = (
-    "gaussian, gaussian per feature, bernoulli, poisson, negative binomial or categorical; hyphens "
-    "may stand for spaces"
-)
+LIKELIHOOD = f"{', '.join(names.LIKELIHOODS)}; hyphens may stand for spaces"
 POSTERIOR = "of each datum: diagonal, full or low-rank-R; or amortized, all by one affine encoder"
 DISPERSION = "r of a negative binomial, whose variance is mean + mean^2 / r"
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=groups.Grouped,
+    help="The loss surface of variational autoencoders: which runs collapse, and why.",
+    epilog="VERB --help shows a verb's options and an example. New here? vaesurface demo",
+    context_settings={"max_content_width": WIDEST},
+    subcommand_metavar="VERB ...",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# What a shell completes their values to.
+DATA = names.among(names.SHIPPED + names.FETCHED)
+ACTIVATIONS = names.among(names.ACTIVATIONS)
+LIKELIHOODS = names.among(names.LIKELIHOODS)
+POSTERIORS = names.among(names.POSTERIORS)
 
 Data = Annotated[
     str,
     typer.Option(
         "--data",
-        help="digits, digits-4x4, patches, patches-32x32, antipodal; mnist, fashion-mnist, "
-        "cifar-10, svhn (fetched from OpenML once); or a path: .npy .npz .csv .tsv .mat "
-        ".parquet .feather .arrow IDX CIFAR SVHN, also .gz, or a folder of images",
+        help=f"{', '.join(names.SHIPPED)}; {', '.join(names.FETCHED)} (fetched from OpenML once); "
+        "or a path: .npy .npz .csv .tsv .mat .parquet .feather .arrow IDX CIFAR SVHN, also .gz, or "
+        "a folder of images",
         callback=checked(text),
+        autocompletion=DATA,
     ),
 ]
 Limit = Annotated[
@@ -134,6 +148,7 @@ Moved = Annotated[
         "--data",
         help="where the data are now; by default where they were",
         callback=checked(text),
+        autocompletion=DATA,
     ),
 ]
 
@@ -175,13 +190,22 @@ class Family:
     """Which member of the family of VAEs."""
 
     activation: Annotated[
-        str, typer.Option("--activation", help=ACTIVATION, callback=checked(text))
+        str,
+        typer.Option(
+            "--activation", help=ACTIVATION, callback=checked(text), autocompletion=ACTIVATIONS
+        ),
     ] = "soft threshold"
     likelihood: Annotated[
-        str, typer.Option("--likelihood", help=LIKELIHOOD, callback=checked(text))
+        str,
+        typer.Option(
+            "--likelihood", help=LIKELIHOOD, callback=checked(text), autocompletion=LIKELIHOODS
+        ),
     ] = "gaussian"
     posterior: Annotated[
-        str, typer.Option("--posterior", help=POSTERIOR, callback=checked(text))
+        str,
+        typer.Option(
+            "--posterior", help=POSTERIOR, callback=checked(text), autocompletion=POSTERIORS
+        ),
     ] = "diagonal"
     dispersion: Annotated[
         float | None,

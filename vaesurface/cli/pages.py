@@ -37,8 +37,9 @@ def slice_(
     out: Out = Path("results/figures"),
     as_json: Json = False,
 ) -> int:
-    """Energy along the line and over the plane through the collapsed point and the best points that
-    a sweep found.
+    """Draw energies on a line and a plane through a sweep's points.
+
+    Through the collapsed point and the best points that it found at one alpha.
     """
     return _figures(results, data, out, as_json, alpha, ("line", "plane"))
 
@@ -52,8 +53,9 @@ def plot(
     out: Out = Path("results/figures"),
     as_json: Json = False,
 ) -> int:
-    """Phase diagram of a sweep, and Hessian spectra of the collapsed and the best point at one
-    alpha.
+    """Draw a sweep's phase diagram and Hessian spectra.
+
+    The spectra are of the collapsed and of the best point at one alpha.
     """
     return _figures(results, data, out, as_json, alpha, ("phase", "spectrum"))
 
@@ -74,8 +76,9 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """One HTML page of all results in a directory: verdicts with evidence, figures, a surface that
-    turns, cells that open.
+    """Make one HTML page of all results below a directory.
+
+    It has verdicts with their evidence, figures, a surface that turns, cells that open.
     """
     from vaesurface import files
     from vaesurface import report as pages

@@ -59,8 +59,9 @@ def analyze(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say what a point is, and why: the collapsed one, one from a file, or the one that random
-    starts lead to.
+    """Say what a point of the surface is, and why.
+
+    The point is the collapsed one, one from a file, or the best that random starts lead to.
     """
     _require_one_way(start, drawn=starts is not None)
     if out is not None and out.suffix != ".npz":
@@ -104,8 +105,9 @@ def census(
     out: Annotated[Path | None, typer.Option("--out", help="write the table as .csv")] = None,
     as_json: Json = False,
 ) -> int:
-    """All stationary points of the affine model (alpha = 0) that theory lists, each checked:
-    energy, gradient, index.
+    """Check every stationary point that theory lists at alpha = 0.
+
+    There the decoder is affine. Of each: energy, gradient, number of negative eigenvalues.
     """
     if out is not None:
         single_file(out)
@@ -156,8 +158,9 @@ def certify(
     ),
     as_json: Json = False,
 ) -> int:
-    """Prove what a point is, chosen as in analyze, or that the energy has no lower bound; anyone
-    can verify the certificate.
+    """Prove what a point is, or that the energy has no lower bound.
+
+    The point is chosen as in analyze. Anyone can verify the certificate.
     """
     _require_one_way(start)
     chosen = {"--seed": start.seed, "--point": start.point, "--radius": radius, "--index": index}
@@ -206,7 +209,10 @@ def verify(
     rows: Rows,
     as_json: Json = False,
 ) -> int:
-    """Prove a certificate's claim again from nothing but the certificate and the data."""
+    """Prove a certificate's claim again, from the file and the data.
+
+    Nothing else is needed, and nothing in the certificate is taken on trust.
+    """
     X = load(rows)
     from vaesurface import proof
 

@@ -8,9 +8,12 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from vaesurface.cli.names import among
 from vaesurface.cli.options import (
+    DATA,
     DISPERSION,
     LIKELIHOOD,
+    LIKELIHOODS,
     Family,
     Json,
     Limit,
@@ -57,13 +60,16 @@ TRAINED = {
 PROVED = ("prop41", "prop51")  # modules, and functions (out, command, full, seeds, executor)
 PROVED_SEEDS = 3
 BENT = "nonlinearities"  # the proposition, of every activation
-NAMES = ", ".join([*TRAINED, *PROVED, BENT])
+NAMES = (*TRAINED, *PROVED, BENT)
 
 
 @verb("reproduce fig1-left --out results/paper")
 def reproduce(
     *,
-    name: Annotated[str, typer.Argument(help=f"what of the paper: {NAMES}")],
+    name: Annotated[
+        str,
+        typer.Argument(help=f"what of the paper: {', '.join(NAMES)}", autocompletion=among(NAMES)),
+    ],
     full: Annotated[
         bool, typer.Option("--full", help="the paper's sizes and data sets, for a large machine")
     ] = False,
@@ -73,6 +79,7 @@ def reproduce(
             "--data",
             help="name or path, as in other verbs; repeat it for several",
             callback=checked(texts),
+            autocompletion=DATA,
         ),
     ] = None,
     limit: Limit = None,
@@ -94,7 +101,10 @@ def reproduce(
     likelihood: Annotated[
         str,
         typer.Option(
-            "--likelihood", help=f"of nonlinearities: {LIKELIHOOD}", callback=checked(text)
+            "--likelihood",
+            help=f"of nonlinearities: {LIKELIHOOD}",
+            callback=checked(text),
+            autocompletion=LIKELIHOODS,
         ),
     ] = "gaussian",
     dispersion: Annotated[
@@ -105,11 +115,12 @@ def reproduce(
     out: Studies = Path("results/paper"),
     as_json: Json = False,
 ) -> int:
-    """A figure or a proposition of the paper made again, at a size for two cores. Run again with
-    the same --out to go on.
+    """Make a figure or a proposition of the paper again.
+
+    At a size for two cores. Run again with the same --out to go on.
     """
-    if name not in (*TRAINED, *PROVED, BENT):
-        raise ValueError(f"expected one of {NAMES}, got {name}; choose one")
+    if name not in NAMES:
+        raise ValueError(f"expected one of {', '.join(NAMES)}, got {name}; choose one")
     workers.require_one_kind()
     directory(out)
     changes = {"sources": tuple(data) if data else None, "limit": limit, "steps": steps}

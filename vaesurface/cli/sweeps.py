@@ -112,8 +112,9 @@ def demo(
     table: Table = None,
     as_json: Json = False,
 ) -> int:
-    """Which starts collapse? A sweep over handwritten digits, with figures, a table and the answer
-    in sentences.
+    """See which starts collapse, on handwritten digits.
+
+    A sweep, figures, tables, the answer in sentences and a page of it all, report.html.
     """
     workers.require_one_kind()
     directory(out)
@@ -151,8 +152,10 @@ def sweep(
     table: Table = None,
     as_json: Json = False,
 ) -> int:
-    """Sweep alpha x initialization scale x seed, or gamma, beta, latents and rows too, or a
-    function of your own; run again with the same --out to go on where it stopped or to add cells.
+    """Sweep alpha, scale and seed of starts, or a function of your own.
+
+    Gamma, beta, latents and rows may be swept too. Run again with the same --out to go on where it
+    stopped or to add cells.
     """
     workers.require_one_kind()
     options = share.options()
@@ -176,8 +179,9 @@ def status(
     results: Annotated[Path, typer.Argument(help="directory of a sweep, or of several")],
     as_json: Json = False,
 ) -> int:
-    """How far is a sweep: cells planned, done, missing, running and failed, by whom, and how long
-    it may take still.
+    """Say how far a sweep is, and how long it may take still.
+
+    Cells planned, done, missing, running and failed, and by whom.
     """
     float64()
     from vaesurface.store.status import below
