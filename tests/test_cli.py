@@ -79,12 +79,12 @@ def test_names_that_a_shell_completes_are_those_that_there_are():
     assert set(names.SHIPPED) == set(data.known.SHIPPED)
     assert set(names.FETCHED) == set(data.known.FETCHED)
     assert set(names.ACTIVATIONS) == set(activations.NAMED)
-    X = np.eye(4)  # counts, shares and classes alike
+    X = np.eye(6)  # counts, shares and classes alike
     for likelihood in names.LIKELIHOODS:
         dispersion = 2.0 if likelihood == "negative binomial" else None
         member.named("identity", likelihood, "diagonal", dispersion).problem(X, 1, 0.0, None, 1)
     for posterior in names.POSTERIORS:
-        member.named(posterior=posterior).problem(X, 1, 0.1, None, 1)
+        member.named(posterior=posterior).problem(X, 4, 0.1, None, 1)
 
 
 def test_the_first_page_of_help_is_kept_as_typer_writes_it():
