@@ -422,7 +422,8 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_all_else(vaesurface
 
 
 def test_a_page_has_a_place_to_go(vaesurface, tmp_path):
-    code, out, err = vaesurface(f"report {tmp_path} --out {tmp_path}")
+    (tmp_path / "page.html").mkdir()
+    code, out, err = vaesurface(f"report {tmp_path} --out {tmp_path / 'page.html'}")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "expected a file for the result, got the directory" in err
 
@@ -444,7 +445,7 @@ def test_a_page_has_a_place_to_go(vaesurface, tmp_path):
         ("analyze --data antipodal --latent 1 --beta 0", "beta > 0"),
         ("analyze --data antipodal --latent 1 --point {point.npz}", "bias"),
         ("analyze --data antipodal --latent 1 --seed 1 --point {point.npz}", "drop one"),
-        ("analyze --data antipodal --latent 1 --out point.txt", "end in .npz"),
+        ("analyze --data antipodal --latent 1 --out point.txt", "ends in .npz"),
         ("analyze --data antipodal --latent 1 --starts 0", "--starts >= 1"),
         ("analyze --latent many", "integer"),
         ("analyze --activation rleu", "an activation out of"),

@@ -129,7 +129,7 @@ ROWS = [
 def test_sentences_say_what_the_numbers_say():
     ratios = np.array([2.0, 1.2, 0.5])
     said = nonlinear_words.sentences("x", 2, ALPHAS, 5, 1.0, ratios, ROWS, {"exp": "diverges"})
-    first, dead, smooth, flat, corner, absent, trapped, free, agree, verdict = said
+    verdict, first, dead, smooth, flat, corner, absent, trapped, free, agree = said
     assert "2 of them are above beta = 1, so from collapse of an affine decoder 4" in first
     assert "none at any alpha > 0" in dead and "shorter than 0.4 alpha" in dead
     assert "0.01, 0.02 alpha^2 high (at 0.9 over a pass between two other points)" in dead
@@ -153,7 +153,7 @@ def test_sentences_say_what_the_numbers_say():
 
 def test_where_no_latent_pays_nothing_is_a_perturbations_trap():
     said = nonlinear_words.sentences("x", 2, ALPHAS, 5, 1.0, np.array([0.9]), ROWS, {})
-    assert said[-1].startswith("No latent of an affine decoder pays here")
+    assert said[0].startswith("No latent of an affine decoder pays here")
 
 
 def test_figures_name_what_they_draw():
@@ -203,7 +203,7 @@ def test_the_study_is_made_and_goes_on_where_it_stopped(vaesurface, tmp_path, mo
     assert code == 0
     told = json.loads(out)
     assert told["table"] == (tmp_path / "nonlinearities.md").read_text()
-    assert "soft threshold does so at every alpha > 0; tanh does so never" in told["said"][-1]
+    assert "soft threshold does so at every alpha > 0; tanh does so never" in told["said"][0]
     assert (tmp_path / "nonlinearities.png").stat().st_size > 10_000
     with np.load(tmp_path / "nonlinearities.npz") as arrays:
         assert arrays["collapsed"].shape == (2, 2, 2)  # activation, alpha, scale

@@ -79,10 +79,12 @@ COMBINATIONS = {
     "analyze --refine --seed 1": "expected --refine with the --point",
     "analyze --point {new}": "expected a file for --point",
     "analyze --point {folder}": "got the folder",
-    "analyze --out {folder}/new.txt": "expected --out to end in .npz",
-    "analyze --out {folder}": "expected --out to end in .npz",
-    "census --out {folder}": "expected a file for the result",
-    "certify --out {folder}": "expected a file for the result",
+    "analyze --out {folder}/new.txt": "expected --out as a directory or a file that ends in .npz",
+    "census --out {folder}/new.json": "a file that ends in .csv, got",
+    "certify --out {folder}/new.npz": "a file that ends in .json, got",
+    "report {folder} --out {folder}/new.png": "a file that ends in .html, got",
+    "plot {folder} --out {folder}/new.png": "expected --out as a directory, for several files",
+    "path --out {folder}/new.json": "which is a name of a file; leave out .json",
     "certify --out {device}": "which may not be written over",
     "certify --out {there}/new.json": "expected a place that can be written to",
     "certify --out {folder}/{long}": "expected a place that can be written to",
@@ -145,7 +147,7 @@ def test_all_data_are_read_before_the_first_are_trained_on(run_arguments, tmp_pa
 @pytest.mark.parametrize("latent", [0, 3, 10**6])
 @pytest.mark.parametrize("verb", ["analyze", "certify", "census", "path", "follow", "basin"])
 def test_latents_are_no_more_than_features(run_arguments, tmp_path, verb, latent):
-    line = f"{verb} --data antipodal --latent {latent} --out {tmp_path / 'new.npz'}"
+    line = f"{verb} --data antipodal --latent {latent} --out {tmp_path / 'new'}"
     code, out, err = run_arguments(line.split())
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "latent" in err

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaesurface.cli.answers import command, paragraphs, say, studied
 from vaesurface.cli.options import (
     DATA,
     Json,
@@ -15,14 +16,11 @@ from vaesurface.cli.options import (
     Terms,
     Workers,
     awake,
-    command,
-    directory,
     float64,
     load,
-    say,
-    studied,
     verb,
 )
+from vaesurface.cli.places import directory
 from vaesurface.cli.values import checked, count, existing, number, text
 
 __all__ = ["Framework", "cure"]
@@ -143,5 +141,8 @@ def _told(found: Any, framework: str, as_json: bool) -> int:
     result = advised.words(found, str(framework))
     names = f" ({result['names']})" if result["names"] else ""
     lines = [f"In {framework}{names}:", result["lines"]] if result["lines"] else []
-    say(result, [result["label"], *result["said"], *lines], as_json)
+    then = "change these lines, train again, export, and: vaesurface diagnose exported.npz"
+    if not lines:
+        then = "vaesurface cure --quick, the board that says what helps on which trap"
+    say(result, paragraphs([result["label"]], result["said"], lines), as_json, then)
     return 0 if result["lines"] else 1

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.options import Json, awake, command, directory, say, verb
+from vaesurface.cli.answers import command, run, say
+from vaesurface.cli.options import Json, awake, verb
+from vaesurface.cli.places import directory
 from vaesurface.refusal import complaint
 
 __all__ = ["diagnose"]
@@ -54,7 +56,8 @@ def diagnose(
     if out is not None:
         result["files"] = _written(diagnosis, file, out)
         text += [f"wrote {name}" for name in result["files"]]
-    say(result, text, as_json)
+    then = run("cure", file) if out is None else run("report", out)
+    say(result, text, as_json, then)
     return 0
 
 
@@ -93,7 +96,8 @@ def _of_a_run(folder: Path, out: Path | None, as_json: bool) -> int:
         study = page.study(record, name, out, command(), least=FEW)
         result["files"] = [str(report.save(study, out)), str(out / f"{name}.png")]
         text += [f"wrote {name}" for name in result["files"]]
-    say(result, text, as_json)
+    then = run("cure", found[-1][1]) if out is None else run("report", out)
+    say(result, text, as_json, then)
     return 0
 
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from vaesurface.cli.options import Workers, say
+from vaesurface.cli.answers import command, say
+from vaesurface.cli.options import Workers
 from vaesurface.refusal import complaint
 
 __all__ = ["GIGABYTE", "explained", "fitting"]
@@ -50,6 +51,7 @@ def explained(
 ) -> int:
     """Say what sweeps into directories below `out` would take."""
     results, text = [], []
+    then = command(without="--explain")
     for name, one in asked.items():
         result, lines = _explained(one, out / name, workers, memory, options)
         results.append({"part": name, **result} if name else result)
@@ -57,9 +59,9 @@ def explained(
     if len(results) > 1:
         known = [one["seconds"] for one in results]
         total = None if None in known else sum(known)
-        say({"parts": results, "seconds": total}, [*text, _total(results)], as_json)
+        say({"parts": results, "seconds": total}, [*text, _total(results)], as_json, then)
     else:
-        say(results[0], text, as_json)
+        say(results[0], text, as_json, then)
     return 0
 
 

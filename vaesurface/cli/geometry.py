@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli import names
+from vaesurface.cli.answers import command, run, say, studied
 from vaesurface.cli.options import (
     Draw,
     Family,
@@ -20,14 +21,12 @@ from vaesurface.cli.options import (
     Terms,
     Workers,
     awake,
-    command,
-    directory,
     float64,
     load,
-    say,
-    studied,
+    options_of,
     verb,
 )
+from vaesurface.cli.places import directory
 from vaesurface.cli.values import checked, count, number, numbers, positive
 
 __all__ = ["basin", "follow", "network", "path"]
@@ -57,7 +56,8 @@ def path(
     with awake("climbing"):
         study = rim(setting, alpha)
     if isinstance(study, str):
-        say({"found": False, "said": [study]}, [study], as_json)
+        then = run("analyze", *options_of(surface))
+        say({"found": False, "said": [study]}, [study], as_json, then)
         return 1
     return studied(study, out, as_json)
 

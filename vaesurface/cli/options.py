@@ -1,5 +1,4 @@
-"""What do the verbs share? Options, each declared once, bundles of them, and how data are loaded
-and results printed.
+"""What do the verbs share? Options, each declared once, bundles of them, and how data are loaded.
 
 A verb is a function under `@verb(example)`. A parameter whose type is a dataclass is a bundle: on
 the command line its fields stand in its place, in their order.
@@ -9,14 +8,9 @@ the command line its fields stand in its place, in their order.
 ['data', 'limit', 'latent', 'alpha', 'gamma', 'beta']
 """
 
-import json
-import os
-import shlex
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -49,21 +43,14 @@ __all__ = [
     "Terms",
     "Workers",
     "app",
-    "command",
-    "directory",
     "float64",
     "load",
     "make_problem",
-    "say",
-    "single_file",
-    "studied",
+    "options_of",
     "verb",
 ]
 
 WIDEST = 100  # columns of a page of help
-
-# Bytes that a file's name has, while it is written, beyond its own: `files.replacing`.
-ROOM = len(".-.tmp") + 16
 
 # What options of a member of the family are, in any verb.
 ACTIVATION = (
@@ -403,61 +390,39 @@ def load(rows: Rows) -> Any:
     return data.load(rows.data, limit=rows.limit)
 
 
+def options_of(surface: Any, **others: Any) -> list[str]:
+    """A bundle's options and others, where they are not what they are by default, as words of a
+    command line.
+    """
+    words = []
+    for name, value, default in _values(surface):
+        if value != default:
+            words += [f"--{name.replace('_', '-')}", _word(value)]
+    for name, value in others.items():
+        if value is not None:
+            words += [f"--{name}", _word(value)]
+    return words
+
+
+def _values(bundle: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Names, values and defaults of a bundle's fields, those of bundles in it too."""
+    for field in fields(bundle):
+        value = getattr(bundle, field.name)
+        if is_dataclass(value):
+            yield from _values(value)
+        else:
+            yield field.name, value, field.default
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
+
+
 def make_problem(surface: Surface) -> Any:
     """The loss surface."""
     float64()
     member, model, terms = surface.family.member(), surface.model, surface.terms
     return member.problem(load(model), model.latent, surface.alpha, terms.gamma, terms.beta)
-
-
-def command() -> str:
-    """The command line that runs, to paste into a shell."""
-    return shlex.join(["vaesurface", *sys.argv[1:]])
-
-
-def directory(out: Path) -> None:
-    """Refuse a place where no directory for results can be, before anything is computed."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(
-            f"expected a directory for the results, got the file {out}; name another place with "
-            f"--out"
-        )
-    _require_room(out)
-
-
-def single_file(out: Path) -> None:
-    """The same of a file."""
-    if out.is_dir():
-        raise ValueError(
-            f"expected a file for the result, got the directory {out}; name one in it with --out"
-        )
-    if out.exists() and not (out.is_file() and os.access(out, os.W_OK)):
-        raise ValueError(
-            f"expected a file for the result, got {out}, which may not be written over; name "
-            f"another with --out"
-        )
-    _require_room(out.parent, out.name)
-
-
-def _require_room(folder: Path, name: str = "") -> None:
-    """Refuse a directory that cannot be made or written to, and a name that cannot be one in it;
-    leave nothing there.
-    """
-    if "\0" in str(folder / name):
-        raise ValueError(
-            f"expected a path, got {str(folder / name)!r}; name another place with --out"
-        )
-    there = next(place for place in (folder, *folder.parents) if os.path.exists(place))
-    new = [*folder.relative_to(there).parts, name]
-    longest = max(len(os.fsencode(part)) for part in new)
-    try:
-        with tempfile.TemporaryDirectory(dir=there, prefix="x" * max(longest + ROOM - 8, 1)):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"expected a place that can be written to, got {folder} ({error.strerror}: {there}); "
-            f"name another with --out"
-        ) from error
 
 
 @contextmanager
@@ -469,28 +434,3 @@ def awake(what: str) -> Iterator[None]:
 
     with Bar(desc=what, bar_format=CLOCK, leave=False, delay=EVERY):
         yield
-
-
-def studied(study: Any, out: Path, as_json: bool, table: str = "") -> int:
-    """Print what a study says, after its table if it has one, and where it is."""
-    files = [str(out / figure.file) for figure in study.figures] + [str(out / f"{study.name}.json")]
-    result: dict[str, Any] = {
-        "said": list(study.said),
-        "verdicts": list(study.verdicts),
-        "files": files,
-    }
-    if table:
-        result = {"table": table, **result}
-    lines = [*table.splitlines(), *study.said, *(f"wrote {file}" for file in files)]
-    say(result, lines, as_json)
-    return 0
-
-
-def say(result: dict[str, Any], text: list[str], as_json: bool) -> None:
-    """Print a result as JSON, or its text, a line each."""
-    if not as_json:
-        print("\n".join(text))
-        return
-    from vaesurface import files
-
-    print(json.dumps(files.plain(result), allow_nan=False))

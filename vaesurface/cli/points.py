@@ -6,9 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from vaesurface.cli.answers import paragraphs, run, say
 from vaesurface.cli.options import (
+    DATA,
     Family,
     Json,
+    Limit,
     Model,
     Rows,
     Start,
@@ -17,14 +20,16 @@ from vaesurface.cli.options import (
     awake,
     load,
     make_problem,
-    say,
-    single_file,
+    options_of,
     verb,
 )
-from vaesurface.cli.values import checked, count, existing, positive
+from vaesurface.cli.places import file_in
+from vaesurface.cli.values import checked, count, existing, positive, text
+from vaesurface.refusal import complaint
 
 __all__ = ["analyze", "census", "certify", "verify"]
 
+PATH_ALPHA = 0.1  # where a census has shown what there is without a threshold
 ENERGY_ERROR = 1e-9  # up to which an energy agrees with theory: rounding of sums over data
 COLUMNS = (
     "retained",
@@ -54,7 +59,8 @@ def analyze(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="write the point, and its direction of descent, as .npz, for --point"
+            "--out",
+            help="directory or .npz for the point and its direction of descent, for --point",
         ),
     ] = None,
     as_json: Json = False,
@@ -64,10 +70,7 @@ def analyze(
     The point is the collapsed one, one from a file, or the best that random starts lead to.
     """
     _require_one_way(start, drawn=starts is not None)
-    if out is not None and out.suffix != ".npz":
-        raise ValueError(f"expected --out to end in .npz, got {out}; rename it")
-    if out is not None:
-        single_file(out)
+    out = None if out is None else file_in(out, "point.npz")
     problem = make_problem(surface)
     from vaesurface.experiments.ways import has_rays
     from vaesurface.stationary import Kind
@@ -84,13 +87,50 @@ def analyze(
         result["ray"], evidence["ray"] = _ray(problem)
     if out is not None:
         _write_point(point, out)
-    active = int(point.active.sum())
-    text = [
-        point.label,
-        f"energy {float(point.loss):.10g}, {active} of {surface.model.latent} latents active",
-    ]
-    say(result, text + [f"{part}: {reason}" for part, reason in evidence.items()], as_json)
+    lines = paragraphs(
+        [point.label],
+        _table(surface.alpha, point).splitlines(),
+        [f"{part}: {reason}" for part, reason in evidence.items()],
+        [] if out is None else [f"wrote {out}"],
+    )
+    say(result, lines, as_json, _after(surface, start, problem, point, best, out))
     return int(point.kind == Kind.NOT_STATIONARY)
+
+
+def _table(alpha: float, point: Any) -> str:
+    """A row for the point; index, flat, positive: numbers of eigenvalues."""
+    from vaesurface.experiments import tables
+
+    head = ["alpha", "energy", "index", "flat", "positive", "gradient", "active latents"]
+    counts = [int(count) for count in point.inertia]
+    active = f"{int(point.active.sum())} of {len(point.active)}"
+    row = [alpha, f"{float(point.loss):.8g}", *counts, float(point.grad_norm), active]
+    return tables.aligned(head, [row])
+
+
+def _after(
+    surface: Surface, start: Start, problem: Any, point: Any, best: Any, out: Path | None
+) -> str:
+    """What to do next: refine what is not stationary, prove what can be proved."""
+    from vaesurface import proof
+    from vaesurface.stationary import Kind
+
+    chosen: dict[str, Any] = {"seed": start.seed, "point": start.point}
+    if best is not None and best.best is not None:
+        chosen["seed"] = (start.seed or 0) + best.best
+    if chosen["seed"] is not None and start.scale != Start.scale:
+        chosen["scale"] = start.scale
+    told = options_of(surface, **chosen)
+    refined = ["--refine"] * start.refine
+    if point.kind == Kind.NOT_STATIONARY:
+        if start.point is not None:
+            return run("analyze", *told, "--refine")
+        return run("analyze", *options_of(surface, seed=(start.seed or 0) + 1))
+    try:
+        proof.require_provable(problem)
+    except ValueError:
+        return run("path", *options_of(surface))
+    return run("certify", *told, *refined)
 
 
 @verb("census --data digits-4x4 --limit 200 --most 20")
@@ -102,16 +142,18 @@ def census(
         int,
         typer.Option("--most", help="stop after so many points", callback=checked(count)),
     ] = 100,
-    out: Annotated[Path | None, typer.Option("--out", help="write the table as .csv")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="directory or .csv for the table")
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Check every stationary point that theory lists at alpha = 0.
 
     There the decoder is affine. Of each: energy, gradient, number of negative eigenvalues.
     """
-    if out is not None:
-        single_file(out)
-    problem = make_problem(Surface(model=model, alpha=0.0, terms=terms, family=Family()))
+    out = None if out is None else file_in(out, "census.csv")
+    surface = Surface(model=model, alpha=0.0, terms=terms, family=Family())
+    problem = make_problem(surface)
     from itertools import islice
 
     from vaesurface import files, theory
@@ -120,13 +162,27 @@ def census(
     with awake("checking"):
         rows = [_checked(problem, expected) for expected in islice(listed, most)]
     wrong = sum(not row["agrees"] for row in rows)
-    lines = [",".join(COLUMNS)]
-    lines += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
     if out is not None:
-        files.write(out, "\n".join(lines) + "\n")
-    text = [*lines, f"{len(rows)} points, {wrong} disagree with theory"]
-    say({"points": rows, "wrong": wrong}, text, as_json)
+        table = [",".join(COLUMNS)]
+        table += [",".join(str(row[name]).replace(",", " ") for name in COLUMNS) for row in rows]
+        files.write(out, "\n".join(table) + "\n")
+    from vaesurface.experiments import tables
+
+    head = [name.replace("_", " ") for name in COLUMNS]
+    cells = [[_cell(row[name]) for name in COLUMNS] for row in rows]
+    lines = paragraphs(
+        [f"{len(rows)} points, {wrong} disagree with theory"],
+        tables.aligned(head, cells).splitlines(),
+        [] if out is None else [f"wrote {out}"],
+    )
+    then = run("path", *options_of(surface, alpha=PATH_ALPHA))
+    say({"points": rows, "wrong": wrong}, lines, as_json, then)
     return int(wrong > 0)
+
+
+def _cell(value: Any) -> Any:
+    """Of the table: lists with spaces."""
+    return " ".join(map(str, value)) or "none" if isinstance(value, list) else value
 
 
 @verb("certify --data antipodal --latent 1 --alpha 0.5 --out certificate.json")
@@ -153,9 +209,9 @@ def certify(
     unbounded: Annotated[
         bool, typer.Option("--unbounded", help="prove that the energy has no lower bound")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="the certificate, JSON")] = Path(
-        "results/certificate.json"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", help="directory or .json for the certificate")
+    ] = Path("results/certificate.json"),
     as_json: Json = False,
 ) -> int:
     """Prove what a point is, or that the energy has no lower bound.
@@ -170,7 +226,7 @@ def certify(
             f"expected --unbounded to be about the energy with gamma learned, got "
             f"{', '.join(given) or '--gamma'} too; drop one"
         )
-    single_file(out)
+    out = file_in(out, "certificate.json")
     problem = make_problem(surface)
     from vaesurface import proof
 
@@ -184,8 +240,11 @@ def certify(
                 point, _ = _judged(problem, start)
                 certificate = proof.certify(problem, point.params, radius, index)
     except proof.Unproved as reason:
-        say({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json)
+        then = run("analyze", *options_of(surface, seed=start.seed, point=start.point))
+        say({"proved": False, "reason": str(reason)}, [f"not proved: {reason}"], as_json, then)
         return 1
+    rows = surface.model
+    certificate = proof.sourced(certificate, rows.data, rows.limit)
     proof.save(certificate, out)
     result = {
         "proved": True,
@@ -193,11 +252,11 @@ def certify(
         "statement": certificate.statement,
         "file": str(out),
     }
-    say(result, [certificate.statement, f"wrote {out}"], as_json)
+    say(result, [certificate.statement, f"wrote {out}"], as_json, run("verify", out))
     return 0
 
 
-@verb("verify certificate.json --data antipodal")
+@verb("verify certificate.json")
 def verify(
     *,
     file: Annotated[
@@ -206,23 +265,58 @@ def verify(
             help="a certificate that `vaesurface certify` wrote", callback=checked(existing)
         ),
     ],
-    rows: Rows,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            help="where the data are; default: where the certificate says",
+            callback=checked(text),
+            autocompletion=DATA,
+        ),
+    ] = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> int:
     """Prove a certificate's claim again, from the file and the data.
 
     Nothing else is needed, and nothing in the certificate is taken on trust.
     """
-    X = load(rows)
     from vaesurface import proof
 
     try:
         certificate = proof.load(file)
-        with awake("verifying"):
-            result = proof.verify(certificate, X)
     except ValueError as error:
-        result = proof.Verification(False, str(error))
-    say(result._asdict(), [result.reason if result.valid else f"refused: {result.reason}"], as_json)
+        return _verified(proof.Verification(False, str(error)), file, "", as_json)
+    told = _named(certificate, file, limit) if data is None else Rows(data=data, limit=limit)
+    X = load(told)
+    with awake("verifying"):
+        result = proof.verify(certificate, X)
+    return _verified(result, file, f"{told.data}, n = {len(X)}", as_json)
+
+
+def _named(certificate: Any, file: Path, limit: int | None) -> Rows:
+    """The data that a certificate names, which may come from anyone."""
+    if certificate.source is None:
+        remedy = "pass --data as certify had it, and --limit if it had one"
+        raise complaint("a certificate that names its data", f"{file}, which does not", remedy)
+    rows = Rows(
+        data=text("the certificate's source", certificate.source),
+        limit=certificate.limit if limit is None else limit,
+    )
+    if rows.limit is not None:
+        count("the certificate's limit", rows.limit, least=2, most=10**9)
+    return rows
+
+
+def _verified(result: Any, file: Path, source: str, as_json: bool) -> int:
+    """Print whether the claim is proved; source: of the data."""
+    line = result.reason if result.valid else f"refused: {result.reason}"
+    then = f"hand on {file}; with the data ({source}) anyone can verify it"
+    if not result.valid:
+        then = f"{run('verify', file, '--data', 'DATA')} with its own data; these were {source}"
+    if not source:
+        then = run("certify", "--help")
+    say(result._asdict(), [line], as_json, then)
     return int(not result.valid)
 
 

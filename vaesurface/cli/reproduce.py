@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from vaesurface.cli.answers import command, studied
 from vaesurface.cli.names import among
 from vaesurface.cli.options import (
     DATA,
@@ -21,13 +22,11 @@ from vaesurface.cli.options import (
     Studies,
     Workers,
     awake,
-    command,
-    directory,
     float64,
     load,
-    studied,
     verb,
 )
+from vaesurface.cli.places import directory
 from vaesurface.cli.values import checked, count, positive, text, texts
 
 __all__ = ["reproduce"]

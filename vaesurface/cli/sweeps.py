@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vaesurface.cli import grids
+from vaesurface.cli.answers import opened, paragraphs, run, say
 from vaesurface.cli.forecasts import explained, fitting
 from vaesurface.cli.grids import Own, Settings
 from vaesurface.cli.options import (
@@ -17,12 +18,12 @@ from vaesurface.cli.options import (
     Rows,
     Workers,
     awake,
-    directory,
     float64,
     load,
-    say,
     verb,
 )
+from vaesurface.cli.pages import page_of
+from vaesurface.cli.places import directory, store
 from vaesurface.cli.values import checked, count, positive
 from vaesurface.refusal import complaint, located
 
@@ -187,20 +188,30 @@ def status(
     from vaesurface.store.status import below
 
     stores = below(results) or {"": results}
-    return _told(list(stores.values()), as_json)
+    return _told(list(stores.values()), results, as_json)
 
 
-def _told(places: list[Path], as_json: bool) -> int:
-    """Say how far stores are; the exit code: 1 where something failed."""
+def _told(places: list[Path], common: Path, as_json: bool) -> int:
+    """Say how far stores below a place are; the exit code: 1 where something failed."""
     from vaesurface.store.status import read
 
     found = [read(place) for place in places]
+    then = _after(found, common)
     if len(found) == 1:
-        say(found[0].plain(), found[0].words, as_json)
+        say(found[0].plain(), found[0].words, as_json, then)
     else:
         lines = [line for one in found for line in ("", f"{one.path}:", *one.words)]
-        say({"stores": [one.plain() for one in found]}, lines[1:], as_json)
+        say({"stores": [one.plain() for one in found]}, lines[1:], as_json, then)
     return int(any(one.failed for one in found))
+
+
+def _after(found: list[Any], place: Path) -> str:
+    """What to do next with stores below a place."""
+    if all(one.done == one.planned for one in found):
+        return run("report", place)
+    if any(one.running for one in found):
+        return f"{run('status', place)} again, in a while"
+    return "give the same `vaesurface sweep` again, which goes on with what is missing"
 
 
 def _refusal(place: Path) -> ValueError | None:
@@ -208,7 +219,7 @@ def _refusal(place: Path) -> ValueError | None:
     something is to be written.
     """
     try:
-        directory(place)
+        store(place)
     except ValueError as error:
         if not (place.is_dir() and any(place.iterdir())):
             raise
@@ -266,7 +277,7 @@ def _swept(
     }
     files = _tabulated({name: swept.ds for name, swept in found.items()}, table)
     if not all(swept.ds.computed.all() for swept in found.values()):
-        return _told([place / name for name in asked], as_json)
+        return _told([place / name for name in asked], place, as_json)
     answers = {
         ",".join(filter(None, (name, part))): (str(place / name), *_answered(swept, points))
         for name, whole in found.items()
@@ -274,12 +285,14 @@ def _swept(
     }
     if list(answers) == [""]:
         ((store, result, text),) = answers.values()
-        say({"store": store} | result | {"files": files}, [*text, *_wrote(files)], as_json)
+        whole = {"store": store} | result | {"files": files}
+        say(whole, [*text, *_wrote(files)], as_json, run("plot", store))
         return 0
     results = [{"part": n, "store": store} | result for n, (store, result, _) in answers.items()]
     text = [line for n, (*_, lines) in answers.items() for line in (f"{n}:", *lines, "")]
     text = [*text[:-1], *_wrote(files)]
-    say({"store": str(place), "parts": results, "files": files}, text, as_json)
+    whole = {"store": str(place), "parts": results, "files": files}
+    say(whole, text, as_json, run("report", place))
     return 0
 
 
@@ -332,7 +345,9 @@ def _filled(
         text += [f"{name}:"] * bool(name) + [numbers, "", told.words[0], f"in {place / name}", ""]
     files = _tabulated(found, table)
     result = {"stores": results} if len(results) > 1 else results[0]
-    say(result | {"files": files} if files else result, [*text[:-1], *_wrote(files)], as_json)
+    whole = result | {"files": files} if files else result
+    then = f"read it in Python: vaesurface.store.open({str(place / name)!r})"
+    say(whole, [*text[:-1], *_wrote(files)], as_json, then)
     return 0
 
 
@@ -412,9 +427,12 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
     """What a sweep found, as JSON and as text."""
     from vaesurface.experiments import ends
 
-    answer = ends.answer(swept, points)
-    result = {"answer": answer, "points": [point._asdict() for point in points]}
-    return result, [ends.table(points, most=4), "", *answer]
+    result = {
+        "answer": ends.answer(swept, points),
+        "points": [point._asdict() for point in points],
+    }
+    rows = ends.by_alpha(points).splitlines()
+    return result, paragraphs([ends.conclusion(points)], rows, ends.prose(swept))
 
 
 def _demonstrated(
@@ -431,6 +449,10 @@ def _demonstrated(
     written += [out / name for name in ("points.nc", "table.txt", "answer.txt")]
     files.write(out / "table.txt", ends.table(points) + "\n")
     files.write(out / "answer.txt", "\n".join(result["answer"]) + "\n")
-    names = [*map(str, written), *others]
-    say(result | {"files": names}, text + [f"wrote {name}" for name in names], as_json)
+    with awake("making the page"):
+        page_of(out)
+    names = [*map(str, (*written, out / "report.html")), *others]
+    wrote = [f"wrote {name}" for name in names]
+    then = opened(out / "report.html")
+    say(result | {"files": names}, paragraphs(text, wrote), as_json, then)
     return 0

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from vaesurface import paths, plot, stationary, sweep, theory
+from vaesurface.experiments import tables
 from vaesurface.experiments.boundaries import Plane, boundaries
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
@@ -63,7 +64,9 @@ def branches(
         followed = _followed(crewed, make, parameter, values, jump)
     sentences = [_course(name, branch) for name, branch in followed.items()]
     if "best minimum" in followed:
-        sentences.append(_crossed(followed["best minimum"], make))
+        sentences.insert(0, _crossed(followed["best minimum"], make))
+    else:
+        sentences.insert(0, f"No minimum below collapse was found at {parameter} = {values[0]:g}.")
     title = ", ".join([setting.title, *(f"α = {a:g}" for a in fixed.values())])
     switches = _switches(setting, parameter, values)
     look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
@@ -80,6 +83,7 @@ def branches(
         "follow",
         f"Where do the stationary points go as {parameter} moves?",
         sentences,
+        table=_table(followed),
         verdicts=[
             verdict(f"{name} at {parameter} = {branch.value[i]:.6g}", at(branch.point, i))
             for name, branch in followed.items()
@@ -239,6 +243,33 @@ def _keep(setting: Setting, followed: Branches) -> None:
         for part, column in own.items():
             columns[f"{name}_{part}".replace(" ", "_")] = np.asarray(column)
     keep(setting.out, "follow", **columns)
+
+
+def _table(followed: Branches) -> str:
+    """A row for each branch."""
+    kinds = ("fold", "branch point", "jump")
+    head = [
+        "branch",
+        "from",
+        "to",
+        "points",
+        "folds",
+        "branch points",
+        "jumps",
+        "energy at the end",
+    ]
+    rows = [
+        [
+            name,
+            float(branch.value[0]),
+            float(branch.value[-1]),
+            len(branch.value),
+            *([str(event.kind) for event in branch.events].count(kind) for kind in kinds),
+            f"{float(branch.point.loss[-1]):.8g}",
+        ]
+        for name, branch in followed.items()
+    ]
+    return tables.aligned(head, rows)
 
 
 def _course(name: str, branch: Branch) -> str:

@@ -1,14 +1,20 @@
 """Which starts collapse, at which decoder perturbation strength, and what is the point they
 collapse to?
 
-What a sweep found: its distinct points, as a table and as the answer in sentences.
+What a sweep found: the conclusion in a sentence, a table with a row for each alpha, the rest in
+sentences; and all distinct points as a longer table.
 
 >>> point = End(0.1, "collapsed local minimum", 1, 3.0, 0, 2, 0, 1.0, 4, True, 0.07, (0.1, 0))
 >>> other = point._replace(label="local minimum", energy=2.5, active=1, starts=2, collapsed=False)
->>> print(table([other, point], most=1))
+>>> print(conclusion([other, point]))
+At alpha > 0, 4 of 6 starts collapse, and something lower was found wherever they do.
+>>> print(by_alpha([other, point]))
+alpha  starts  collapse  which is a     certified  points  lowest  below it  active  which is a
+  0.1       6         4  local minimum       0.07       2     2.5       0.5       1  local minimum
+>>> print(table([other, point]))
   alpha       energy index flat active     gamma starts  label
+    0.1     2.500000     0    2      1         1      2  local minimum
     0.1     3.000000     0    2      0         1      4  collapsed local minimum
-    0.1              and 1 more, 2 starts
 >>> telling([other, point])
 0.1
 """
@@ -18,10 +24,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vaesurface.experiments import starts
+from vaesurface.experiments import starts, tables
 from vaesurface.stationary import Kind, tally
 
-__all__ = ["End", "answer", "distinct", "table", "telling"]
+__all__ = ["End", "answer", "by_alpha", "conclusion", "distinct", "prose", "table", "telling"]
+
+HEAD = (  # of the table with a row for each alpha
+    "alpha",
+    "starts",
+    "collapse",
+    "which is a",
+    "certified",
+    "points",
+    "lowest",
+    "below it",
+    "active",
+    "which is a",
+)
 
 
 class End(NamedTuple):
@@ -114,21 +133,13 @@ def _end(run: Any, alpha: float, gamma: float | None, count: int) -> End:
     )
 
 
-def table(ends: Sequence[End], most: int | None = None) -> str:
-    """The distinct points as text, the `most` commonest of each alpha where that is given, in order
-    of energy.
-    """
-    lines = [
+def table(ends: Sequence[End]) -> str:
+    """All distinct points as text, in order of energy at each alpha."""
+    head = (
         f"{'alpha':>7} {'energy':>12} {'index':>5} {'flat':>4} {'active':>6} {'gamma':>9} "
         f"{'starts':>6}  label"
-    ]
-    for alpha, group in _by_alpha(ends).items():
-        common = sorted(group, key=lambda end: -end.starts)[:most]
-        lines += [_line(end) for end in group if end in common]
-        if len(group) > len(common):
-            rest = sum(end.starts for end in group if end not in common)
-            lines.append(f"{alpha:7g} {'':12} and {len(group) - len(common)} more, {rest} starts")
-    return "\n".join(lines)
+    )
+    return "\n".join([head, *map(_line, ends)])
 
 
 def _line(end: End) -> str:
@@ -145,13 +156,82 @@ def _gamma(value: float) -> str:
 
 
 def answer(swept: starts.Sweep, ends: Sequence[End]) -> list[str]:
-    """The paper's question answered for these data, in plain sentences with counts."""
+    """The paper's question answered for these data, in plain sentences with counts: the conclusion,
+    each alpha, and the rest.
+    """
+    each = [_at_one_alpha(group) for group in _by_alpha(ends).values()]
+    return [conclusion(ends), *each, *prose(swept)]
+
+
+def conclusion(ends: Sequence[End]) -> str:
+    """How many starts collapse, and whether that is the lowest there is, in one sentence."""
+    groups = _by_alpha(ends)
+    above = [end for end in ends if end.alpha > 0]
+    at_zero = [end for end in ends if end.alpha == 0]
+    parts = [
+        f"at alpha {where}, {_collapsed(some)} of {_starts(some)} starts collapse"
+        for where, some in (("> 0", above), ("= 0", at_zero))
+        if some
+    ]
+    trapped = [alpha for alpha, group in groups.items() if alpha > 0 and _collapsed(group)]
+    best = [alpha for alpha in trapped if _lowest(_stationary(groups[alpha])).collapsed]
+    if trapped and not best:
+        parts[0] += ", and something lower was found wherever they do"
+    elif best:
+        parts[0] += f", and nothing lower was found at alpha = {', '.join(f'{a:g}' for a in best)}"
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def by_alpha(ends: Sequence[End]) -> str:
+    """A row for each alpha, as text: how many starts collapse, what that point is and up to which
+    row norm it is known to be the lowest; how many distinct points there are, the lowest one's
+    energy, how far below collapse that is, its active latents, and what it is.
+    """
+    return tables.aligned(HEAD, [_row(a, group) for a, group in _by_alpha(ends).items()])
+
+
+def _row(alpha: float, ends: Sequence[End]) -> list[Any]:
+    """Of that table."""
+    points = _stationary(ends)
+    counts = [_starts(ends), _collapsed(ends)]
+    if not points:
+        return [alpha, *counts, "", None, 0, None, None, None, _short(ends[0].label)]
+    best = _lowest(points)
+    collapsed = next((end for end in points if end.collapsed), None)
+    below: list[Any] = ["", None, None]
+    if collapsed is not None:
+        below = [_short(collapsed.label), collapsed.radius or None, collapsed.energy - best.energy]
+    kind, radius, gap = below
+    energy = f"{best.energy:.6g}"
+    lowest = [len(points), energy, gap, best.active, _short(best.label)]
+    return [alpha, *counts, kind, radius, *lowest]
+
+
+def _short(label: str) -> str:
+    """What a point is, in a cell: without what a verdict adds, and that it is collapsed."""
+    return label.partition(",")[0].removeprefix("collapsed ")
+
+
+def _stationary(ends: Sequence[End]) -> list[End]:
+    return [end for end in ends if end.kind != Kind.NOT_STATIONARY]
+
+
+def _starts(ends: Sequence[End]) -> int:
+    return sum(end.starts for end in ends)
+
+
+def _collapsed(ends: Sequence[End]) -> int:
+    return _starts([end for end in ends if end.collapsed])
+
+
+def prose(swept: starts.Sweep) -> list[str]:
+    """What is to be said besides, about all alphas together."""
     ds = swept.ds
     sentences = [
         f"{ds.attrs['data']}; {ds.attrs['optimizer']}; every end refined to a stationary point "
         f"and judged by its Hessian."
     ]
-    sentences += [_at_one_alpha(group) for group in _by_alpha(ends).values()]
     sentences += _over_scales(ds)
     sentences.append(_refined(ds))
     if bool((ds.computed & (ds.theory_falling > 0)).any()):
@@ -199,9 +279,9 @@ def _refined(ds: Any) -> str:
 
 def _at_one_alpha(ends: Sequence[End]) -> str:
     """How many starts of one alpha collapse, and what is lower."""
-    points = [end for end in ends if end.kind != Kind.NOT_STATIONARY]
+    points = _stationary(ends)
     collapsed = [end for end in points if end.collapsed]
-    total, count = sum(end.starts for end in ends), sum(end.starts for end in collapsed)
+    total, count = _starts(ends), _starts(collapsed)
     sentence = f"At alpha = {ends[0].alpha:g}, {count} of {total} starts collapse"
     if collapsed:
         sentence += f" ({_trap(collapsed[0])})"
@@ -209,7 +289,7 @@ def _at_one_alpha(ends: Sequence[End]) -> str:
         sentence += _best(points, collapsed)
         if not _lowest(points).label.startswith("global optimum"):
             sentence += _missing(ends)
-    if lost := total - sum(end.starts for end in points):
+    if lost := total - _starts(points):
         sentence += f"; {lost} end at no stationary point ({ends[-1].label})"
     return f"{sentence}."
 
@@ -258,8 +338,8 @@ def telling(ends: Sequence[End]) -> float:
     """
     rarer = {}
     for alpha, group in _by_alpha(ends).items():
-        collapsed = sum(end.starts for end in group if end.collapsed)
-        rarer[alpha] = min(collapsed, sum(end.starts for end in group) - collapsed)
+        collapsed = _collapsed(group)
+        rarer[alpha] = min(collapsed, _starts(group) - collapsed)
     return max(rarer, key=lambda alpha: (rarer[alpha], alpha))
 
 

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vaesurface import data, plot, report
-from vaesurface.experiments.study import draw, keep
+from vaesurface.experiments import tables
+from vaesurface.experiments.study import draw, keep, keep_table
 from vaesurface.experiments.trained import (
     Plan,
     autoencoder,
@@ -169,6 +170,10 @@ def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     caption = "Error of residual autoencoders over that of the shallowest, averaged over data sets."
     figure = draw(out, "fig1-right", caption, axes)
     keep(out, "fig1-right", blocks=blocks, convs=convs, ratio=ratio)
+    head = ["layers per block", *curves]
+    medians = np.median(ratio, axis=2).T.tolist()
+    rows = [[conv, *row] for conv, row in zip(convs, medians, strict=True)]
+    keep_table(out, "fig1-right", tables.aligned(head, rows))
     study = Study(
         name="fig1-right",
         title="Figure 1, right: residual networks over depth",
@@ -190,13 +195,16 @@ def _relative(plan: Plan, source: str, seeds: int, out: Path) -> np.ndarray:
 
 def _pairs(panel: Panel, plan: Plan, seeds: int, out: Path, command: str) -> Study:
     """Autoencoders and VAEs over depth, for every data set."""
-    sentences, figures, held = [], [], []
+    sentences, figures, held, rows = [], [], [], []
     for source, short in zip(plan.sources, names(plan), strict=True):
         file = panel.name if len(plan.sources) == 1 else f"{panel.name}-{short}"
-        holds, said, figure = _pairs_of(panel, plan, source, file, seeds, out)
+        holds, said, figure, medians = _pairs_of(panel, plan, source, file, seeds, out)
         held.append(holds)
+        rows += [[short, *row] for row in medians]
         sentences += said
         figures.append(figure)
+    head = ["data", panel.unit, "autoencoder's error", "VAE's error", "best constant's"]
+    keep_table(out, panel.name, tables.aligned(head, rows))
     study = Study(
         name=panel.name,
         title=panel.title,
@@ -211,8 +219,10 @@ def _pairs(panel: Panel, plan: Plan, seeds: int, out: Path, command: str) -> Stu
 
 def _pairs_of(
     panel: Panel, plan: Plan, source: str, file: str, seeds: int, out: Path
-) -> tuple[bool, list[str], Figure]:
-    """Of one data set: whether the claim holds, sentences, figure; arrays go to `out` too."""
+) -> tuple[bool, list[str], Figure, list[list[Any]]]:
+    """Of one data set: whether the claim holds, sentences, figure, median errors by depth; arrays
+    go to `out` too.
+    """
     X, short = data.load(source, limit=plan.limit), Path(source).name
     constant = best_constant(X)
     plain, variational = (
@@ -239,7 +249,9 @@ def _pairs_of(
         checks(plain, variational),
         collapse(plan.depths, panel.unit, variational),
     ]
-    return held, sentences, figure
+    medians = [np.median(error, axis=1).tolist() for error in errors.values()]
+    rows = [list(row) for row in zip(plan.depths, *medians, strict=True)]
+    return held, sentences, figure, [[*row, constant] for row in rows]
 
 
 def _arrays(name: str, trained: Trained) -> dict[str, Any]:

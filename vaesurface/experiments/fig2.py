@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from vaesurface import data, plot, report
+from vaesurface.experiments import tables
 from vaesurface.experiments.fig1 import MIDDLE, MIDDLE_FULL
-from vaesurface.experiments.study import draw, keep
+from vaesurface.experiments.study import draw, keep, keep_table
 from vaesurface.experiments.trained import Plan, lower, names, near_prior, over_depth, vae
 from vaesurface.report import Figure, Study
 from vaesurface.vae import train
@@ -27,15 +28,19 @@ PLAN_FULL = MIDDLE_FULL._replace(depths=(2, 4, 5))
 
 def fig2(plan: Plan, seeds: int, out: Path, command: str) -> Study:
     """Histograms of the posteriors' standard deviations of all data and latents, of all seeds."""
-    sentences, figures, held = [], [], []
+    sentences, figures, held, rows = [], [], [], []
     for source, short in zip(plan.sources, names(plan), strict=True):
         X = data.load(source, limit=plan.limit)
         counts = np.asarray(over_depth(vae, plan, X, source, seeds, out).sigma)
         holds, sentence = claim(plan.depths, short, near_prior(counts))
         held.append(holds)
         sentences.append(sentence)
+        percent = (100 * np.median(near_prior(counts), axis=1)).tolist()
+        rows += [[short, depth, share] for depth, share in zip(plan.depths, percent, strict=True)]
         file = "fig2" if len(plan.sources) == 1 else f"fig2-{short}"
         figures.append(_drawn(plan, counts, file, short, out))
+    head = ["data", "layers per scale", "% of sigma above 0.9"]
+    keep_table(out, "fig2", tables.aligned(head, rows))
     study = Study(
         name="fig2",
         title="Figure 2: posterior standard deviations over depth",

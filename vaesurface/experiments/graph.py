@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vaesurface import files, paths, plot, stationary
+from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths.exploring import Explored, explore
@@ -34,18 +34,18 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
     lowest = stationary.analyze(problem, jax.tree.map(jnp.asarray, at(net.params, 0)))
     sentences = [
         f"At alpha = {alpha:g}, {setting.starts} random starts, the collapsed point and the ways "
-        f"between them led to {_counted(net)}. {explored.tried} pairs of them were tried, "
-        f"{len(explored.failed)} of them in vain.",
+        f"between them led to {_counted(net)}.",
+        f"{explored.tried} pairs of them were tried, {len(explored.failed)} of them in vain.",
         f"Of the starts: {_rivals(problem, ends)}.",
     ]
     if len(net.islands) > 1:
         sentences.append(f"{len(net.islands)} groups of them are without a known connection.")
     figures = _figures(setting, alpha, net, collapsed)
-    files.write(setting.out / "network.txt", net.table + "\n")
     return setting.study(
         "network",
         "How do the stationary points hang together?",
         sentences,
+        table=net.table,
         verdicts=[verdict("lowest point", lowest), verdict("collapsed point", collapsed)],
         figures=figures,
         settings={"alpha": alpha, "pairs at most": budget},

@@ -128,7 +128,9 @@ def sentences(
     rows: Sequence[Row],
     left_out: Mapping[str, str],
 ) -> list[str]:
-    """What they show; about: data and likelihood; starts: per activation, alpha and scale."""
+    """What they show, the conclusion first; about: data and likelihood; starts: per activation,
+    alpha and scale.
+    """
     paying = int(np.sum(ratios > beta))
     said = [
         f"{about}: the eigenvalues of D^(-1/2) S D^(-1/2) are "
@@ -139,7 +141,7 @@ def sentences(
     said += [_of(group, alphas, starts) for group in _alike(rows)]
     said += [f"No problem with {name}: {why}." for name, why in left_out.items()]
     said += _of_starts(rows, starts)
-    return [*said, _verdict(rows, paying)]
+    return [_verdict(rows, paying), *said]
 
 
 def _alike(rows: Sequence[Row]) -> list[list[Row]]:

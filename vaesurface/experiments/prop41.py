@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from vaesurface import data, optimize, plot, proof, stationary, store, sweep, theory
-from vaesurface.experiments import starts
+from vaesurface.experiments import starts, tables
 from vaesurface.experiments.study import ADAM, Setting, keep, verdict
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import Kind
@@ -77,7 +77,8 @@ def prop41(
     return setting.study(
         "prop41",
         "Is there a bad local minimum beside perfect reconstruction?",
-        [*_sentences(rows, ended, count), _verdict(rows, ended, count, level)],
+        [_verdict(rows, ended, count, level), *_sentences(rows, ended, count)],
+        table=_table(rows, ended, count),
         verdicts=[verdict(f"collapsed point, alpha = {alphas[-1]:g}", collapsed)],
         figures=figures,
         settings={
@@ -188,6 +189,25 @@ def _keep(setting: Setting, rows: list[Row], ended: np.ndarray, lost: np.ndarray
     for name in ("radius", "energy", "error", "slope"):
         columns[name] = np.stack([getattr(row, name) for row in rows])
     keep(setting.out, "prop41", **columns)
+
+
+def _table(rows: list[Row], ended: np.ndarray, count: int) -> str:
+    """A row for each alpha: the ray, the proved radius, percentages of starts that collapse."""
+    head = ["alpha", "energy on the ray", "error", "slope", "radius / alpha"]
+    head += [f"% of scale {s:g}" for s in SCALES] + ["proofs"]
+    cells = [
+        [
+            float(row.alpha),
+            float(row.energy[-1]),
+            float(row.error[-1]),
+            row.slope,
+            row.radius / row.alpha,
+            *(f"{100 * c / count:.0f}" for c in collapsed),
+            f"{row.proved} of 2",
+        ]
+        for row, collapsed in zip(rows, ended, strict=True)
+    ]
+    return tables.aligned(head, cells)
 
 
 def _sentences(rows: list[Row], ended: np.ndarray, count: int) -> list[str]:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from vaesurface import data, plot, stationary, sweep, theory
+from vaesurface.experiments import tables
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.problem import Params, Problem
 from vaesurface.report import Figure, Study
@@ -108,10 +109,11 @@ def prop51(
         "prop51",
         "Does a VAE switch latents off at a finite gamma?",
         [
+            _verdict(minima, decoders.at, decoders.whole, decoders.latents),
             *(_said(name, m, gammas) for name, m in minima.items()),
             _worth(decoders),
-            _verdict(minima, decoders.at, decoders.whole, decoders.latents),
         ],
+        table=_table(minima, gammas),
         verdicts=[
             verdict(f"soft threshold, gamma = {gammas[i]:.4g}", soft.points[i])
             for i in (0, on[-1], -1)
@@ -294,6 +296,25 @@ def _keep(
         "eigenvalues": eigenvalues,
     }
     keep(setting.out, "prop51", **columns)
+
+
+def _table(minima: dict[str, Minima], gammas: np.ndarray) -> str:
+    """A row for each gamma: how many latents carry anything at the lowest minimum, and its KL."""
+    head = ["gamma"]
+    for name in minima:
+        head += [f"latents on, {name}", "KL"]
+    cells = [
+        [
+            float(gamma),
+            *(
+                value
+                for m in minima.values()
+                for value in (int(np.sum(m.kl[i] > OFF)), float(np.sum(m.kl[i])))
+            ),
+        ]
+        for i, gamma in enumerate(gammas)
+    ]
+    return tables.aligned(head, cells)
 
 
 def _said(name: str, m: Minima, gammas: np.ndarray) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from vaesurface import curvature, landscape, plot, stationary
+from vaesurface.experiments import tables
 from vaesurface.experiments.study import (
     DENSE,
     Setting,
@@ -68,6 +69,7 @@ def rim(setting: Setting, alpha: float) -> Study | str:
         "path",
         "How high is the rim of collapse?",
         _sentences(alpha, collapsed, way),
+        table=_table(collapsed, points),
         verdicts=[verdict(name, point) for name, point in points.items()],
         figures=figures,
         interactive=[
@@ -82,20 +84,21 @@ def _sentences(alpha: float, collapsed: StationaryPoint, way: WayOut) -> list[st
     """How high the rim is, what is on both sides of the saddle, and how far away that is."""
     far, saddle = way.far, way.crossing.saddle
     one, other = (way.crossing.end(i) for i in (0, 1))
-    row = longest_row(saddle.params)
+    row, height = longest_row(saddle.params), way.crossing.height
     named = "point" if far.kind == Kind.NOT_STATIONARY else far.label
     meaning = "neither is the collapsed point, so lower passes may lie elsewhere."
+    pass_ = "the lowest pass found on ways to something lower"
     if way.crossing.home:
-        meaning = "a pass out of collapse."
+        meaning, pass_ = "a pass out of collapse.", "the lowest pass found out of collapse"
     sentences = [
-        f"At alpha = {alpha:g} the collapsed point is a {collapsed.label}, energy "
-        f"{float(collapsed.loss):.10g}. On the way to a {named} "
-        f"{float(collapsed.loss - far.loss):.6g} lower the lowest pass found is a {saddle.label}, "
-        f"energy {float(saddle.loss):.12g}: {way.crossing.height:.8g} above collapse (within "
-        f"{way.crossing.height_error:.1g}), {way.crossing.height / alpha**2:.6g} alpha^2.",
-        f"Descent from it leads to a {one.label} (energy {float(one.loss):.10g}) on one side and a "
-        f"{other.label} (energy {float(other.loss):.10g}) on the other: {meaning}",
-        f"The longest row of the saddle's weight is {row:.6g} long, {row / alpha:.4g} alpha.",
+        f"At alpha = {alpha:g} {pass_} is {height:.4g} high, {height / alpha**2:.4g} alpha^2: a "
+        f"{saddle.label}.",
+        f"Descent from it leads to a {one.label} on one side and a {other.label} on the other: "
+        f"{meaning}",
+        f"The collapsed point is a {collapsed.label}; the way leads to a {named} "
+        f"{float(collapsed.loss - far.loss):.4g} lower. The height is known within "
+        f"{way.crossing.height_error:.1g}: {height:.8g}.",
+        f"The longest row of the saddle's weight is {row:.4g} long, {row / alpha:.4g} alpha.",
     ]
     if not way.crossing.path.converged:
         sentences.append(
@@ -103,6 +106,23 @@ def _sentences(alpha: float, collapsed: StationaryPoint, way: WayOut) -> list[st
             "saddle is refined all the same."
         )
     return sentences
+
+
+def _table(collapsed: StationaryPoint, points: dict[str, StationaryPoint]) -> str:
+    """A row for each point."""
+    head = ["point", "energy", "above collapse", "index", "longest row", "what it is"]
+    rows = [
+        [
+            name,
+            f"{float(point.loss):.8g}",
+            float(point.loss - collapsed.loss),
+            int(point.inertia.negative),
+            longest_row(point.params),
+            point.label,
+        ]
+        for name, point in points.items()
+    ]
+    return tables.aligned(head, rows)
 
 
 def _keep(setting: Setting, way: WayOut) -> None:

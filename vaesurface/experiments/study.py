@@ -42,6 +42,7 @@ __all__ = [
     "draw",
     "has_hessian",
     "keep",
+    "keep_table",
     "longest_row",
     "spectra",
     "surface",
@@ -104,7 +105,11 @@ class Setting(NamedTuple):
             yield self._replace(executor=hands)
 
     def study(self, name: str, title: str, said: Sequence[str], **more: Any) -> Study:
-        """The study, written to disk; more: fields of it."""
+        """The study, written to disk; more: fields of it, and a table as text, which is written
+        beside it.
+        """
+        if table := more.pop("table", ""):
+            keep_table(self.out, name, table)
         n, d = self.X.shape
         settings = {
             "data": self.source,
@@ -159,6 +164,11 @@ def keep(out: Path, name: str, /, **arrays: Any) -> None:
     """Write arrays into the directory out, as .npz."""
     with files.replacing(out / f"{name}.npz") as new:
         np.savez(new, allow_pickle=False, **arrays)
+
+
+def keep_table(out: Path, name: str, table: str) -> None:
+    """Write a study's table into the directory out, beside it: `<name>.txt`."""
+    files.write(out / f"{name}.txt", f"{table}\n")
 
 
 def verdict(name: str, point: StationaryPoint) -> dict[str, Any]:

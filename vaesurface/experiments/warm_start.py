@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from vaesurface import data, plot, report
-from vaesurface.experiments.study import draw, keep
+from vaesurface.experiments import tables
+from vaesurface.experiments.study import draw, keep, keep_table
 from vaesurface.experiments.trained import (
     Plan,
     autoencoder,
@@ -74,6 +75,15 @@ PLAN_FULL = Plan(
 )
 
 
+HEAD = (
+    "hidden layers",
+    "autoencoder's error / constant's",
+    "stuck",
+    "VAEs collapse without",
+    "with warm-start",
+)
+
+
 class Count(NamedTuple):
     """Of runs.
 
@@ -108,6 +118,12 @@ class Depth(NamedTuple):
     def stuck(self) -> bool:
         """Whether the autoencoder is."""
         return self.autoencoder_error >= STUCK * self.constant
+
+    @property
+    def row(self) -> list[Any]:
+        """Of the table."""
+        shares = [f"{c.collapsed} of {c.total}" for c in self.counts]
+        return [self.layers, self.autoencoder_error / self.constant, self.stuck, *shares]
 
     @property
     def words(self) -> str:
@@ -151,6 +167,7 @@ def warm_start(plan: Plan, seeds: int, out: Path, command: str) -> Study:
         command=command,
     )
     keep(out, "warm-start", **columns)
+    keep_table(out, "warm-start", tables.aligned(HEAD, [d.row for d in depths]))
     report.save(study, out)
     return study
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from vaesurface import optimize, plot, theory, vae
+from vaesurface.experiments import tables
 from vaesurface.experiments.study import Setting, keep
 from vaesurface.experiments.ways import far_ends, way_out
 from vaesurface.paths import basin, flows
@@ -53,7 +54,7 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
     """
     with setting.side_by_side() as crewed:
         rows = [_row(crewed, alpha) for alpha in alphas]
-    sentences = [_sentence(row) for row in rows]
+    sentences = [_conclusion(rows), *map(_sentence, rows)]
     shares: Shares = {}
     exact, noisy = _flows(steps, len(setting.X))
     for row in rows if runs else ():
@@ -73,6 +74,7 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
         "basin",
         "How wide is the basin of collapse?",
         sentences,
+        table=_table(rows, shares),
         figures=figures,
         settings={
             "alpha": ", ".join(f"{a:g}" for a in alphas),
@@ -159,6 +161,43 @@ def _figures(
             )
         )
     return figures
+
+
+def _conclusion(rows: Sequence[Row]) -> str:
+    """How wide the basin is, in alpha, over all rows."""
+    inner = [float(np.min(row.widths.inner)) / row.alpha for row in rows]
+    left = [bool(np.isfinite(row.widths.outer[np.argmin(row.widths.inner)])) for row in rows]
+    certified = [row.radius / row.alpha for row in rows]
+    return (
+        f"The basin of collapse is {'' if all(left) else 'at least '}{_between(inner)} alpha wide "
+        f"along the narrowest direction tried, and nothing is lower within {_between(certified)} "
+        f"alpha, in norms of the weight's longest row."
+    )
+
+
+def _between(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(rows: Sequence[Row], shares: Shares) -> str:
+    """A row for each alpha: lengths of the weight's longest row, and the percentage of random
+    starts that each way to descend takes into collapse.
+    """
+    head = ["alpha", "certified", "narrowest", "saddle at", "rim height"]
+    head += [f"{name} %" for name in shares]
+    cells = [
+        [
+            row.alpha,
+            row.radius,
+            float(np.min(row.widths.inner)),
+            math.nan if row.lengths is None else float(row.lengths.saddle),
+            row.rise,
+            *(f"{100 * share[i][0]:.0f}" for share in shares.values()),
+        ]
+        for i, row in enumerate(rows)
+    ]
+    return tables.aligned(head, cells)
 
 
 def _sentence(row: Row) -> str:

@@ -12,7 +12,7 @@ certificate and the data X (n, d). Needs python-flint, and for verification no J
 ('collapsed minimum', True, False)
 """
 
-from vaesurface.proof.certificate import Certificate, load, save
+from vaesurface.proof.certificate import Certificate, load, save, sourced
 from vaesurface.proof.form import Unproved
 from vaesurface.proof.member import require_provable
 from vaesurface.proof.prove import Verification, certify, certify_unbounded, verify
@@ -26,5 +26,6 @@ __all__ = [
     "load",
     "require_provable",
     "save",
+    "sourced",
     "verify",
 ]

@@ -28,7 +28,7 @@ from vaesurface.proof import collapse, point, ray
 from vaesurface.proof.form import Settings
 from vaesurface.refusal import complaint, reading
 
-__all__ = ["CLAIMS", "FORMAT", "Certificate", "checksum", "load", "save", "seal"]
+__all__ = ["CLAIMS", "FORMAT", "Certificate", "checksum", "load", "save", "seal", "sourced"]
 
 FORMAT = 1  # of the file; another once the same numbers claim something else
 CLAIMS = {module.NAME: module for module in (point, collapse, ray)}
@@ -48,6 +48,8 @@ class Certificate(NamedTuple):
         the norm of the weight's rows; of no lower bound, bias as fractions, pivots (columns of the
         data), rank, and energy <= constant + slope log gamma.
     checksum: SHA-256 of all the rest.
+    source, limit: where X was read, a name or a path, and how many of its first rows (None: all of
+        them), as `data.load` takes them; None where nobody said. A hint: what counts is the digest.
     """
 
     claim: str
@@ -56,6 +58,8 @@ class Certificate(NamedTuple):
     settings: dict[str, Any]
     numbers: dict[str, Any]
     checksum: str
+    source: str | None = None
+    limit: int | None = None
 
     @property
     def statement(self) -> str:
@@ -81,11 +85,19 @@ def seal(claim: str, X: np.ndarray, settings: Settings, numbers: dict[str, Any])
     return certificate._replace(checksum=checksum(certificate))
 
 
+def sourced(certificate: Certificate, source: str, limit: int | None = None) -> Certificate:
+    """The same certificate, which says where its data are too, so that `vaesurface verify` finds
+    them.
+    """
+    told = certificate._replace(source=source, limit=limit)
+    return told._replace(checksum=checksum(told))
+
+
 def checksum(certificate: Certificate) -> str:
     """SHA-256 of all of a certificate but its checksum. Raises ValueError for what JSON cannot
     hold.
     """
-    rest = certificate._replace(checksum="")
+    rest = list(_kept(certificate._replace(checksum="")).values())
     return hashlib.sha256(json.dumps(rest, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
@@ -109,4 +121,12 @@ def load(path: str | os.PathLike) -> Certificate:
 
 
 def _text(certificate: Certificate) -> str:
-    return json.dumps(certificate._asdict(), indent=1, allow_nan=False) + "\n"
+    return json.dumps(_kept(certificate), indent=1, allow_nan=False) + "\n"
+
+
+def _kept(certificate: Certificate) -> dict[str, Any]:
+    """What a file has: no source where there is none, as in those of earlier versions."""
+    fields = certificate._asdict()
+    if certificate.source is None and certificate.limit is None:
+        del fields["source"], fields["limit"]
+    return fields
