@@ -50,6 +50,7 @@ __all__ = [
     "verb",
 ]
 
+SILENCE = 2.0  # seconds without a word at most
 WIDEST = 100  # columns of a page of help
 
 # What options of a member of the family are, in any verb.
@@ -316,7 +317,9 @@ def verb(example: str, name: str | None = None) -> Callable[[Callable[..., int]]
         bundled = signature(function)
 
         def call(**values: Any) -> int:
-            return function(**_arguments(bundled, values))
+            # Data are loaded and files written, too; where nobody looks there is no line.
+            with awake(name or function.__name__, after=SILENCE, disable=None):
+                return function(**_arguments(bundled, values))
 
         call.__name__, call.__doc__ = function.__name__, function.__doc__
         vars(call)["__signature__"] = Signature(list(_options(bundled)))  # which typer reads
@@ -380,7 +383,10 @@ def float64() -> None:
     programs.keep()
     import jax
 
+    from vaesurface.experiments import compiling
+
     jax.config.update("jax_enable_x64", True)
+    compiling.listen()
 
 
 def load(rows: Rows) -> Any:
@@ -426,11 +432,9 @@ def make_problem(surface: Surface) -> Any:
 
 
 @contextmanager
-def awake(what: str) -> Iterator[None]:
-    """A line on stderr that says what goes on and for how long, and is gone afterwards; none where
-    that is over at once, as errors are.
-    """
-    from vaesurface.cli.awake import CLOCK, EVERY, Bar
+def awake(what: str, **options: Any) -> Iterator[None]:
+    """As `experiments.awake`, which takes some time to load."""
+    from vaesurface.experiments.awake import awake
 
-    with Bar(desc=what, bar_format=CLOCK, leave=False, delay=EVERY):
+    with awake(what, **options):
         yield

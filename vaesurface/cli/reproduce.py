@@ -165,7 +165,7 @@ def _bent(
     size: str, family: Family, changes: dict[str, Any], seeds: int, executor: Any, out: Path
 ) -> Any:
     """The study of all activations, and its table."""
-    from vaesurface.cli.awake import Bar
+    from vaesurface.experiments.awake import Bar
 
     module = _module(BENT)
     plan = getattr(module, size)

@@ -329,8 +329,8 @@ def _filled(
     as_json: bool,
 ) -> int:
     """Compute a function's results, and say what they are and how far that is."""
-    from vaesurface.cli.awake import Bar
     from vaesurface.experiments import functions
+    from vaesurface.experiments.awake import Bar
     from vaesurface.store.status import read
 
     results, text, found = [], [], {}
@@ -356,8 +356,8 @@ def _sweep(
 ) -> Any:
     """What a sweep has found when this process has done its share."""
     from vaesurface import data
-    from vaesurface.cli.awake import Bar
     from vaesurface.experiments import starts
+    from vaesurface.experiments.awake import Bar
 
     executor = workers.executor(fitting(asked, workers, memory))
     if not workers.here:

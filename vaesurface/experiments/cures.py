@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from vaesurface import cure, files, plot, report, sweep, traps
 from vaesurface.cure import words
+from vaesurface.experiments.awake import Bar
 from vaesurface.experiments.study import draw
 from vaesurface.report import Figure, Study
 from vaesurface.traps import Trap
@@ -59,7 +58,7 @@ def cures(plan: Plan) -> Study:
         cures=CURES,
         ways=WAYS,
         executor=plan.executor,
-        progress=partial(tqdm, leave=False),
+        progress=partial(Bar, leave=False),
     )
     cells = fill(exact, plan.starts)
     if networks:

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.stats import mannwhitneyu
-from tqdm import tqdm
 
 from vaesurface import data, store, sweep
+from vaesurface.experiments.awake import Bar
 from vaesurface.vae import architecture, train
 from vaesurface.vae.architecture import Architecture
 from vaesurface.vae.train import Trained
@@ -166,7 +166,7 @@ def runs(
     digest = hashlib.sha256(json.dumps([config, list(axes)]).encode()).hexdigest()[:12]
     results = store.create(out / "runs" / f"{kind.__name__}-{digest}", X, **config)
     cell = partial(kind, jnp.asarray(X, jnp.float32), networks, plan)
-    bar = partial(tqdm, desc=f"{Path(source).name}, {networks.name}: {kind.__name__}", leave=False)
+    bar = partial(Bar, desc=f"{Path(source).name}, {networks.name}: {kind.__name__}", leave=False)
     return sweep.grid(cell, executor=plan.executor, store=results, progress=bar, **axes)
 
 
