@@ -103,14 +103,17 @@ def test_a_bar_says_that_xla_compiles_and_about_how_long(monkeypatch):
     assert [words for event, words in heard if event == compiling.COMPILED] == [""]
 
 
-ALARM = """
-E0000 00:00:1701338400.000000   12345 slow_operation_alarm.cc:73]
-********************************
-[Compiling module jit_f] Very slow compile? If you want to file a bug, run with envvar \
+STARS = "*" * 32
+ADVICE = f"""{STARS}
+[Compiling module jit_f for CPU] Very slow compile? If you want to file a bug, run with envvar \
 XLA_FLAGS=--xla_dump_to=/tmp/foo and attach the results.
-********************************
-E0000 00:00:1701338400.000000   12345 slow_operation_alarm.cc:140] The operation took 2m5.1s
+{STARS}
 """
+ALARM = f"""
+E1130 10:46:51.596734    3320 slow_operation_alarm.cc:73]
+{ADVICE}E1130 10:50:09.027959    3318 slow_operation_alarm.cc:140] The operation took 5m17.5s
+
+{ADVICE}"""
 
 
 def test_xlas_alarm_is_left_out_and_nothing_else():

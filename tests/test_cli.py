@@ -5,6 +5,7 @@ lost.
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ import pytest
 import typer
 import xarray as xr
 
-from vaesurface import activations, cli, data, report, store
+from vaesurface import activations, cli, data, proof, report, store, vae
 from vaesurface.cli import names
 from vaesurface.cli.groups import GROUPS
 from vaesurface.experiments import member
@@ -144,6 +145,9 @@ def test_demo_leaves_store_figures_table_and_the_answer(vaesurface, tmp_path, mo
     assert code == 0
     assert "8/8" in err  # the progress bar
     result = json.loads(out)
+    assert result["files"][-1] == str(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "Which starts collapse?" in page and result["answer"][0] in page
     labelled = xr.open_dataset(tmp_path / "points.nc")
     assert labelled.sizes["alpha"] == 2
     for name in ("phase", "line", "plane", "spectrum_collapsed", "spectrum_best"):
@@ -326,6 +330,96 @@ def test_a_certificate_is_written_verified_and_refused(vaesurface, tmp_path):
     code, out, _ = vaesurface(f"verify {other} --data antipodal --json")
     assert code == 0
     assert "no lower bound" in json.loads(out)["reason"]
+
+
+def test_verify_finds_the_data_that_a_certificate_names(vaesurface, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", np.vstack([data.antipodal(d=2), [[0.5, 0.25]]]))
+    told = "certify --data rows.npy --limit 2 --latent 1 --alpha 0.5 --out proofs"
+    code, _, err = vaesurface(told)
+    assert (code, err.splitlines()[-1]) == (0, "next: vaesurface verify proofs/certificate.json")
+    code, out, err = vaesurface("verify proofs/certificate.json")
+    assert code == 0
+    assert "strict local minimum" in out and "rows.npy, n = 2)" in err
+    code, out, _ = vaesurface("verify proofs/certificate.json --limit 3")
+    assert (code, out) == (1, "refused: the certificate is for other data\n")
+    np.save("rows.npy", 2 * data.antipodal(d=2))
+    code, out, _ = vaesurface("verify proofs/certificate.json")
+    assert (code, out) == (1, "refused: the certificate is for other data\n")
+    certificate = proof.load("proofs/certificate.json")
+    for source, limit, trouble in (
+        ("gone.npy", None, "gone.npy' where none is"),
+        ("/dev/zero", None, "expected data that ship or lie in"),
+        ("../rows.npy", None, "if you trust it, name it with --data"),
+        ("mnist", None, "if you trust it, name it with --data"),
+        (3, None, "expected data that ship or lie in"),
+        ("rows.npy", True, "the certificate's limit as a whole number, got True"),
+        (None, None, "which does not; pass --data as certify had it"),
+    ):
+        proof.save(proof.sourced(certificate, source, limit), "old.json")
+        code, out, err = vaesurface("verify old.json")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert trouble in err
+
+
+def test_a_certificate_without_a_source_is_written_as_before(tmp_path):
+    certificate = proof.certify_unbounded(vae.threshold_vae(data.antipodal(2), 1, 0.5))
+    proof.save(certificate, tmp_path / "old.json")
+    assert list(json.loads((tmp_path / "old.json").read_text()))[-1] == "checksum"
+    assert proof.load(tmp_path / "old.json") == certificate
+    named = proof.sourced(certificate, "antipodal")
+    assert named.checksum != certificate.checksum
+    assert proof.verify(named, data.antipodal(2)).valid
+
+
+def test_a_page_has_a_section_for_everything_below_its_directory(vaesurface, swept, tmp_path):
+    shutil.copytree(swept, tmp_path / "a" / "store", ignore=shutil.ignore_patterns("report*"))
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    report.save(report.Study("path", "A way out"), tmp_path / "b" / "c")
+    report.save(report.Study("path", "Another (of two)"), tmp_path / "b")
+    report.save(report.Study("path", "Mine"), tmp_path)
+    report.save(report.Study("path", "Nobody's"), tmp_path / "a" / "store" / "chunks")
+    (tmp_path / "b" / "torn").mkdir()
+    (tmp_path / "b" / "torn" / "x.json").write_text("{")
+    assert vaesurface(f"plot {swept} --alpha 0.4 --out {tmp_path / 'figures'}")[0] == 0
+    for _ in range(2):  # a page takes nothing of an earlier one
+        code, out, err = vaesurface(f"report {tmp_path} --json")
+        assert code == 0
+        assert json.loads(out)["studies"] == [
+            "Mine",
+            "Which starts collapse? (a)",
+            "Another (of two, b)",
+            "A way out (b/c)",
+            "Figures of a sweep (figures)",
+        ]
+        assert f"passed over {tmp_path / 'b' / 'torn'}" in err
+    assert 'id="study-b/c-path"' in (tmp_path / "report.html").read_text()
+
+
+def test_one_file_goes_to_a_directory_or_to_a_name(vaesurface, tmp_path):
+    line = "census --data antipodal --latent 1 --out"
+    for out, file in (("new", "new/census.csv"), ("mine.csv", "mine.csv"), (".", "census.csv")):
+        code, printed, err = vaesurface(f"{line} {tmp_path / out}")
+        assert (code, (tmp_path / file).exists()) == (0, True)
+        assert printed.endswith(f"wrote {tmp_path / file}\n")
+        assert printed.startswith("1 points, 0 disagree with theory\n\nretained  energy")
+        assert err.endswith("next: vaesurface path --data antipodal --latent 1 --alpha 0.1\n")
+
+
+def test_a_sweep_answers_with_a_row_for_each_alpha_and_says_what_is_next(vaesurface, swept):
+    code, out, err = vaesurface(f"{SWEEP.replace('--json ', '')} {swept}")
+    assert code == 0
+    conclusion, table, prose = out.split("\n\n")
+    assert re.fullmatch(
+        r"At alpha > 0, . of 4 starts collapse.*; at alpha = 0, 0 of 4 .*", conclusion
+    )
+    head, *rows = table.splitlines()
+    assert head.split()[:3] == ["alpha", "starts", "collapse"]
+    assert [row.split()[:2] for row in rows] == [["0", "4"], ["0.4", "4"]]
+    assert "judged by its Hessian" in prose and "At alpha" not in prose
+    assert err.splitlines()[-1] == f"next: vaesurface plot {swept}"
+    _, out, err = vaesurface(f"{SWEEP} {swept}")
+    assert json.loads(out)["answer"][0] == conclusion and "next:" not in err
 
 
 def test_what_is_not_proved_exits_with_1_and_says_why(vaesurface, tmp_path):

@@ -33,7 +33,10 @@ def test_path_finds_the_rim_of_collapse(vaesurface, tmp_path):
         "collapsed local minimum",
         "global infimum -inf along this ray",
     }
+    assert re.match(r"At alpha = 0[.]2 the lowest pass .* is 0[.]000\d+ high", result["said"][0])
     assert result["said"][1].endswith("a pass out of collapse.")
+    rows = (tmp_path / "path.txt").read_text().splitlines()
+    assert [row.split()[0] for row in rows[1:]] == ["collapsed", "saddle", "one", "other", "far"]
     with np.load(tmp_path / "path.npz") as path, np.load(tmp_path / "saddle.npz") as saddle:
         assert path["energy"].max() == pytest.approx(energy, abs=1e-6)
         assert saddle["weight"].shape == (2, 1)
@@ -68,7 +71,9 @@ def test_basin_puts_three_lengths_side_by_side(vaesurface, tmp_path):
         # The certificate reaches beyond the crest, which is said.
         assert np.nanmin(curves["width"]) == pytest.approx(curves["saddle"][0], rel=1e-2)
         assert curves["certified"][0] > curves["saddle"][0]
-    (sentence,) = json.loads(out)["said"]
+    conclusion, sentence = json.loads(out)["said"]
+    assert re.match(r"The basin of collapse is 0[.]\d+ alpha wide", conclusion)
+    assert (tmp_path / "basin.txt").read_text().split()[:3] == ["alpha", "certified", "narrowest"]
     assert "The three are not in order: descent leaves from within the certified radius" in sentence
 
 
@@ -111,7 +116,7 @@ def test_follow_meets_the_values_that_were_asked_for(vaesurface, tmp_path):
     np.testing.assert_allclose(level, level[0], rtol=1e-12)
     assert np.all(energy < level[0])
     gap = level[0] - energy[-1]
-    assert json.loads(out)["said"][-1].startswith(
+    assert json.loads(out)["said"][0].startswith(
         f"At its end the minimum's branch is {gap:.6g} below collapse"
     )
 

@@ -287,25 +287,27 @@ def verify(
         certificate = proof.load(file)
     except ValueError as error:
         return _verified(proof.Verification(False, str(error)), file, "", as_json)
-    told = _named(certificate, file, limit) if data is None else Rows(data=data, limit=limit)
-    X = load(told)
+    rows = _rows(certificate, file, data, limit)
+    X = load(rows)
     with awake("verifying"):
         result = proof.verify(certificate, X)
-    return _verified(result, file, f"{told.data}, n = {len(X)}", as_json)
+    return _verified(result, file, f"{rows.data}, n = {len(X)}", as_json)
 
 
-def _named(certificate: Any, file: Path, limit: int | None) -> Rows:
-    """The data that a certificate names, which may come from anyone."""
-    if certificate.source is None:
+def _rows(certificate: Any, file: Path, source: str | None, limit: int | None) -> Rows:
+    """The data that a certificate names, unless it is said where they are. It may come from anyone:
+    what it names is read where it ships or lies below the directory that one is in.
+    """
+    from vaesurface import data
+
+    if source is None and certificate.source is None:
         remedy = "pass --data as certify had it, and --limit if it had one"
         raise complaint("a certificate that names its data", f"{file}, which does not", remedy)
-    rows = Rows(
-        data=text("the certificate's source", certificate.source),
-        limit=certificate.limit if limit is None else limit,
-    )
-    if rows.limit is not None:
-        count("the certificate's limit", rows.limit, least=2, most=10**9)
-    return rows
+    if source is None:
+        source = data.within(certificate.source, Path.cwd())
+    if limit is None and certificate.limit is not None:
+        limit = count("the certificate's limit", certificate.limit, least=2, most=10**9)
+    return Rows(data=source, limit=limit)
 
 
 def _verified(result: Any, file: Path, source: str, as_json: bool) -> int:

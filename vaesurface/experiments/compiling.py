@@ -35,10 +35,13 @@ import os, re
 alarm = re.compile(rb"slow_operation_alarm|^\*{16,}\s*$|ery slow compile\?|^Slow compile\?"
                    rb"|^The operation took |^\[Compiling module ")
 begun = re.compile(rb"^([EWIF]\d{4} |\d{4}-\d\d-\d\d |\*|\[Comp|The op|V)")
-rest = b""
+rest, left_out = b"", False
 while chunk := os.read(0, 65536):
     *lines, rest = (rest + chunk).split(b"\n")
-    out = b"".join(line + b"\n" for line in lines if not alarm.search(line))
+    out = b""
+    for line in lines:
+        left_out = bool(alarm.search(line)) or (left_out and not line)
+        out += b"" if left_out else line + b"\n"
     if not begun.match(rest):
         out, rest = out + rest, b""
     while out:
