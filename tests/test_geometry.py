@@ -214,9 +214,9 @@ def test_report_shows_all_of_it_on_one_page(vaesurface, tmp_path):
         ("follow --to 0.1 --data antipodal", "expected --to other than 0.1"),
         ("report nowhere", "expected a directory with results, got nowhere"),
         (
-            "report .",
+            "report scripts",
             "expected results of sweep, path, follow, basin or network, or records of monitors, in "
-            "., got none",
+            "scripts or below, got none",
         ),
         (
             "path --data antipodal --out pyproject.toml",

@@ -103,7 +103,9 @@ Alpha = Annotated[
 ]
 Scale = Annotated[
     float,
-    typer.Option("--scale", help="initialization scale of that start", callback=checked(positive)),
+    typer.Option(
+        "--scale", help="initialization scale of random starts", callback=checked(positive)
+    ),
 ]
 Starts = Annotated[
     int,
@@ -323,7 +325,7 @@ def verb(example: str, name: str | None = None) -> Callable[[Callable[..., int]]
 
         call.__name__, call.__doc__ = function.__name__, function.__doc__
         vars(call)["__signature__"] = Signature(list(_options(bundled)))  # which typer reads
-        app.command(name, epilog=f"Example: vaesurface {example}")(call)
+        app.command(name, epilog=f"\b\nExample: vaesurface {example}")(call)
         return function
 
     return register

@@ -8,6 +8,9 @@ sentences; and all distinct points as a longer table.
 >>> other = point._replace(label="local minimum", energy=2.5, active=1, starts=2, collapsed=False)
 >>> print(conclusion([other, point]))
 At alpha > 0, 4 of 6 starts collapse, and something lower was found wherever they do.
+>>> ray = other._replace(label="global infimum -inf along this ray", kind=0, energy=1.0)
+>>> conclusion([point, ray]) == conclusion([point, other])
+True
 >>> print(by_alpha([other, point]))
 alpha  starts  collapse  which is a     certified  points  lowest  below it  active  which is a
   0.1       6         4  local minimum       0.07       2     2.5       0.5       1  local minimum
@@ -174,7 +177,7 @@ def conclusion(ends: Sequence[End]) -> str:
         if some
     ]
     trapped = [alpha for alpha, group in groups.items() if alpha > 0 and _collapsed(group)]
-    best = [alpha for alpha in trapped if _lowest(_stationary(groups[alpha])).collapsed]
+    best = [alpha for alpha in trapped if _lowest(groups[alpha]).collapsed]
     if trapped and not best:
         parts[0] += ", and something lower was found wherever they do"
     elif best:
@@ -186,7 +189,8 @@ def conclusion(ends: Sequence[End]) -> str:
 def by_alpha(ends: Sequence[End]) -> str:
     """A row for each alpha, as text: how many starts collapse, what that point is and up to which
     row norm it is known to be the lowest; how many distinct points there are, the lowest one's
-    energy, how far below collapse that is, its active latents, and what it is.
+    energy, how far below collapse that is, its active latents, and what it is. Of runs that were
+    still on their way down, lower than all points, there is only what they are.
     """
     return tables.aligned(HEAD, [_row(a, group) for a, group in _by_alpha(ends).items()])
 
@@ -195,17 +199,16 @@ def _row(alpha: float, ends: Sequence[End]) -> list[Any]:
     """Of that table."""
     points = _stationary(ends)
     counts = [_starts(ends), _collapsed(ends)]
-    if not points:
-        return [alpha, *counts, "", None, 0, None, None, None, _short(ends[0].label)]
-    best = _lowest(points)
+    best = _lowest(ends)
     collapsed = next((end for end in points if end.collapsed), None)
     below: list[Any] = ["", None, None]
     if collapsed is not None:
         below = [_short(collapsed.label), collapsed.radius or None, collapsed.energy - best.energy]
     kind, radius, gap = below
-    energy = f"{best.energy:.6g}"
-    lowest = [len(points), energy, gap, best.active, _short(best.label)]
-    return [alpha, *counts, kind, radius, *lowest]
+    lowest: list[Any] = [f"{best.energy:.6g}", gap, best.active]
+    if best.kind == Kind.NOT_STATIONARY:  # what a run had come to is no number of the surface
+        lowest = ["", None, None]
+    return [alpha, *counts, kind, radius, len(points), *lowest, _short(best.label)]
 
 
 def _short(label: str) -> str:
