@@ -66,7 +66,10 @@ def branches(
     if "best minimum" in followed:
         sentences.insert(0, _crossed(followed["best minimum"], make))
     else:
-        sentences.insert(0, f"No minimum below collapse was found at {parameter} = {values[0]:g}.")
+        sentences.insert(
+            0,
+            f"No stationary point below collapse was found at {parameter} = {values[0]:g} to follow.",
+        )
     title = ", ".join([setting.title, *(f"α = {a:g}" for a in fixed.values())])
     switches = _switches(setting, parameter, values)
     look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
