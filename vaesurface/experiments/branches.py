@@ -68,7 +68,7 @@ def branches(
     else:
         sentences.insert(
             0,
-            f"No stationary point below collapse was found at {parameter} = {values[0]:g} to follow.",
+            f"Nothing stationary below collapse was found at {parameter} = {values[0]:g}.",
         )
     title = ", ".join([setting.title, *(f"α = {a:g}" for a in fixed.values())])
     switches = _switches(setting, parameter, values)
