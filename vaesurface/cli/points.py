@@ -1,6 +1,7 @@
 """Verbs about one point: what it is, and the proof."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,6 @@ from vaesurface.refusal import complaint
 
 __all__ = ["analyze", "census", "certify", "verify"]
 
-PATH_ALPHA = 0.1  # where a census has shown what there is without a threshold
 ENERGY_ERROR = 1e-9  # up to which an energy agrees with theory: rounding of sums over data
 COLUMNS = (
     "retained",
@@ -175,7 +175,7 @@ def census(
         tables.aligned(head, cells).splitlines(),
         [] if out is None else [f"wrote {out}"],
     )
-    then = run("path", *options_of(surface, alpha=PATH_ALPHA))
+    then = run("path", *options_of(replace(surface, alpha=Surface.alpha)))
     say({"points": rows, "wrong": wrong}, lines, as_json, then)
     return int(wrong > 0)
 

@@ -181,11 +181,10 @@ def _between(values: Sequence[float]) -> str:
 
 
 def _table(rows: Sequence[Row], shares: Shares) -> str:
-    """A row for each alpha: lengths of the weight's longest row, and the percentage of random
-    starts that each way to descend takes into collapse.
+    """A row for each alpha: lengths of the weight's longest row; in a second table the percentage
+    of random starts that each way to descend takes into collapse.
     """
     head = ["alpha", "certified", "narrowest", "saddle at", "rim height"]
-    head += [f"{name} %" for name in shares]
     cells = [
         [
             row.alpha,
@@ -193,11 +192,18 @@ def _table(rows: Sequence[Row], shares: Shares) -> str:
             float(np.min(row.widths.inner)),
             math.nan if row.lengths is None else float(row.lengths.saddle),
             row.rise,
-            *(f"{100 * share[i][0]:.0f}" for share in shares.values()),
         ]
+        for row in rows
+    ]
+    lengths = tables.aligned(head, cells)
+    if not shares:
+        return lengths
+    percent = [
+        [row.alpha, *(f"{100 * share[i][0]:.0f}" for share in shares.values())]
         for i, row in enumerate(rows)
     ]
-    return tables.aligned(head, cells)
+    taken = tables.aligned(["alpha", *shares], percent)
+    return f"{lengths}\n\nPercent of random starts that collapse:\n{taken}"
 
 
 def _sentence(row: Row) -> str:
