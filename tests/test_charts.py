@@ -210,7 +210,7 @@ def test_boundaries_are_heavy_where_a_minimum_is_lost_and_lie_over_a_grids_verdi
 def test_active_units_are_sorted_by_gamma_and_by_divergence():
     kl = np.array([[0.0, 1.0], [3.0, 2.0], [0.0, 0.0]])
     ax = draw.active_units(ALPHA, kl, [1, 2, 0], eigenvalues=[0.2, 0.5])
-    dotted, curves = ax.lines[:2], ax.lines[2:]
+    curves, dotted = ax.lines[:2], ax.lines[2:]
     assert [line.get_xdata()[0] for line in dotted] == [0.2, 0.5]
     assert dotted[0].get_linestyle() == ":"
     np.testing.assert_array_equal([line.get_ydata() for line in curves], [[3, 1, 0], [2, 0, 0]])
@@ -220,11 +220,11 @@ def test_active_units_are_sorted_by_gamma_and_by_divergence():
     assert legend_texts(ax) == ["KL of each latent", "active latents", "eigenvalues of the data"]
 
 
-def test_widths_of_a_basin_are_a_median_a_band_and_two_curves():
+def test_widths_of_a_basin_are_the_least_a_band_and_two_curves():
     width = np.array([[1.0, 2.0, 9.0], [0.1, 0.2, np.inf], [np.nan, np.nan, np.nan]])
     ax = draw.basin_width(ALPHA, certified=ALPHA / 2, width=width, saddle=2 * ALPHA)
-    median, saddle, certified = ax.lines
-    np.testing.assert_allclose(median.get_xydata(), [[0.01, 0.15], [0.1, 2.0], [1.0, np.nan]])
+    least, saddle, certified = ax.lines
+    np.testing.assert_allclose(least.get_xydata(), [[0.01, 0.1], [0.1, 1.0], [1.0, np.nan]])
     np.testing.assert_allclose(saddle.get_ydata(), [0.02, 0.2, 2.0])
     np.testing.assert_allclose(certified.get_ydata(), [0.005, 0.05, 0.5])
     assert certified.is_dashed() and certified.get_color() == "k"
@@ -233,8 +233,8 @@ def test_widths_of_a_basin_are_a_median_a_band_and_two_curves():
     expected = {(0.01, 0.1), (0.01, 0.2), (0.1, 1.0), (0.1, 9.0)}
     assert {tuple(row) for row in np.round(corners, 12)} == expected
     assert legend_texts(ax) == [
-        "measured width",
-        "least to largest",
+        "least measured width",
+        "up to the largest",
         "nearest saddle",
         "certified radius",
     ]

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from vaesurface import plot, stationary
-from vaesurface.marks import KINDS
+from vaesurface.marks import KINDS, UNIT
 from vaesurface.plot import Mark, Track
 from vaesurface.plot.canvas import readable
 
@@ -223,7 +223,7 @@ def test_a_segment_may_have_holes_but_not_only_holes():
 
 
 def test_a_plane_has_equal_axes_and_levels_from_the_best():
-    ax = draw.plane(PLANE, best=-7.5, marks=MARKS, xlabel="distance along a")
+    ax = draw.plane(PLANE, best=-7.5, marks=MARKS, unit=UNIT, xlabel="distance along a")
     assert ax.get_aspect() == 1 and ax.get_xlabel() == "distance along a"
     levels = ax.collections[0].levels
     assert levels[0] == 0 and np.all(np.diff(levels) > 0) and len(levels) > 8

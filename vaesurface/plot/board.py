@@ -22,6 +22,7 @@ __all__ = ["scoreboard"]
 
 ROW = 0.17  # inches
 SIZE = 5.5  # of the numbers in cells, points
+CHARACTER = 0.7  # width of a digit and what parts it from the next cell, in units of its size
 
 
 @drawing
@@ -53,12 +54,12 @@ def scoreboard(
         axes.tick_params(length=0)
         axes.invert_yaxis()
         colorbar(axes, mesh, "share of starts that end collapsed", [0, 0.25, 0.5, 0.75, 1])
-        _write(axes, values, mesh, _flags(changed, values))
         framed = _flags(told, values)
+        _explain(axes, values, framed, title)
+        _write(axes, values, mesh, _flags(changed, values))
         for row, column in np.argwhere(framed):
             look: Any = {"fill": False, "edgecolor": "#D55E00", "linewidth": 1.1}
             axes.add_patch(mpl.patches.Rectangle((column + 0.04, row + 0.04), 0.92, 0.92, **look))
-        _explain(axes, values, framed, title)
     return axes
 
 
@@ -67,7 +68,10 @@ def _flags(given: npt.ArrayLike | None, values: np.ndarray) -> np.ndarray:
 
 
 def _write(axes: Axes, values: np.ndarray, mesh: Any, changed: np.ndarray) -> None:
-    """Percents into all cells that there are."""
+    """Percents into all cells that there are, as large as the width of a cell allows."""
+    axes.figure.draw_without_rendering()
+    width = 72 * axes.bbox.width / axes.figure.dpi / max(1, values.shape[1])
+    size = min(SIZE, width / (CHARACTER * len("100")))
     for row, column in np.argwhere(np.isfinite(values)):
         value = values[row, column]
         axes.text(
@@ -76,7 +80,7 @@ def _write(axes: Axes, values: np.ndarray, mesh: Any, changed: np.ndarray) -> No
             f"{100 * value:.0f}",
             ha="center",
             va="center",
-            size=SIZE,
+            size=size,
             style="italic" if changed[row, column] else "normal",
             color=readable(mesh.cmap(mesh.norm(value))),
         )

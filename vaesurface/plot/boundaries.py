@@ -26,6 +26,7 @@ from vaesurface.plot.canvas import (
     counted,
     drawing,
     drawn_on,
+    edges,
     legend,
     stretches,
 )
@@ -106,8 +107,8 @@ def _draw_cells(axes: Axes, verdicts: Verdicts) -> None:
     colors, norm, ticks = counted(cells.compressed() if cells.count() else [0.0])
     if cells.count() < cells.size:
         axes.patch.set(**EMPTY)
-    look: Any = {"shading": "nearest", "rasterized": True, "alpha": 0.55, "zorder": 1}
-    mesh = axes.pcolormesh(x, y, cells, cmap=colors, norm=norm, **look)
+    look: Any = {"rasterized": True, "alpha": 0.55, "zorder": 1}
+    mesh = axes.pcolormesh(edges(x), edges(y), cells, cmap=colors, norm=norm, **look)
     colorbar(axes, mesh, "active latents of the minimum", ticks, "%d")
 
 

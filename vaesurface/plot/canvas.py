@@ -7,10 +7,12 @@
 'black'
 """
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +21,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import (
+    AutoLocator,
+    FuncFormatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    ScalarFormatter,
+)
+from matplotlib.transforms import IdentityTransform, blended_transform_factory
 
 from vaesurface.refusal import refusing, shown
 
@@ -34,24 +45,36 @@ __all__ = [
     "HALO",
     "MARKERS",
     "PALETTE",
+    "SAME",
     "colorbar",
     "counted",
     "decimals",
+    "draw_eigenvalues",
     "drawing",
     "drawn_on",
+    "edges",
+    "few_ticks",
+    "finite",
+    "from_zero",
+    "heights",
     "legend",
+    "logarithmic",
     "lowest",
+    "nested",
+    "palette",
     "readable",
     "require_scale",
     "side_by_side",
+    "spanned",
     "stretches",
     "style",
+    "unflattened",
 ]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-COLUMN = 3.4  # inches
+COLUMN = 3.3  # inches
 COLORS = "viridis"  # perceptually uniform, safe for the color-blind
 # Okabe & Ito's palette, for curves.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35")
@@ -63,6 +86,19 @@ DOTTED: Any = {"color": "0.35", "linestyle": ":", "linewidth": 0.8}  # eigenvalu
 ALPHA = "decoder perturbation strength α (data units)"
 GAMMA = "decoder variance γ (data units²)"
 LEGEND_WIDTH = 60  # characters of its font that a column of text holds
+LONG = 40  # characters of a label that is nearly as long as its axes
+TITLE_WIDTH = 58  # and of a title's
+GAP = 0.1  # inches between axes and their color bar
+PAD = 0.04  # inches around all that is in a figure
+ROOM = 0.3  # inches above axes that the heights of figures count with
+DECADES = 12  # below the largest value: what is smaller lies on the linear part down to zero
+FAR = 30.0  # times as wide as most values lie: an axis that a point or two make so wide is bent
+SIDE = 0.7  # how long the part beyond is, in halves of where most lie
+SAME = 1e-4  # relative difference of values that are the same for the eye
+LARGEST = 1.1  # growth of markers and lines that others cover
+FEW = 2.5  # decades of an axis that has plain numbers
+# Figures that a function made for itself, and may make higher.
+OWN: WeakSet[Any] = WeakSet()
 
 
 def style() -> AbstractContextManager[None]:
@@ -112,7 +148,9 @@ def drawn_on(ax: Axes | None, height: float) -> Iterator[Axes]:
         yield ax
         return
     with style():
-        yield plt.figure(figsize=(COLUMN, height)).add_subplot()
+        figure = plt.figure(figsize=(COLUMN, height))
+        OWN.add(figure)
+        yield figure.add_subplot()
 
 
 def require_scale(scale: str, *choices: str) -> None:
@@ -151,7 +189,8 @@ def colorbar(
     axes: Axes, mappable: Any, label: str, ticks: npt.ArrayLike | None = None, form: str = "%.3g"
 ) -> Any:
     """A color bar below the axes: a column has no width to spare."""
-    look: Any = {"location": "bottom", "aspect": 35, "format": form}
+    pad = GAP / axes.figure.get_figheight()
+    look: Any = {"location": "bottom", "aspect": 35, "format": form, "pad": pad}
     bar = axes.figure.colorbar(mappable, ax=axes, label=label, ticks=ticks, **look)
     bar.ax.minorticks_off()
     return bar
@@ -176,31 +215,88 @@ def readable(color: Any) -> str:
 
 
 def legend(axes: Axes, handles: Sequence[Any], title: str = "") -> None:
-    """A legend above the axes, where it hides nothing, under the title.
+    """A legend above the axes, where it hides nothing, under the title; without handles there is
+    the title alone.
 
-    It has as many columns as a column of text is wide; without handles there is the title alone.
+    It has as many columns as a column of text is wide. A figure that the function made itself grows
+    by what needs more than ROOM inches, so that its axes keep their height.
     """
-    if not handles:
-        axes.set_title(title)
-        return
-    # Six characters stand for a handle and the space around it.
-    lengths = [len(str(handle.get_label())) + 6 for handle in handles]
+    wrapped = "\n".join(textwrap.fill(line, TITLE_WIDTH) for line in title.split("\n"))
+    alone = _is_as_wide_as_its_figure(axes)
+    if handles:
+        across = axes.figure.transFigure if alone else axes.transAxes
+        above: Any = axes.legend(
+            handles=handles,
+            ncols=_columns([str(handle.get_label()) for handle in handles]),
+            loc="lower center",
+            bbox_to_anchor=(0.5, 1.01),
+            bbox_transform=blended_transform_factory(across, axes.transAxes),
+            frameon=False,
+            title=wrapped or None,
+            handletextpad=0.4,
+            columnspacing=1.0,
+            borderaxespad=0.2,
+        )
+        above.get_title().set_multialignment("center")
+    else:
+        above = axes.set_title(wrapped)
+        if alone:
+            higher = axes.transAxes + axes.titleOffsetTrans
+            above.set_transform(blended_transform_factory(axes.figure.transFigure, higher))
+    for axis in (axes.xaxis, axes.yaxis):
+        _tidy(axis, alone)
+    figure: Any = axes.figure
+    if figure in OWN:
+        needed = above.get_window_extent().height / figure.dpi
+        figure.set_figheight(figure.get_figheight() + max(0.0, needed - ROOM))
+        if axes.get_aspect() != "auto":
+            _close(axes)
+
+
+def _tidy(axis: Any, alone: bool) -> None:
+    """Ticks that leave room for their labels; a power of ten that all share goes into the label of
+    the axis, where it hides nothing; a long label below axes that are alone is in the middle of
+    the figure.
+    """
+    locator, formatter, label = axis.get_major_locator(), axis.get_major_formatter(), axis.label
+    horizontal = axis.axis_name == "x"
+    if horizontal and isinstance(locator, AutoLocator):
+        locator.set_params(nbins=6)
+    if isinstance(formatter, ScalarFormatter):
+        formatter.set_useOffset(False)
+        formatter.format_ticks(axis.get_majorticklocs())
+        if power := formatter.get_offset():
+            axis.set_label_text(f"{label.get_text()}\n(in {power})")
+            axis.offsetText.set_visible(False)
+    if horizontal and alone and len(label.get_text()) > LONG:
+        across = axis.axes.figure.transFigure
+        label.set_transform(blended_transform_factory(across, IdentityTransform()))
+
+
+def _close(axes: Axes) -> None:
+    """Takes from a figure the height that axes of equal scale leave empty above them."""
+    figure: Any = axes.figure
+    axes.set_anchor("S")
+    for _ in range(2):  # what is above the axes moves a little with them
+        figure.draw_without_rendering()
+        figure.set_figheight(figure.get_tightbbox().height + 2 * PAD)
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """How many columns of a legend fit side by side."""
+    lengths = [len(label) + 6 for label in labels]  # six for a handle and the space around it
     fitting = [
         columns
-        for columns in range(1, len(handles) + 1)
+        for columns in range(1, len(labels) + 1)
         if sum(max(part) for part in np.array_split(lengths, columns)) <= LEGEND_WIDTH
     ]
-    axes.legend(
-        handles=handles,
-        ncols=max(fitting, default=1),
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.01),
-        frameon=False,
-        title=title or None,
-        handletextpad=0.4,
-        columnspacing=1.0,
-        borderaxespad=0.2,
-    )
+    return max(fitting, default=1)
+
+
+def _is_as_wide_as_its_figure(axes: Axes) -> bool:
+    """Whether nothing stands beside the axes."""
+    place = axes.get_subplotspec()
+    return place is not None and place.get_gridspec().ncols == 1
 
 
 def decimals(axis: Any, subs: Sequence[float], numticks: int | None = None) -> None:
@@ -208,3 +304,153 @@ def decimals(axis: Any, subs: Sequence[float], numticks: int | None = None) -> N
     axis.set_major_locator(LogLocator(subs=subs, numticks=numticks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def heights(unit: str, above: str = "", upright: bool = False) -> str:
+    """What an axis of energies says: "energy above the best (2 × nats / datum)", say; without a
+    unit they are those of somebody's own loss. upright: in two lines, as a vertical axis has room.
+    """
+    words = " ".join(filter(None, ["energy" if unit else "loss", above]))
+    return words + ("\n" if upright else " ") * bool(unit) + f"({unit})" * bool(unit)
+
+
+def finite(*values: npt.ArrayLike) -> np.ndarray:
+    """All finite ones of some values, in one row."""
+    rows = [np.ravel(np.asarray(part, dtype=float)) for part in values]
+    joined = np.concatenate([*rows, np.empty(0)])
+    return joined[np.isfinite(joined)]
+
+
+def spanned(axes: Axes, values: npt.ArrayLike) -> None:
+    """An x-axis from the first of values to the last, where they differ."""
+    low, high = finite(values).min(), finite(values).max()
+    if low < high:
+        axes.set_xlim(low, high)
+
+
+def logarithmic(axis: Any, *values: npt.ArrayLike) -> None:
+    """A logarithmic axis; where some values are zero or less, linear around it, up to the smallest
+    size there is, so that nothing is left out.
+    """
+    shown = finite(*values)
+    if (shown <= 0).any():
+        from_zero(axis, shown)
+        return
+    _scaled(axis, "log")
+    if shown.size and np.log10(shown.max() / shown.min()) < FEW:
+        decimals(axis, (1.0, 2.0, 5.0))
+    if np.unique(shown).size == 1:
+        getattr(axis.axes, f"set_{axis.axis_name}lim")(shown[0] / 3, 3 * shown[0])
+
+
+def from_zero(axis: Any, *values: npt.ArrayLike) -> float:
+    """An axis that is linear from zero to the smallest size of the values, which is returned, and
+    logarithmic from there on.
+    """
+    shown = finite(*values)
+    sizes = np.abs(shown[shown != 0])
+    linear = max(sizes.min(), sizes.max() * 10.0**-DECADES) if sizes.size else 1.0
+    decades = np.log10(max(sizes.max(initial=0.0) / linear, 1.0))
+    _scaled(axis, "symlog", linthresh=linear, linscale=max(0.5, 0.13 * decades))
+    ends = min(shown.min(initial=0.0), 0.0), max(shown.max(initial=0.0), linear)
+    few_ticks(axis, ends, linear)
+    return linear
+
+
+def _scaled(axis: Any, name: str, **options: Any) -> None:
+    """Sets the scale of an axis."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")(name, **options)
+
+
+def few_ticks(axis: Any, ends: tuple[float, float], linear: float) -> None:
+    """Zero and up to four ticks on each side of a symlog axis, none nearer to zero than half the
+    linear part: there they collide.
+    """
+    ticks = np.asarray(axis.get_major_locator().tick_values(*ends))
+    ticks = ticks[(ticks >= ends[0]) & (ticks <= ends[1]) & (np.abs(ticks) >= 0.5 * linear)]
+    sides = ticks[ticks < 0][::-1], ticks[ticks > 0]
+    thinned = [side[:: max(1, -(-side.size // 4))] for side in sides]
+    axis.set_ticks(np.concatenate([*thinned, [0.0]]))
+    axis.set_minor_locator(NullLocator())
+
+
+def unflattened(axis: Any, *values: npt.ArrayLike, least: float = 0.0) -> None:
+    """Bends a linear axis on which a point far off would flatten all the others.
+
+    Where four fifths of the values (all but one, of few) lie within a thirtieth of their range, the
+    axis is linear there and logarithmic beyond, and its label says so. least: what they differ by
+    at least, so that rounding is not made large.
+    """
+    shown = np.sort(finite(*values))
+    most = min(-(-4 * shown.size // 5), shown.size - 1)
+    if most < 2:
+        return
+    widths = shown[most - 1 :] - shown[: shown.size - most + 1]
+    begin = int(widths.argmin())
+    low, high, wide = shown[begin], shown[begin + most - 1], shown[-1] - shown[0]
+    same = max(least, SAME * abs(float(np.median(shown))))
+    if not same < high - low < wide / FAR:
+        return
+    bent, straight = _bent(low, high, wide)
+    _scaled(axis, "function", functions=(bent, straight))
+    pad = 0.08 * np.array([-1.0, 1.0])
+    getattr(axis.axes, f"set_{axis.axis_name}lim")(straight(bent(shown[[0, -1]]) + pad))
+    ticks = MaxNLocator(3).tick_values(low, high)
+    ends = [end for end in (shown[0], shown[-1]) if abs(bent(end)) > 1.0 + SIDE / 2]
+    axis.set_ticks([*ticks[(ticks >= low) & (ticks <= high)], *ends])
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.set_minor_locator(NullLocator())
+    axis.set_label_text(f"{axis.get_label_text()}\n(log beyond {low:.3g} to {high:.3g})")
+
+
+def _bent(low: float, high: float, wide: float) -> tuple[Callable, Callable]:
+    """A function to [-1, 1] from low to high, and beyond by logarithm, SIDE for all that is wide;
+    and its inverse.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    rate = SIDE / np.log1p(wide / half)
+
+    def bent(value: Any) -> Any:
+        place = (np.asarray(value) - middle) / half
+        beyond = np.log1p(np.maximum(np.abs(place) - 1.0, 0.0))
+        return np.clip(place, -1.0, 1.0) + np.sign(place) * rate * beyond
+
+    def straight(place: Any) -> Any:
+        beyond = np.expm1(np.maximum(np.abs(place) - 1.0, 0.0) / rate)
+        return middle + half * (np.clip(place, -1.0, 1.0) + np.sign(place) * beyond)
+
+    return bent, straight
+
+
+def nested(place: int, number: int) -> float:
+    """How much larger the place-th of a number of markers or lines is drawn than the last, so that
+    what it would hide stays seen around it.
+    """
+    steps = max(1, number - 1)
+    return 1.0 + min(0.45 * steps, LARGEST) * (steps - place) / steps
+
+
+def palette(number: int) -> list[Any]:
+    """As many colors: of PALETTE, or where that is too short of COLORS."""
+    if number <= len(PALETTE):
+        return list(PALETTE[:number])
+    return list(mpl.colormaps[COLORS](np.linspace(0.0, 0.95, number)))
+
+
+def edges(centers: npt.ArrayLike) -> np.ndarray:
+    """Where cells around centers (m,) that ascend or descend begin and end, (m + 1,)."""
+    middle = np.asarray(centers, dtype=float)
+    if middle.size == 1:
+        return middle[0] + np.array([-0.5, 0.5])
+    between = (middle[1:] + middle[:-1]) / 2
+    first, last = 2 * middle[0] - between[0], 2 * middle[-1] - between[-1]
+    return np.array([first, *between, last])
+
+
+def draw_eigenvalues(axes: Axes, eigenvalues: npt.ArrayLike) -> bool:
+    """Dotted vertical lines at those within the limits of the axes; whether there is one."""
+    low, high = sorted(axes.get_xlim())
+    inside = [at for at in finite(eigenvalues) if low <= at <= high]
+    for at in inside:
+        axes.axvline(at, zorder=1, **DOTTED)
+    return bool(inside)

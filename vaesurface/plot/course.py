@@ -18,12 +18,25 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vaesurface.plot.canvas import COLUMN, DASHED, DOTTED, HALO, PALETTE, drawing, legend, style
+from vaesurface.marks import UNIT
+from vaesurface.plot.canvas import (
+    COLUMN,
+    DASHED,
+    DOTTED,
+    HALO,
+    PALETTE,
+    drawing,
+    finite,
+    from_zero,
+    legend,
+    logarithmic,
+    style,
+    unflattened,
+)
 from vaesurface.refusal import complaint
 
 __all__ = ["course"]
 
-FAINT = 1e-5  # nats: less is drawn there
 ALIKE = 8  # latents up to which each has a color of its own
 BANDS = (PALETTE[5], PALETTE[1], PALETTE[3], PALETTE[4])  # behind curves
 SPELL_ALPHA = 0.14
@@ -64,19 +77,23 @@ def course(
         _, axes = plt.subplots(4, 1, figsize=(COLUMN, 6.6), sharex=True, gridspec_kw=heights)
         handles = _shaded(axes, spells)
         _latents(axes[0], at, nats, active)
-        axes[1].plot(at, curves["energy"], color=PALETTE[0])
-        axes[1].set_ylabel("energy\n(2 nats / datum)")
+        alone = "." if len(at) == 1 else None  # a line of one point would not be seen
+        axes[1].plot(at, curves["energy"], color=PALETTE[0], marker=alone)
+        axes[1].set_ylabel(f"energy\n({UNIT})")
+        unflattened(axes[1].yaxis, curves["energy"])
         _variances(axes[2], at, curves, likelihood)
-        axes[3].plot(at, curves["gain"], color=PALETTE[4])
-        axes[3].set_ylim(bottom=0.0)
+        axes[3].plot(at, curves["gain"], color=PALETTE[4], marker=alone)
         axes[3].set(xlabel="step", ylabel="a further latent\ngains (nats)")
+        unflattened(axes[3].yaxis, curves["gain"])
         if alarm is not None:
             for ax in axes:
                 ax.axvline(alarm, color=PALETTE[1], linewidth=0.9, linestyle=(0, (4, 2)))
             mark: Any = {"color": PALETTE[1], "linestyle": (0, (4, 2)), "linewidth": 0.9}
             handles.append(Line2D([], [], label=f"warning at step {alarm:,.0f}", **mark))
         legend(axes[0], handles, title)
-        axes[0].set_xlim(at.min(), max(at.max(), at.min() + 1.0))
+        ends = finite(at, *(spell[:2] for spell in spells), [] if alarm is None else [alarm])
+        alone_pad = 0.5 * (ends.min() == ends.max())
+        axes[0].set_xlim(ends.min() - alone_pad, ends.max() + alone_pad)
     return axes
 
 
@@ -95,11 +112,16 @@ def _latents(ax: Axes, at: np.ndarray, nats: np.ndarray, active: float | None) -
     colors = cycle(PALETTE) if few else cycle([PALETTE[0]])
     for latent, color in zip(nats.T, colors, strict=False):
         ax.plot(
-            at, np.maximum(latent, FAINT), color=color, linewidth=0.8, alpha=1.0 if few else 0.5
+            at,
+            latent,
+            color=color,
+            marker="." if len(at) == 1 else None,
+            linewidth=0.8,
+            alpha=1.0 if few else 0.5,
         )
-    ax.set_yscale("log")
-    finite = nats[np.isfinite(nats)]
-    ax.set_ylim(0.7 * FAINT, 3.0 * max(float(finite.max(initial=0.0)), active or FAINT))
+    shown = finite(nats, [] if active is None else [active])
+    linear = from_zero(ax.yaxis, shown)
+    ax.set_ylim(-0.3 * linear, 3.0 * shown.max(initial=0.0) or 1.0)
     ax.set_ylabel("a latent carries\n(nats / datum)")
     if active is not None:
         ax.axhline(active, **DOTTED)
@@ -117,16 +139,18 @@ def _latents(ax: Axes, at: np.ndarray, nats: np.ndarray, active: float | None) -
 
 def _variances(ax: Axes, at: np.ndarray, curves: dict[str, np.ndarray], likelihood: str) -> None:
     """Error and gamma, which are one where gamma is at its best."""
-    ax.plot(at, curves["error"], color=PALETTE[2], label="expected error")
+    alone = "." if len(at) == 1 else None
+    ax.plot(at, curves["error"], color=PALETTE[2], marker=alone, label="expected error")
     if likelihood == "gaussian":
-        ax.plot(at, curves["gamma"], **DASHED, label="γ")
+        ax.plot(at, curves["gamma"], **DASHED, marker=alone, label="γ")
         ax.set_ylabel("variance\n(data units²)")
         ax.legend(frameon=False, loc="best", fontsize=6)
     else:
         ax.set_ylabel("squared error\n(of a deviation²)")
-    positive = np.concatenate([curves["error"], curves["gamma"]])
-    positive = positive[np.isfinite(positive) & (positive > 0)]
-    if positive.size and positive.max() > 10.0 * positive.min():
-        ax.set_yscale("log")
-    elif not positive.size or math.isclose(positive.max(), positive.min()):
+    gammas = curves["gamma"] if likelihood == "gaussian" else []
+    shown = finite(curves["error"], gammas)
+    positive = shown[shown > 0]
+    if positive.size and shown.max() > 10.0 * positive.min():
+        logarithmic(ax.yaxis, shown)
+    elif not shown.size or math.isclose(shown.max(), shown.min()):
         ax.margins(y=0.2)

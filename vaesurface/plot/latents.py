@@ -17,11 +17,21 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vaesurface.plot.canvas import COLUMN, PALETTE, drawing, drawn_on, legend, style
+from vaesurface.plot.canvas import (
+    COLUMN,
+    PALETTE,
+    drawing,
+    drawn_on,
+    finite,
+    from_zero,
+    legend,
+    logarithmic,
+    palette,
+    style,
+)
 
 __all__ = ["diagnosis", "divergences", "residual_spectrum", "sigma_histogram"]
 
-FAINT = 1e-4  # nats: what carries less is drawn as a bar to the foot of the axis
 BIN = 0.05  # of deviations; the bins' centers are its multiples, so that 1 is in the middle of one
 WIDEST = 2.0  # deviations beyond are in the last bin
 FOOT = 0.7  # of bars on a logarithmic axis of counts
@@ -47,7 +57,7 @@ def sigma_histogram(
     foot = FOOT if log else 0.0
     with drawn_on(ax, 2.3 + 0.1 * len(sets)) as axes:
         handles = []
-        for (name, deviations), color in zip(sets.items(), cycle(PALETTE)):
+        for (name, deviations), color in zip(sets.items(), palette(len(sets)), strict=True):
             count, bins = _histogram(deviations, name)
             percent = 100 * count / count.sum()
             heights = np.maximum(count if log else percent, foot)
@@ -85,6 +95,7 @@ def divergences(
     kl: npt.ArrayLike,
     ax: Axes | None = None,
     *,
+    carried: npt.ArrayLike | None = None,
     kinds: Sequence[str] = (),
     active: float | None = None,
     title: str = "",
@@ -92,34 +103,49 @@ def divergences(
     """KL divergence of every latent (k,), nats per datum, the largest first; colored by kinds (k,),
     words; active: a threshold.
 
-    Raises ValueError where kinds are not as many as latents.
+    carried (k,): what each latent carries at most, where that is known: the bars, which the
+    threshold is of, while a black dash is the KL. A mean that is no prior's adds to KL and carries
+    nothing. The axis is logarithmic down to the smallest, and linear from there to zero. Raises
+    ValueError where kinds or carried are not as many as latents.
     """
     values = np.asarray(kl, dtype=float)
+    bars = values if carried is None else np.asarray(carried, dtype=float)
     words = list(kinds) or [""] * values.size
-    if len(words) != values.size:
-        raise ValueError(
-            f"expected {values.size} kinds, one per latent, got {len(words)}; give all or none"
-        )
-    order = np.argsort(-values, kind="stable")
-    height = np.maximum(values[order], FAINT)
+    for name, given in (("kinds", words), ("carried", bars)):
+        if len(given) != values.size:
+            raise ValueError(
+                f"expected {values.size} {name}, one per latent, got {len(given)}; give all or none"
+            )
+    order = np.argsort(-bars, kind="stable")
     words = [words[i] for i in order]
     colors = dict(zip(dict.fromkeys(words), cycle(PALETTE)))
     square: Any = {"linestyle": "", "marker": "s", "markersize": 5}
+    dash: Any = {"linestyle": "", "marker": "_", "color": "k", "markersize": 6}
     with drawn_on(ax, 2.0) as axes:
-        axes.set_yscale("log")
         rank = np.arange(1, values.size + 1)
-        axes.bar(rank, height, color=[colors[word] for word in words], width=0.8, zorder=3)
+        shades = [colors[word] for word in words]
+        axes.bar(rank, bars[order], color=shades, width=0.8, zorder=3)
         handles = [
             Line2D([], [], color=color, label=word, **square)
             for word, color in colors.items()
             if word
         ]
+        shown = [bars]
+        if carried is not None:
+            axes.plot(rank, values[order], zorder=3.5, **dash)
+            handles.append(Line2D([], [], label="KL", **dash))
+            shown.append(values)
         if active is not None:
             axes.axhline(active, zorder=4, **THRESHOLD)
             handles.append(Line2D([], [], label=f"active from {active:g} on", **THRESHOLD))
-        axes.set_ylim(bottom=0.7 * FAINT, top=3.0 * max(height.max(), active or FAINT))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="latent, by what it carries", ylabel="KL (nats / datum)")
+            shown.append(np.array([active]))
+        from_zero(axes.yaxis, *shown)
+        axes.set_ylim(0.0, 3.0 * finite(*shown).max(initial=0.0) or 1.0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlabel("latent, by what it carries")
+        axes.set_ylabel(
+            "KL (nats / datum)" if carried is None else "carried at most\n(nats / datum)"
+        )
         legend(axes, handles, title)
     return axes
 
@@ -143,14 +169,15 @@ def residual_spectrum(
     above = shown > level
     dot: Any = {"linestyle": "", "marker": "o", "markersize": 3, "zorder": 3}
     with drawn_on(ax, 2.0) as axes:
-        axes.set_yscale("log")
         axes.plot(rank, shown, color="0.6", linewidth=0.8, zorder=2)
         axes.plot(rank[above], shown[above], color=PALETTE[1], **dot)
         axes.plot(rank[~above], shown[~above], color=PALETTE[0], **dot)
         axes.axhline(level, **THRESHOLD)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set_xlim(0.5, shown.size + 0.5)
         axes.set(xlabel="principal direction of the residual", ylabel="variance (data units²)")
-        handles = [Line2D([], [], label="beta gamma", **THRESHOLD)]
+        logarithmic(axes.yaxis, shown, [level])
+        handles = [Line2D([], [], label="β γ", **THRESHOLD)]
         if above.any():
             label = f"an affine latent would pay: {above.sum()}"
             handles.append(Line2D([], [], color=PALETTE[1], label=label, **dot))
@@ -165,18 +192,19 @@ def diagnosis(
     eigenvalues: npt.ArrayLike,
     level: float,
     *,
+    carried: npt.ArrayLike | None = None,
     kinds: Sequence[str] = (),
     active: float | None = None,
     title: str = "",
 ) -> np.ndarray:
     """Divergences, deviations and residual, one below the other, in the look of `style`: axes (3,).
 
-    kl, kinds, active: as `divergences` takes them; sigma: posterior deviations, any shape;
+    kl, carried, kinds, active: as `divergences` takes them; sigma: posterior deviations, any shape;
     eigenvalues, level: as `residual_spectrum` takes them. Raises ValueError where these do.
     """
     with style():
         _, axes = plt.subplots(3, 1, figsize=(COLUMN, 6.4))
-        divergences(kl, axes[0], kinds=kinds, active=active, title=title)
+        divergences(kl, axes[0], carried=carried, kinds=kinds, active=active, title=title)
         sigma_histogram(sigma, axes[1])
         residual_spectrum(eigenvalues, level, axes[2])
     return axes

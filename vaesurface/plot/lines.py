@@ -15,16 +15,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullLocator
 
-from vaesurface.marks import UNIT
-from vaesurface.plot.canvas import drawing, drawn_on, lowest, require_scale
+from vaesurface.plot.canvas import (
+    drawing,
+    drawn_on,
+    few_ticks,
+    heights,
+    lowest,
+    require_scale,
+    spanned,
+)
 from vaesurface.plot.overlay import Mark, overlay
 
 __all__ = ["path_profile", "segment"]
 
 INK = "0.15"
 GUIDE: Any = {"color": "0.6", "linewidth": 0.6, "linestyle": ":", "zorder": 1}  # ends and zero
+SEEN = 2.0  # points by which a mark beside a curve is seen to be
 IMAGES: Any = {"marker": "o", "markersize": 2.2, "markerfacecolor": "w", "markeredgewidth": 0.6}
 
 
@@ -35,6 +42,7 @@ def segment(
     *,
     marks: Sequence[Mark] = (),
     scale: str = "linear",
+    unit: str = "",
     title: str = "",
 ) -> Axes:
     """Energy along a `landscape.Segment`, above the lowest of line and marks; dotted lines are the
@@ -42,8 +50,8 @@ def segment(
 
     A mark without a residual is a point of the curve, however narrow its basin. scale: "linear",
     which cuts the margins at 1.5 times the highest between the ends, or "symlog", which cuts
-    nothing and resolves narrow basins. Raises ValueError for another scale, or where no energy is
-    finite.
+    nothing and resolves narrow basins. unit: of the energy, `marks.UNIT` of a VAE's; without one
+    the axis says loss. Raises ValueError for another scale, or where no energy is finite.
     """
     require_scale(scale, "linear", "symlog")
     x, y = np.asarray(line.distance, dtype=float), np.asarray(line.energy, dtype=float)
@@ -61,9 +69,9 @@ def segment(
         for end in (0.0, length):
             axes.axvline(end, **GUIDE)
         axes.plot(*curve.T, color=INK, zorder=2)
-        axes.set_xlim(min(places), max(places))
+        spanned(axes, places)
         axes.set_xlabel("distance along the segment (parameter space)")
-        axes.set_ylabel(f"energy above the best\n({UNIT})")
+        axes.set_ylabel(heights(unit, "above the best", upright=True))
         if scale == "linear":
             axes.set_ylim(np.array([-0.07, 1.1]) * min(highest, 1.5 * top))
         else:
@@ -83,15 +91,17 @@ def path_profile(
     barrier: float | None = None,
     error: float = 0.0,
     scale: str = "linear",
+    unit: str = "",
     title: str = "",
 ) -> Axes:
     """Energy above the first end along a `paths.Path` (loss and distance (m,)), with a dot for
     every image.
 
     marks: ends, saddle and other pivots: x their distance along the path, y their energy (NaN: the
-    path's there). barrier and error: from the first end to the saddle, drawn at the highest mark or
-    image. scale: "linear", or "symlog", which resolves a low and narrow barrier next to a deep
-    basin, on both axes. Raises ValueError for another scale or where no energy is finite.
+    path's there); one that the curve misses is joined to it, with its height above it. barrier and
+    error: from the first end to the saddle, drawn at the highest mark or image. scale: "linear", or
+    "symlog", which resolves a low and narrow barrier next to a deep basin, on both axes. unit: as
+    for `segment`. Raises ValueError for another scale or where no energy is finite.
     """
     require_scale(scale, "linear", "symlog")
     x, y = np.asarray(path.distance, dtype=float), np.asarray(path.loss, dtype=float)
@@ -109,15 +119,16 @@ def path_profile(
         axes.axhline(0.0, **GUIDE)
         axes.plot(*curve.T, color=INK, zorder=2, **IMAGES)
         axes.set_xlabel("distance along the path (parameter space)")
-        axes.set_ylabel(f"energy above the first end\n({UNIT})")
+        axes.set_ylabel(heights(unit, "above the first end", upright=True))
         pad = 0.08 * ((high - low) or 1.0)
-        axes.set(xlim=(first, last), ylim=(low - pad, high + 2 * pad))
+        spanned(axes, (first, last))
+        axes.set_ylim(low - pad, high + 2 * pad)
         if scale == "symlog" and top > 0:
             _resolve(axes, at, top, low, high)
         if barrier is not None:
             _draw_barrier(axes, at, last, barrier, error)
             curve = np.concatenate([curve, [(last, barrier), (at, barrier)]])
-        overlay(axes, marks, curve, title, "path")
+        overlay(axes, _joined(axes, marks, images), curve, title, "path")
     return axes
 
 
@@ -127,6 +138,23 @@ def _completed(marks: Sequence[Mark], x: np.ndarray, y: np.ndarray) -> list[Mark
     return [
         mark._replace(y=np.interp(mark.x, x, y)) if np.isnan(mark.y) else mark for mark in marks
     ]
+
+
+def _joined(axes: Axes, marks: Sequence[Mark], images: np.ndarray) -> list[Mark]:
+    """The marks; those that the curve through images (m, 2) misses visibly are joined to it, and
+    say by how much.
+    """
+    told = []
+    for mark in marks:
+        there = float(np.interp(mark.x, *images.T))
+        ends = axes.transData.transform([(mark.x, there), (mark.x, mark.y)])
+        if abs(ends[1, 1] - ends[0, 1]) > SEEN * axes.figure.dpi / 72:
+            axes.plot([mark.x] * 2, [there, mark.y], color="0.4", linewidth=0.8, zorder=3)
+            side = "above" if mark.y > there else "below"
+            label = f"{mark.label} {abs(mark.y - there):.2g} {side} the path".strip()
+            mark = mark._replace(label=label)
+        told.append(mark)
+    return told
 
 
 def _lowered(marks: Sequence[Mark], level: float) -> list[Mark]:
@@ -164,17 +192,5 @@ def _resolve(axes: Axes, at: float, top: float, low: float, high: float) -> None
     axes.set_ylim(2 * low if -low > top else -0.3 * top, 10 * high)
     if at > 0:
         axes.set_xscale("symlog", linthresh=at, linscale=1.0)
-    _few_ticks(axes.xaxis, axes.get_xlim(), at)
-    _few_ticks(axes.yaxis, axes.get_ylim(), top)
-
-
-def _few_ticks(axis: Any, ends: tuple[float, float], linear: float) -> None:
-    """Zero and up to four ticks on each side, none nearer to it than half the linear part: there
-    they collide.
-    """
-    ticks = np.asarray(axis.get_major_locator().tick_values(*ends))
-    ticks = ticks[(ticks >= ends[0]) & (ticks <= ends[1]) & (np.abs(ticks) >= 0.5 * linear)]
-    sides = ticks[ticks < 0][::-1], ticks[ticks > 0]
-    thinned = [side[:: max(1, -(-side.size // 4))] for side in sides]
-    axis.set_ticks(np.concatenate([*thinned, [0.0]]))
-    axis.set_minor_locator(NullLocator())
+    few_ticks(axes.xaxis, axes.get_xlim(), at)
+    few_ticks(axes.yaxis, axes.get_ylim(), top)

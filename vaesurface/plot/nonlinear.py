@@ -23,8 +23,10 @@ from vaesurface.plot.canvas import (
     decimals,
     drawing,
     drawn_on,
+    finite,
     legend,
     side_by_side,
+    spanned,
 )
 
 __all__ = ["collapse_by_activation", "collapse_cuts"]
@@ -34,6 +36,7 @@ LOW = 0.75  # the least shown; of an affine decoder it is 1
 STYLES = ("-", "--", "-.", (0, (1, 1)))  # of curves, which may cover each other
 WIDE = 52  # characters of a legend's line
 ROW = 0.17  # inches
+CROWD = 4  # shares that a row of that height holds
 
 
 @drawing
@@ -55,13 +58,15 @@ def collapse_cuts(
     x = np.asarray(alpha, dtype=float)
     own = np.asarray(eigenvalues, dtype=float)
     grouped = _grouped(curves)
-    top = max(2.0, ROOM * own.max())
+    top = max(2.0, ROOM * finite(own).max(initial=0.0))
     with drawn_on(ax, 2.6 + 0.1 * len(grouped)) as axes:
-        for value in own[(own > LOW) & (own < top)]:
+        inside = own[(own > LOW) & (own < top)]
+        for value in inside:
             axes.axhline(value, zorder=1, **DOTTED)
         handles: list[Any] = []
         for (name, values), color, line in zip(grouped, cycle(PALETTE), cycle(STYLES)):
             look: Any = {"color": color, "linestyle": line, "linewidth": 1.4}
+            look |= {"marker": "."} if x.size == 1 else {}  # a line of one point is not seen
             bounded = np.where(np.isfinite(values), values, np.nan)
             axes.plot(x, bounded[:, 1], zorder=3, **look)
             axes.plot(x, bounded[:, 0], zorder=3, **look | {"linewidth": 0.7})
@@ -72,8 +77,10 @@ def collapse_cuts(
                 level = np.full(endless.sum(), 0.94 * top)
                 axes.plot(x[endless], level, marker="^", markevery=0.1, markersize=4, **look)
             handles.append(Line2D([], [], label=fill(name, WIDE), **look))
-        handles.append(Line2D([], [], label="eigenvalues", **DOTTED))
-        axes.set(yscale="log", ylim=(LOW, top), xlim=(x.min(), x.max()))
+        if inside.size:
+            handles.append(Line2D([], [], label="eigenvalues", **DOTTED))
+        axes.set(yscale="log", ylim=(LOW, top))
+        spanned(axes, x)
         axes.set_xlabel("decoder perturbation strength α")
         axes.set_ylabel("a latent pays above\n(eigenvalue / β)")
         decimals(axes.yaxis, (1.0, 2.0, 3.0, 5.0))
@@ -117,7 +124,8 @@ def collapse_by_activation(
     traps: names at which collapse is a minimum, in bold.
     """
     rows = np.arange(len(names))
-    with drawn_on(ax, 1.2 + ROW * len(names)) as axes:
+    tall = ROW * max(1.0, len(shares) / CROWD) * len(names)
+    with drawn_on(ax, 1.2 + tall) as axes:
         handles = []
         looks = zip(side_by_side(len(shares)), cycle(PALETTE), cycle(MARKERS))
         for (label, given), (aside, color, marker) in zip(shares.items(), looks, strict=False):

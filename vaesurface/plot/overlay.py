@@ -20,14 +20,16 @@ from vaesurface.plot.canvas import HALO, legend
 
 __all__ = ["Mark", "Track", "draw_track", "overlay", "words"]
 
-MARKER: Any = {"linestyle": "", "markersize": 6, "markeredgewidth": 1.2, "path_effects": HALO}
+SIZE = 6.0  # of markers, points
+RING = 0.7  # by which a marker is larger for each that lies on it
+MARKER: Any = {"linestyle": "", "markeredgewidth": 1.2, "path_effects": HALO}
 LEADER = {"arrowstyle": "-", "linewidth": 0.5, "color": "0.1", "shrinkA": 0, "shrinkB": 3}
 LABEL: Any = {
     "arrowprops": LEADER,
     "textcoords": "offset points",
     "ha": "center",
     "va": "center",
-    "linespacing": 1.0,
+    "linespacing": 1.2,
     "size": "small",
     "zorder": 6,
     "path_effects": HALO,
@@ -62,7 +64,7 @@ class Track(NamedTuple):
 
     points: (m, 2), coordinates of the feet.
     label: its name.
-    residual: distance of its end from the plane.
+    residual: distance from the plane, of its end or, where every point counts, of the farthest.
     images: whether every point counts (connected dots) or only start and end do.
     """
 
@@ -85,21 +87,35 @@ def overlay(
     The legend has the kinds and more handles; surface: what hollow marks are off.
     """
     place: Any = {"zorder": 5, "clip_on": False}
-    for mark in marks:
-        look = KINDS[int(mark.kind)]
-        face = "none" if mark.residual > 0 else look.color
-        axes.plot(mark.x, mark.y, marker=look.marker, mec=look.color, mfc=face, **place, **MARKER)
     handles = []
+    sized = MARKER | {"markersize": SIZE}
     for look in (KINDS[code] for code in sorted({int(mark.kind) for mark in marks})):
         handles.append(
-            Line2D([], [], label=look.name, marker=look.marker, color=look.color, **MARKER)
+            Line2D([], [], label=look.name, marker=look.marker, color=look.color, **sized)
         )
     if any(mark.residual > 0 for mark in marks):
         hollow: Any = {"marker": "o", "color": "0.3", "fillstyle": "none"}
-        handles.append(Line2D([], [], label=f"hollow: off the {surface}", **hollow, **MARKER))
+        handles.append(Line2D([], [], label=f"hollow: off the {surface}", **hollow, **sized))
     legend(axes, [*handles, *more], title)
+    for mark, size in zip(marks, _sizes(axes, marks), strict=True):
+        look = KINDS[int(mark.kind)]
+        face = "none" if mark.residual > 0 else look.color
+        kind: Any = {"marker": look.marker, "mec": look.color, "mfc": face, "markersize": size}
+        axes.plot(mark.x, mark.y, **kind, **place, **MARKER)
     if marks:
         _annotate(axes, marks, curve)
+
+
+def _sizes(axes: Axes, marks: Sequence[Mark]) -> list[float]:
+    """Of markers: of those in one place the first are larger, and seen around the others."""
+    axes.figure.draw_without_rendering()
+    feet = axes.transData.transform(np.reshape([(mark.x, mark.y) for mark in marks], (-1, 2)))
+    near = SIZE / 2 * axes.figure.dpi / 72
+    sizes = []
+    for i, foot in enumerate(feet):
+        after = int((np.linalg.norm(feet[i + 1 :] - foot, axis=1) < near).sum())
+        sizes.append(SIZE * (1.0 + RING * min(after, 3)))
+    return sizes
 
 
 def draw_track(axes: Axes, track: Track, color: str) -> list[Any]:
@@ -112,7 +128,9 @@ def draw_track(axes: Axes, track: Track, color: str) -> list[Any]:
     if track.images:
         image: Any = {"marker": "o", "markersize": 3}
         axes.plot(*way.T, markeredgewidth=0.6, **image, **dot)
-        return [Line2D([], [], label=track.label, mec="0.1", mfc=color, **image, **line)]
+        off = f", up to {track.residual:.2g} off the plane" * (track.residual > 0)
+        label = track.label + off
+        return [Line2D([], [], label=label, mec="0.1", mfc=color, **image, **line)]
     dot |= {"markeredgewidth": 0.8}
     start = dot | {"label": "start", "marker": "s", "markersize": 4}
     end = dot | {"label": "end", "marker": "*", "markersize": 8}

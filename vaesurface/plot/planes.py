@@ -25,7 +25,6 @@ from matplotlib.colors import BoundaryNorm, LogNorm, Normalize, SymLogNorm
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from vaesurface.marks import UNIT
 from vaesurface.plot.canvas import (
     COLORS,
     EMPTY,
@@ -33,6 +32,8 @@ from vaesurface.plot.canvas import (
     counted,
     drawing,
     drawn_on,
+    edges,
+    heights,
     lowest,
     require_scale,
 )
@@ -41,7 +42,8 @@ from vaesurface.plot.overlay import Mark, Track, draw_track, overlay
 __all__ = ["eigenvalue_map", "field", "plane"]
 
 TRACKS = ("w", "#E69F00", "#F0E442", "#CC79A7")  # colors on a dark ground or a dark rim
-CELLS: Any = {"shading": "nearest", "rasterized": True}
+CELLS: Any = {"rasterized": True}
+STRETCHED = 8.0  # times as long as the other side: then sides are no longer to one scale
 TICKS = 7  # that a logarithmic color bar holds
 
 
@@ -53,6 +55,7 @@ def plane(
     marks: Sequence[Mark] = (),
     tracks: Sequence[Track] = (),
     best: float | None = None,
+    unit: str = "",
     xlabel: str = "",
     ylabel: str = "",
     title: str = "",
@@ -64,7 +67,8 @@ def plane(
     best: energy of the best point known, from which to measure; the lowest on the grid is a little
     above it. A mark with a residual lies off the plane: it is hollow, at its foot, with its
     distance in the label; so is the end of a track. Hatched: not finite, or outside the grid.
-    Raises ValueError where no energy is finite.
+    unit: of the energy, `marks.UNIT` of a VAE's; without one the color bar says loss. Raises
+    ValueError where no energy is finite.
     """
     height = np.ma.masked_invalid(np.asarray(plane.energy, dtype=float))
     height = height - min(lowest(height), np.inf if best is None else best)
@@ -73,7 +77,7 @@ def plane(
         norm = BoundaryNorm(levels, mpl.colormaps[COLORS].N, extend="max")
         filled = axes.contourf(x, y, height, levels, cmap=COLORS, norm=norm, extend="max")
         axes.contour(x, y, height, levels[1:], colors="k", linewidths=0.25, alpha=0.5)
-        colorbar(axes, filled, f"energy above the best ({UNIT})", levels[::2])
+        colorbar(axes, filled, heights(unit, "above the best"), levels[::2])
     return axes
 
 
@@ -113,7 +117,7 @@ def field(
     elif scale == "log":
         norm, ticks = LogNorm(low, high), _decades(low, high)
     with _sheet(plane, ax, marks, tracks, xlabel, ylabel, title) as (axes, x, y, _):
-        mesh = axes.pcolormesh(x, y, shown, cmap=colors, norm=norm, **CELLS)
+        mesh = axes.pcolormesh(edges(x), edges(y), shown, cmap=colors, norm=norm, **CELLS)
         colorbar(axes, mesh, label, ticks)
     return axes
 
@@ -127,6 +131,7 @@ def eigenvalue_map(
     flat: float = 0.0,
     marks: Sequence[Mark] = (),
     tracks: Sequence[Track] = (),
+    unit: str = "",
     xlabel: str = "",
     ylabel: str = "",
     title: str = "",
@@ -136,7 +141,8 @@ def eigenvalue_map(
 
     The black line encloses the cells where it is negative. Eigenvalues no larger than flat count as
     zero and are white: give the width of the flat band, or rounding draws the line. Hatched: not
-    finite, or outside the grid. Raises ValueError where no value is finite.
+    finite, or outside the grid. unit: of the energy, as for `plane`. Raises ValueError where no
+    value is finite.
     """
     shown = np.ma.masked_invalid(np.asarray(values, dtype=float))
     if not shown.count():
@@ -144,10 +150,12 @@ def eigenvalue_map(
     shown = np.ma.where(np.abs(shown) <= flat, 0.0, shown)
     norm = _both_signs(float(shown.min()), float(shown.max()))
     with _sheet(plane, ax, marks, tracks, xlabel, ylabel, title) as (axes, x, y, _):
-        mesh = axes.pcolormesh(x, y, shown, cmap="RdBu", norm=norm, **CELLS)
+        mesh = axes.pcolormesh(edges(x), edges(y), shown, cmap="RdBu", norm=norm, **CELLS)
         quarters = norm.inverse(np.array([0.0, 0.25, 0.5, 0.75, 1.0]))
         ticks = [_round(value) if abs(value) > norm.linthresh else 0.0 for value in quarters]
-        colorbar(axes, mesh, f"smallest Hessian eigenvalue\n({UNIT} / distance²)", ticks, "%g")
+        colorbar(
+            axes, mesh, f"smallest Hessian eigenvalue\n({unit or 'loss'} / distance²)", ticks, "%g"
+        )
         negative = np.ma.filled(shown < 0, False)
         if negative.any() and not negative.all():
             axes.contour(x, y, negative, [0.5], colors="k", linewidths=0.8)
@@ -173,15 +181,21 @@ def _sheet(
     feet = np.reshape([(mark.x, mark.y) for mark in marks], (-1, 2))
     inside = np.concatenate([corners, feet, *ways])
     low, high = np.nanmin(inside, axis=0), np.nanmax(inside, axis=0)
-    ratio = (high - low)[1] / (high - low)[0]
+    width, height = np.where(high > low, high - low, 1.0)
+    tall = 2.7 * min(max(height / width, 0.4), 1.5)
     default_x, default_y = _axis_labels(points)
-    with drawn_on(ax, 1.5 + 0.3 * bool(title) + 2.7 * min(max(ratio, 0.4), 1.5)) as axes:
+    with drawn_on(ax, 1.5 + 0.3 * bool(title) + tall) as axes:
         axes.patch.set(**EMPTY)
         yield axes, x, y, points
         dark: Any = [withStroke(linewidth=1.8, foreground="0.2")]
         axes.plot(*points.T, "+", color="w", markersize=5, markeredgewidth=0.8, path_effects=dark)
-        axes.set(xlabel=xlabel or default_x, ylabel=ylabel or default_y, aspect="equal")
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        axes.set(xlabel=xlabel or default_x, ylabel=ylabel or default_y)
+        if 1 / STRETCHED <= height / width <= STRETCHED:
+            axes.set_aspect("equal")
+        else:
+            axes.set_xlabel(f"{axes.get_xlabel()}\n(sides are not to one scale)")
+        if (high > low).all():
+            axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         handles = {}  # by label: each once
         for track, color in zip(tracks, cycle(TRACKS)):
             for handle in draw_track(axes, track, color):

@@ -13,28 +13,46 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from vaesurface.marks import KINDS, MINIMUM, SADDLE, UNIT
-from vaesurface.plot.canvas import colorbar, counted, drawing, drawn_on, lowest
+from vaesurface.marks import KINDS, MINIMUM, SADDLE
+from vaesurface.plot.canvas import (
+    SAME,
+    colorbar,
+    counted,
+    drawing,
+    drawn_on,
+    heights,
+    legend,
+    lowest,
+    unflattened,
+)
 
 __all__ = ["index_scatter", "spectrum"]
 
 BINS_PER_DECADE = 5
 # On the logarithmic axis of counts: its lower end, the ticks of eigenvalues, the foot of the bars.
 BOTTOM, RUG, FOOT = 0.45, 0.55, 0.7
+DOT = 16.0  # area of a dot, square points
+NEAR = 2.5  # points within which places are one
 
 
 @drawing
 def spectrum(
-    eigenvalues: npt.ArrayLike, ax: Axes | None = None, *, inertia: Sequence[Any], title: str = ""
+    eigenvalues: npt.ArrayLike,
+    ax: Axes | None = None,
+    *,
+    inertia: Sequence[Any],
+    unit: str = "",
+    title: str = "",
 ) -> Axes:
     """Histogram of all Hessian eigenvalues, five bins a decade on both sides of zero, with a tick
     for each.
 
     inertia: numbers of negative, flat and positive eigenvalues; the flat ones share the bar at
-    zero. Raises ValueError where these are not the eigenvalues' signs, or an eigenvalue is not
-    finite.
+    zero. unit: of the energy, `marks.UNIT` of a VAE's; without one the axis says loss. Raises
+    ValueError where these are not the eigenvalues' signs, or an eigenvalue is not finite.
     """
     parts = _by_sign(eigenvalues, inertia)
     negative, flat, positive = (part.size for part in parts)
@@ -56,9 +74,10 @@ def spectrum(
             axes.annotate("flat", (0, flat), (0, 2), **look)
         axes.set_xticks([*-shown[-shown >= left][::-1], 0, *(shown if positive else [])])
         axes.set(xlim=(1.5 * left, 1.5 * right), ylim=(BOTTOM, 2 * tallest))
-        axes.set_xlabel(f"Hessian eigenvalue ({UNIT} / distance²)")
+        axes.set_xlabel(f"Hessian eigenvalue ({unit or 'loss'} / distance²)")
         axes.set_ylabel("number of eigenvalues")
-        axes.set_title(f"{title}\nindex {negative}, {flat} flat, {positive} positive".strip())
+        summary = f"{title}\nindex {negative}, {flat} flat, {positive} positive".strip()
+        legend(axes, [], summary)
     return axes
 
 
@@ -100,29 +119,77 @@ def index_scatter(
     ax: Axes | None = None,
     *,
     best: float | None = None,
+    unit: str = "",
     title: str = "",
 ) -> Axes:
     """Index of stationary points against their energy above the best, colored by active latents;
     all (m,).
 
-    best: energy to measure from, by default the lowest of these. Points that are not finite are
-    left out. Raises ValueError where none is left.
+    Points in one place are one dot, larger the more they are, in rings of their colors. best:
+    energy to measure from, by default the lowest of these. unit: as for `spectrum`. Points that are
+    not finite are left out. Raises ValueError where none is left.
     """
     height, negative, count = (
         np.ravel(np.asarray(v, dtype=float)) for v in (energy, index, active)
     )
     height = height - min(lowest(height), np.inf if best is None else best)
     kept = np.isfinite(height)
-    colors, norm, ticks = counted(count[kept])
-    look: Any = {"s": 16, "edgecolors": "0.2", "linewidths": 0.4, "alpha": 0.9, "zorder": 3}
-    with drawn_on(ax, 2.6 + 0.15 * bool(title)) as axes:
-        dots = axes.scatter(
-            height[kept], negative[kept], c=count[kept], cmap=colors, norm=norm, **look
-        )
-        colorbar(axes, dots, "active latents", ticks, "%d")
-        axes.set(xlabel=f"energy above the best ({UNIT})", ylabel="index (negative eigenvalues)")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    points = np.stack([height[kept], negative[kept], count[kept]], axis=1)
+    with drawn_on(ax, 2.9 + 0.15 * bool(title)) as axes:
+        axes.set_xlabel(heights(unit, "above the best"))
+        axes.set_ylabel("index (negative eigenvalues)")
+        axes.set_ylim(points[:, 1].min() - 0.5, points[:, 1].max() + 0.5)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color="0.9", linewidth=0.5)
         axes.set_axisbelow(True)
-        axes.set_title(title)
+        unflattened(axes.xaxis, points[:, 0], least=SAME * abs(lowest(energy)))
+        colors, norm, ticks = counted(points[:, 2])
+        # Invisible, for the limits and the color bar, which the places on the page depend on.
+        every = axes.scatter(*points[:, :2].T, c=points[:, 2], cmap=colors, norm=norm, s=0)
+        colorbar(axes, every, "active latents", ticks, "%d")
+        dots = _stacked(axes, points)
+        look: Any = {"edgecolors": "0.2", "linewidths": 0.4, "zorder": 3}
+        x, y, shade, number, part = dots.T
+        size = _area(number) * part**2
+        axes.scatter(x, y, s=size, c=shade, cmap=colors, norm=norm, **look)
+        legend(axes, _key(number), title)
     return axes
+
+
+def _key(number: np.ndarray) -> list[Line2D]:
+    """A legend's dots for one point and for the most in one place, where there are several."""
+    most = number.max()
+    if most == 1:
+        return []
+    dot: Any = {"marker": "o", "linestyle": "", "mfc": "w", "mec": "0.2"}
+    said = {1.0: "one point"} if (number == 1).any() else {}
+    said[most] = f"{most:.0f} in one place"
+    return [
+        Line2D([], [], markersize=math.sqrt(_area(count)), label=words, **dot)
+        for count, words in said.items()
+    ]
+
+
+def _area(number: Any) -> Any:
+    """Of a dot that stands for a number of points, in square points."""
+    return DOT * (1.0 + np.log2(number))
+
+
+def _stacked(axes: Axes, points: np.ndarray) -> np.ndarray:
+    """Dots (j, 5), the largest first: place, active latents, how many points there are, and the
+    radius, 1 for all. points (m, 3): place and active latents.
+    """
+    axes.figure.draw_without_rendering()
+    places = axes.transData.transform(points[:, :2])
+    near = NEAR * axes.figure.dpi / 72
+    free, dots = np.ones(len(points), bool), []
+    for first in range(len(points)):
+        if not free[first]:
+            continue
+        stack = free & (np.abs(places - places[first]).max(axis=1) <= near)
+        free &= ~stack
+        shades = np.unique(points[stack, 2])
+        for ring, shade in enumerate(shades):
+            part = 1.0 - ring / len(shades)
+            dots.append((*points[first, :2], shade, stack.sum(), part))
+    return np.array(dots)

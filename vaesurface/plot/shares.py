@@ -30,7 +30,11 @@ from vaesurface.plot.canvas import (
     colorbar,
     drawing,
     drawn_on,
+    edges,
+    finite,
     legend,
+    logarithmic,
+    nested,
     readable,
     side_by_side,
 )
@@ -42,6 +46,9 @@ __all__ = ["basin_volume", "collapse_shares", "phase_diagram", "trap"]
 
 DIMS = ("scale", "alpha", "seed")
 CHARACTER = 0.62  # width of a digit, in units of the font's size
+GROUND = 0.8  # points around counts in which no line is drawn
+TEXT, LEGIBLE = 5.8, 3.5  # sizes of texts above intervals, points: at most, at least
+ASIDE = 0.06  # decades between shares at one alpha
 
 
 class Counts(NamedTuple):
@@ -78,7 +85,7 @@ def phase_diagram(
     """
     counts = _count(ds)
     alpha, scale = np.sort(ds["alpha"].values), np.sort(ds["scale"].values)
-    with drawn_on(ax, 1.75 + 0.26 * scale.size) as axes:
+    with drawn_on(ax, 1.75 + max(1.1, 0.26 * scale.size)) as axes:
         mesh = _draw_cells(axes, counts, _caption(counts, note))
         width = 72 * axes.get_window_extent().width / axes.figure.dpi / alpha.size  # of a cell
         _name_cells(axes, alpha, scale, width)
@@ -86,13 +93,24 @@ def phase_diagram(
         if theory is not None:
             line = _on_cells(np.asarray(theory, dtype=float), alpha, scale)
             dashed = DASHED | {"linewidth": 1.2, "path_effects": HALO}
-            axes.plot(*line.T, zorder=2.5, **dashed)  # below the counts
-            axes.set(xlim=(-0.5, alpha.size - 0.5), ylim=(-0.5, scale.size - 0.5))
-            handles.append(Line2D([], [], label=theory_label, **dashed))
-        title = [textwrap.fill(str(ds.attrs.get(name, "")), 50) for name in ("optimizer", "data")]
+            axes.plot(*line.T, zorder=2.5, **dashed)  # below the counts, which interrupt it
+            limits = np.array([[-0.5, alpha.size - 0.5], [-0.5, scale.size - 0.5]])
+            axes.set(xlim=limits[0], ylim=limits[1])
+            if _crosses(line, limits):
+                handles.append(Line2D([], [], label=theory_label, **dashed))
+        title = [str(ds.attrs.get(name, "")) for name in ("optimizer", "data")]
         legend(axes, handles, "\n".join(filter(None, title)))
-        _write_counts(axes, counts, mesh, width)
+        axes.figure.draw_without_rendering()  # lays the figure out: now cells have their width
+        _write_counts(axes, counts, mesh, 72 * axes.bbox.width / axes.figure.dpi / alpha.size)
     return axes
+
+
+def _crosses(line: np.ndarray, limits: np.ndarray) -> bool:
+    """Whether a piece of a line (m, 2) lies between limits (2, 2)."""
+    ends = [(line[:-1], line[1:])] if len(line) > 1 else [(line, line)]
+    dense = np.concatenate([np.linspace(a, b, 50).reshape(-1, 2) for a, b in ends])
+    inside = (dense >= limits[:, 0]) & (dense <= limits[:, 1])
+    return bool(inside.all(axis=1).any())
 
 
 def _count(ds: xr.Dataset) -> Counts:
@@ -132,7 +150,8 @@ def _draw_cells(axes: Axes, counts: Counts, caption: str) -> Any:
     rows, columns = counts.runs.shape
     share = np.ma.masked_where(counts.runs == 0, counts.collapsed / np.maximum(counts.runs, 1))
     look: Any = {"cmap": COLORS, "vmin": 0, "vmax": 1, "edgecolors": "w", "linewidth": 0.5}
-    mesh = axes.pcolormesh(np.arange(columns), np.arange(rows), share, **look)
+    x, y = edges(np.arange(columns)), edges(np.arange(rows))
+    mesh = axes.pcolormesh(x, y, share, **look)
     axes.patch.set(**EMPTY)
     bar = colorbar(axes, mesh, "probability of collapse", [0, 0.25, 0.5, 0.75, 1])
     below: Any = {"xycoords": bar.ax.xaxis.label, "textcoords": "offset points", "va": "top"}
@@ -153,13 +172,15 @@ def _name_cells(axes: Axes, alpha: np.ndarray, scale: np.ndarray, width: float) 
 def _write_counts(axes: Axes, counts: Counts, mesh: Any, width: float) -> None:
     """In every cell how many of its runs ended where, as large as its width in points allows."""
     most = counts.runs.max()
-    size = min(float(mpl.rcParams["font.size"]) - 1, width / (CHARACTER * len(f"{most}/{most}")))
+    fitting = (width - 2 * GROUND) / (CHARACTER * len(f"{most}/{most}"))
+    size = min(float(mpl.rcParams["font.size"]) - 1, fitting)
     look: Any = {"ha": "center", "va": "center", "size": size, "linespacing": 1.0}
     colors = mesh.cmap(mesh.norm(mesh.get_array()))
     for i, j in np.argwhere(counts.runs):
         lost = counts.lost[i, j]
         text = f"{counts.collapsed[i, j]}/{counts.runs[i, j]}" + f"\n{lost} ns" * bool(lost)
-        axes.text(j, i, text, color=readable(colors[i, j]), **look)
+        ground: Any = {"facecolor": colors[i, j], "edgecolor": "none", "pad": GROUND}
+        axes.text(j, i, text, color=readable(colors[i, j]), bbox=ground, zorder=3, **look)
 
 
 def _on_cells(line: np.ndarray, alpha: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -198,9 +219,8 @@ def collapse_shares(
     side.
 
     shares: name -> (m, 3), the share and both ends of its confidence interval; counts: name ->
-    texts (m,) above the intervals.
+    texts (m,) above the intervals, where there is room.
     """
-    above: Any = {"textcoords": "offset points", "ha": "center", "va": "bottom", "size": "xx-small"}
     with drawn_on(ax, 2.3 + 0.15 * len(shares)) as axes:
         handles = []
         places = _side_by_side(len(shares), np.size(depth))
@@ -208,14 +228,33 @@ def collapse_shares(
         for (name, intervals), (x, color, marker) in zip(shares.items(), looks, strict=False):
             look: Any = {"color": color, "marker": marker, "markersize": 4, "linestyle": ""}
             handles.append(_share_bars(axes, x, intervals, name, **look))
-            ends = np.asarray(intervals, dtype=float)[:, 2]
-            for at, end, text in zip(x, ends, (counts or {}).get(name, ()), strict=False):
-                axes.annotate(text, (at, end), (0, 2), **above)
         _name_groups(axes, np.asarray(depth, dtype=float))
         axes.set(ylim=(-0.04, 1.12), yticks=[0, 0.25, 0.5, 0.75, 1])
         axes.set(xlabel=xlabel, ylabel="share of runs that end collapsed")
         legend(axes, handles, title)
+        for (name, intervals), x in zip(shares.items(), places, strict=True):
+            _write_above(axes, x, intervals, (counts or {}).get(name, ()))
     return axes
+
+
+def _write_above(axes: Axes, x: np.ndarray, intervals: npt.ArrayLike, texts: Sequence[str]) -> None:
+    """Texts above intervals (m, 3) at x (m,), upright where they would run into each other; none
+    where even so there is no room.
+    """
+    width = 72 * axes.get_window_extent().width / axes.figure.dpi / np.ptp(axes.get_xlim())
+    room = width * 0.6 / len(axes.containers)  # points between neighbors
+    size = min(TEXT, 0.9 * room)
+    longest = max(map(len, texts), default=0)
+    if size < LEGIBLE:
+        return
+    upright = CHARACTER * size * longest > room
+    look: Any = {"textcoords": "offset points", "ha": "center", "va": "bottom", "size": size}
+    ends = np.asarray(intervals, dtype=float)[:, 2]
+    for at, end, text in zip(x, ends, texts, strict=False):
+        axes.annotate(text, (at, end), (0, 4), rotation=90 if upright else 0, **look)
+    if upright:
+        high = 1.12 + 0.5 * CHARACTER * size * longest / 72
+        axes.set_ylim(top=max(axes.get_ylim()[1], high))
 
 
 @drawing
@@ -236,9 +275,11 @@ def basin_volume(
     with drawn_on(ax, 2.4 + 0.15 * len(shares)) as axes:
         handles = []
         places = _side_by_side(len(shares), order.size)
-        for (name, intervals), x, color in zip(shares.items(), places, cycle(PALETTE)):
+        looks = zip(places, cycle(PALETTE), cycle(MARKERS))
+        for (name, intervals), (x, color, marker) in zip(shares.items(), looks, strict=False):
             ordered = np.asarray(intervals, dtype=float)[order]
-            handles.append(_share_bars(axes, x, ordered, name, color=color, linestyle=""))
+            look: Any = {"color": color, "marker": marker, "linestyle": ""}
+            handles.append(_share_bars(axes, x, ordered, name, **look))
         _name_groups(axes, np.asarray(alpha, dtype=float)[order])
         axes.set(ylim=(-0.04, 1.04), xlabel=ALPHA)
         axes.set_ylabel(f"share of starts of scale {scale:g}\nthat collapse")
@@ -264,15 +305,24 @@ def trap(
     a, certified = np.asarray(alpha, dtype=float), np.asarray(radius, dtype=float)
     order = np.argsort(a)
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
+        logarithmic(axes.xaxis, a)
         handles: list[Any] = []
-        for (name, intervals), color in zip(shares.items(), cycle(PALETTE)):
+        looks = zip(shares.items(), cycle(PALETTE), cycle(MARKERS))
+        for i, ((name, intervals), color, marker) in enumerate(looks):
             ordered = np.asarray(intervals, dtype=float)[order]
-            handles.append(_share_bars(axes, a[order], ordered, name, color=color, zorder=3))
-        axes.set(xscale="log", ylim=(-0.04, 1.04))
-        axes.set(xlabel=ALPHA, ylabel="share of starts that collapse")
+            # Aside, for shares of several scales are often the same: none or all.
+            x = a[order] * 10.0 ** (ASIDE * (i - (len(shares) - 1) / 2))
+            look: Any = {"color": color, "marker": marker, "zorder": 3}
+            look |= {"markersize": 3 * nested(i, len(shares))}
+            handles.append(_share_bars(axes, x, ordered, name, **look))
+        axes.set(ylim=(-0.04, 1.04), xlabel=ALPHA, ylabel="share of starts that collapse")
         right = axes.twinx()
-        handles += right.plot(a[order], certified[order], label="certified radius", **DASHED)
-        right.set(yscale="log", ylabel="row norm of W (data units)")
+        alone = "_" if a.size == 1 else None
+        line = right.plot(a[order], certified[order], marker=alone, **DASHED)
+        line[0].set_label("certified radius, right")
+        handles += line if finite(certified).size else []
+        logarithmic(right.yaxis, certified)
+        right.set_ylabel("row norm of W (data units)")
         legend(axes, handles, title)
     return axes
 

@@ -27,18 +27,34 @@ from vaesurface.plot.canvas import (
     MARKERS,
     PALETTE,
     decimals,
+    draw_eigenvalues,
     drawing,
     drawn_on,
+    finite,
     legend,
+    logarithmic,
+    nested,
+    palette,
+    spanned,
     stretches,
+    unflattened,
 )
 
 __all__ = ["active_units", "barrier_scaling", "basin_width", "bifurcation", "depth_errors"]
 
-SOLID, BROKEN = "-", (0, (3, 1.5))
-# What a legend of branches may hold, in its order. Markers are of `paths.events.EventKind`s.
-CURVES: dict[str, Any] = {"minimum": SOLID, "not a minimum": BROKEN}
-EVENTS = {"fold": ">", "branch point": "o", "jump": "v"}
+EVENT = 5.0  # size of a mark, points
+MARKED: Any = {"mec": "0.2", "mfc": "w", "linestyle": "", "markersize": EVENT}
+POINT: Any = {"linestyle": "", "markersize": 8.0}  # around an event at its place
+# What a legend of branches may hold, in its order. Events are of `paths.events.EventKind`s.
+LOOKS: dict[str, dict[str, Any]] = {
+    "minimum": {"color": "0.2", "linestyle": "-"},
+    "not a minimum": {"color": "0.2", "linestyle": (0, (3, 1.5))},
+    "minimum, one point": POINT | {"mec": "0.2", "mfc": "0.2", "marker": "o"},
+    "not a minimum, one point": POINT | {"mec": "0.2", "mfc": "w", "marker": "s"},
+    "fold": MARKED | {"marker": ">"},
+    "branch point": MARKED | {"marker": "o"},
+    "jump": MARKED | {"marker": "v"},
+}
 
 
 @drawing
@@ -49,77 +65,132 @@ def bifurcation(
     labels: Sequence[str] = (),
     quantity: Callable[[Any], npt.ArrayLike] | None = None,
     xlabel: str = ALPHA,
-    ylabel: str = f"energy ({UNIT})",
+    ylabel: str = "loss",
     theory: Mapping[str, float] | None = None,
+    over: npt.ArrayLike = (),
     title: str = "",
 ) -> Axes:
     """Branches of stationary points over a hyper-parameter: minima solid, all else dashed, events
-    marked.
+    marked; a branch of one point is a dot.
 
     branches: `paths.branch.Branch`es (value (m,), point with loss and kind (m,), events with kind,
-    value and loss); quantity: the scalar (m,) of such a point to draw, by default its energy.
-    theory: dotted vertical lines by name. Raises ValueError for no branch.
+    value and loss); quantity: the scalar (m,) of such a point to draw, by default its energy, which
+    ylabel names. theory: dotted vertical lines by name. over: values that were asked for, which the
+    axis holds even where no branch gets. Raises ValueError for no branch.
     """
     if not branches:
         raise ValueError("expected at least one branch, got none; follow a stationary point first")
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
         names: set[str] = set()  # of all that is drawn
-        for branch, color in zip(branches, cycle(PALETTE)):
-            names |= _draw_branch(axes, branch, quantity, color)
-        handles = [
-            Line2D([], [], color=color, label=label) for label, color in zip(labels, cycle(PALETTE))
-        ]
-        for name, linestyle in CURVES.items():
+        handles: list[Any] = []
+        sizes = _sizes(branches)
+        for i, (branch, color) in enumerate(zip(branches, palette(len(branches)), strict=True)):
+            width = float(mpl.rcParams["lines.linewidth"]) * nested(i, len(branches))
+            shown = _draw_branch(axes, branch, quantity, color, width, sizes)
+            names |= shown
+            if shown and i < len(labels):
+                handles.append(_branch_handle(shown, labels[i], color, width))
+        for name, look in LOOKS.items():
             if name in names:
-                handles.append(Line2D([], [], color="0.2", linestyle=linestyle, label=name))
-        for name, marker in EVENTS.items():
-            if name in names:
-                look: Any = {"marker": marker, "mec": "0.2", "mfc": "w", "linestyle": ""}
                 handles.append(Line2D([], [], label=name, **look))
         axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.update_datalim([(value, 0.0) for value in finite(over)], updatey=False)
+        axes.autoscale_view()
+        unflattened(axes.yaxis, *(line.get_ydata() for line in axes.lines))
         legend(axes, handles, title)
         _draw_verticals(axes, theory or {})
     return axes
 
 
+def _branch_handle(shown: set[str], label: str, color: Any, width: float) -> Line2D:
+    """For a legend: a line, or a dot where that is all there is of a branch."""
+    if shown & {"minimum", "not a minimum"}:
+        return Line2D([], [], color=color, linewidth=width, label=label)
+    return Line2D([], [], color=color, label=label, **POINT | {"marker": "o"})
+
+
 def _draw_branch(
-    axes: Axes, branch: Any, quantity: Callable[[Any], npt.ArrayLike] | None, color: str
+    axes: Axes,
+    branch: Any,
+    quantity: Callable[[Any], npt.ArrayLike] | None,
+    color: Any,
+    width: float,
+    sizes: Mapping[tuple[float, float, str], float],
 ) -> set[str]:
     """Draws a branch with its events; returns the names of what it shows."""
     x = np.asarray(branch.value, dtype=float)
-    heights = branch.point.loss if quantity is None else quantity(branch.point)
-    y = np.asarray(heights, dtype=float)
+    drawn = branch.point.loss if quantity is None else quantity(branch.point)
+    y = np.asarray(drawn, dtype=float)
     names = set()
     for part, is_minimum in stretches(np.asarray(branch.point.kind) == MINIMUM):
         name = "minimum" if is_minimum else "not a minimum"
-        axes.plot(x[part], y[part], color=color, linestyle=CURVES[name], zorder=3)
-        names.add(name)
-    look: Any = {"markersize": 5, "mec": color, "mfc": "w", "linestyle": "", "zorder": 4}
+        number = np.isfinite(y[part]).sum()
+        if number > 1:
+            line = LOOKS[name]["linestyle"]
+            axes.plot(x[part], y[part], color=color, linestyle=line, linewidth=width, zorder=3)
+            names.add(name)
+        elif number == 1:
+            look = LOOKS[alone := f"{name}, one point"] | {"mec": color}
+            look |= {"mfc": color} if is_minimum else {}
+            axes.plot(x[part], y[part], zorder=2.9, **look)
+            names.add(alone)
+    look = {"mec": color, "zorder": 4}
     for event in branch.events:
         nearest = np.abs(x - event.value).argmin()
         height = event.loss if quantity is None else y[nearest]
-        axes.plot(event.value, height, marker=EVENTS[str(event.kind)], **look)
-        names.add(str(event.kind))
+        key = event.value, event.loss, str(event.kind)
+        axes.plot(event.value, height, **LOOKS[key[2]] | look | {"markersize": sizes[key]})
+        names.add(key[2])
     return names
+
+
+def _sizes(branches: Sequence[Any]) -> dict[tuple[float, float, str], float]:
+    """Of the marks of events (value, loss, kind): those in one place are inside each other."""
+    events = {(e.value, e.loss, str(e.kind)) for branch in branches for e in branch.events}
+    places: dict[tuple[float, float], list[str]] = {}
+    for value, loss, kind in sorted(events):
+        places.setdefault((value, loss), []).append(kind)
+    return {
+        (*place, kind): EVENT * nested(i, len(kinds))
+        for place, kinds in places.items()
+        for i, kind in enumerate(kinds)
+    }
 
 
 def _draw_verticals(axes: Axes, lines: Mapping[str, float]) -> None:
     """Dotted lines with their names along them, in room made above the curves."""
     if not lines:
         return
-    low, high = axes.get_ylim()
     figure: Any = axes.get_figure(root=True)
     figure.draw_without_rendering()
     top = axes.get_xaxis_transform()
     place: Any = {"xycoords": top, "textcoords": "offset points", "rotation": 90}
     look: Any = {"ha": "right", "va": "top", "size": "small", "color": "0.25", "path_effects": HALO}
-    texts = []
-    for name, at in lines.items():
+    for at in lines.values():
         axes.axvline(at, zorder=1, **DOTTED)
-        texts.append(axes.annotate(name, (at, 1), (-1, -3), **place, **look))
+    texts = [
+        axes.annotate(name, (at, 1), (-1, -3), **place, **look) for name, at in _apart(axes, lines)
+    ]
     tallest = max(text.get_window_extent().height for text in texts)
     share = min(0.5, tallest / axes.bbox.height + 0.05)
-    axes.set_ylim(low, low + (high - low) / (1 - share))
+    # On the screen, so that any scale will do.
+    higher = axes.bbox.y0 + axes.bbox.height / (1 - share)
+    axes.set_ylim(top=axes.transData.inverted().transform((0, higher))[1])
+
+
+def _apart(axes: Axes, lines: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Names and places of lines, from the left, joined where there is no room for both."""
+    joined: list[tuple[str, float]] = []
+    beyond = -np.inf  # where there is room for the next
+    size = 1.2 * float(mpl.rcParams["font.size"]) * axes.figure.dpi / 72
+    for name, at in sorted(lines.items(), key=lambda line: line[1]):
+        place = axes.transData.transform((at, 0.0))[0]
+        if place < beyond:
+            joined[-1] = f"{joined[-1][0]}, {name}", joined[-1][1]
+        else:
+            joined.append((name, at))
+            beyond = place + size
+    return joined
 
 
 @drawing
@@ -130,6 +201,7 @@ def active_units(
     ax: Axes | None = None,
     *,
     eigenvalues: npt.ArrayLike = (),
+    over: npt.ArrayLike = (),
     xlabel: str = GAMMA,
     title: str = "",
 ) -> Axes:
@@ -137,39 +209,43 @@ def active_units(
     gamma or beta (m,).
 
     eigenvalues: of the data's covariance, dotted: a latent that keeps a direction switches off
-    where beta gamma passes its eigenvalue. Axes that are returned carry the divergences; the count
-    is on an axis of its own on the right.
+    where beta gamma passes its eigenvalue; those off the axis are left out. over: values that were
+    asked for, which the axis holds even where there is no minimum. Axes that are returned carry the
+    divergences; the count is on an axis of its own on the right.
     """
     x, divergence, count = (np.asarray(v, dtype=float) for v in (value, kl, active))
     order = np.argsort(x)
     x, count = x[order], count[order]
     divergence = -np.sort(-divergence[order], axis=1)
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
-        for at in np.ravel(eigenvalues):
-            axes.axvline(at, zorder=1, **DOTTED)
+        logarithmic(axes.xaxis, x, over)
         colors = mpl.colormaps[COLORS](np.linspace(0, 0.85, divergence.shape[1]))
-        for curve, color in zip(divergence.T, colors, strict=True):
-            axes.plot(x, curve, color=color, zorder=3)
-        axes.set(xscale="log", xlabel=xlabel, xlim=(x.min(), x.max()))
+        dot = "." if np.unique(x).size == 1 else None  # a line of one point would not be seen
+        for i, (curve, color) in enumerate(zip(divergence.T, colors, strict=True)):
+            width = 1.0 * nested(i, divergence.shape[1])
+            axes.plot(x, curve, color=color, marker=dot, linewidth=width, zorder=3)
+        axes.set_xlabel(xlabel)
+        spanned(axes, [*x, *finite(over)])
         axes.set_ylabel(f"KL divergence per latent\n({UNIT})")
-        _draw_count(axes.twinx(), x, count, PALETTE[1])
+        unflattened(axes.yaxis, divergence)
+        _draw_count(axes.twinx(), x, count, PALETTE[1], dot)
         handles = [
-            Line2D([], [], color=colors[0], label="KL of each latent"),
-            Line2D([], [], color=PALETTE[1], label="active latents"),
+            Line2D([], [], color=colors[0], marker=dot, label="KL of each latent"),
+            Line2D([], [], color=PALETTE[1], marker=dot, label="active latents"),
         ]
-        if np.size(eigenvalues):
+        if draw_eigenvalues(axes, eigenvalues):
             handles.append(Line2D([], [], label="eigenvalues of the data", **DOTTED))
         legend(axes, handles, title)
     return axes
 
 
-def _draw_count(axes: Any, x: np.ndarray, count: np.ndarray, color: str) -> None:
+def _draw_count(axes: Any, x: np.ndarray, count: np.ndarray, color: str, dot: str | None) -> None:
     """A number of active latents as steps, on axes in their color."""
-    axes.step(x, count, where="mid", color=color, linewidth=1.4, alpha=0.8)
+    axes.step(x, count, where="mid", color=color, marker=dot, linewidth=1.4, alpha=0.8)
     axes.set_ylabel("active latents", color=color)
     most = max(1, count.max())
     axes.set_ylim(-0.05 * most, 1.08 * most)
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.tick_params(axis="y", colors=color)
 
 
@@ -181,33 +257,67 @@ def basin_width(
     certified: npt.ArrayLike,
     width: npt.ArrayLike,
     saddle: npt.ArrayLike | None = None,
+    open_ended: npt.ArrayLike | None = None,
     ylabel: str = "row norm of W (data units)",
     title: str = "",
 ) -> Axes:
     """How far the basin of collapse reaches at every alpha (m,), on logarithmic axes, in one norm.
 
     certified (m,): radius of the region in which provably nothing is lower, dashed; width (m, r):
-    measured along r directions, the band from the least to the largest with its median; saddle
-    (m,): distance of the nearest saddle. What is not finite is left out.
+    measured along r directions, the least with a band up to the largest; saddle (m,): distance of
+    the nearest saddle. open_ended (m, r): where a width is only a bound from below; a least or
+    largest one that is has an arrow. What is not finite is left out.
     """
     a, proved, measured = (np.asarray(v, dtype=float) for v in (alpha, certified, width))
     order = np.argsort(a)
     a, proved = a[order], proved[order]
-    least, median, most = _quantiles(measured.reshape(order.size, -1)[order])
-    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 3, "zorder": 3}
+    measured = measured.reshape(order.size, -1)[order]
+    least, _, most = _quantiles(measured)
     with drawn_on(ax, 2.5 + 0.2 * bool(title)) as axes:
-        shade: Any = {"color": PALETTE[0], "alpha": 0.25, "linewidth": 0, "zorder": 2}
-        band = axes.fill_between(a, least, most, label="least to largest", **shade)
-        handles: list[Any] = [*axes.plot(a, median, label="measured width", **dot), band]
+        logarithmic(axes.xaxis, a)
+        shown = [least, most, proved]
+        handles = _draw_widths(axes, a, least, most)
+        if open_ended is not None:
+            flags = np.asarray(open_ended, dtype=bool).reshape(order.size, -1)[order]
+            handles += _draw_bounds(axes, a, measured, flags)
         if saddle is not None:
             look = KINDS[SADDLE]
             cross: Any = {"color": look.color, "marker": look.marker, "markersize": 4, "zorder": 3}
             distance = np.asarray(saddle, dtype=float)[order]
+            shown.append(distance)
             handles += axes.plot(a, distance, label="nearest saddle", **cross)
-        handles += axes.plot(a, proved, label="certified radius", zorder=3, **DASHED)
-        axes.set(xscale="log", yscale="log", xlabel=ALPHA, ylabel=ylabel)
-        legend(axes, handles, title)
+        alone: Any = {"marker": "_", "markersize": 7} if a.size == 1 else {}
+        handles += axes.plot(a, proved, label="certified radius", zorder=3, **DASHED, **alone)
+        logarithmic(axes.yaxis, *shown)
+        axes.set(xlabel=ALPHA, ylabel=ylabel)
+        seen = [h for h in handles if not isinstance(h, Line2D) or finite(h.get_ydata()).size]
+        legend(axes, seen, title)
     return axes
+
+
+def _draw_widths(axes: Axes, a: np.ndarray, least: np.ndarray, most: np.ndarray) -> list[Any]:
+    """Draws the least and the band; returns their handles."""
+    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 3, "zorder": 3}
+    handles: list[Any] = axes.plot(a, least, label="least measured width", **dot)
+    if np.any(most > least):
+        shade: Any = {"color": PALETTE[0], "alpha": 0.25, "linewidth": 0 if a.size > 1 else 4}
+        name = "up to the largest"
+        handles.append(axes.fill_between(a, least, most, label=name, zorder=2, **shade))
+    return handles
+
+
+def _draw_bounds(axes: Axes, a: np.ndarray, width: np.ndarray, flags: np.ndarray) -> list[Any]:
+    """Draws arrows at the least and the largest width (m, r) that are bounds from below."""
+    rows = np.arange(len(a))
+    known = np.isfinite(width).any(axis=1)
+    filled = np.where(np.isfinite(width), width, np.nan)
+    x, y = [], []
+    for end in (np.nanargmin, np.nanargmax):
+        place = rows[known], end(filled[known], axis=1)
+        x += a[known][flags[place]].tolist()
+        y += width[place][flags[place]].tolist()
+    arrow: Any = {"marker": "^", "mec": PALETTE[0], "mfc": "w", "markersize": 5, "linestyle": ""}
+    return axes.plot(x, y, label="at least", zorder=4, **arrow) if x else []
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
@@ -245,6 +355,7 @@ def barrier_scaling(
             label = f"limit for α → 0: {limit:.4g}"
             handles.append(axes.axhline(limit, label=label, zorder=2, **DASHED))
         axes.set(xscale="log", xlabel=ALPHA, ylabel=f"barrier / α²\n({UNIT} / data units²)")
+        unflattened(axes.yaxis, scaled, [] if limit is None else [limit])
         legend(axes, handles, title)
     return axes
 
@@ -273,21 +384,38 @@ def depth_errors(
     seed: Any = {"alpha": 0.35, "markersize": 3, "linestyle": "", "markeredgewidth": 0, "zorder": 2}
     with drawn_on(ax, 2.4 + 0.2 * bool(title)) as axes:
         handles: list[Any] = []
-        for (name, values), color, marker in zip(errors.items(), cycle(PALETTE), cycle(MARKERS)):
+        shown: list[Any] = []
+        looks = zip(errors.items(), cycle(PALETTE), cycle(MARKERS))
+        for i, ((name, values), color, marker) in enumerate(looks):
             error = np.asarray(values, dtype=float)[order]
-            error = np.where(np.isfinite(error) & (error > 0), error, np.nan)
+            error = np.where(np.isfinite(error), error, np.nan)
             _, median, _ = _quantiles(error)
-            look: Any = {"color": color, "marker": marker}
-            axes.plot(x, error, **seed, **look)
             some = np.isfinite(median)
-            axes.plot(x[some], median[some], markersize=4, zorder=3, **look)
-            handles.append(Line2D([], [], markersize=4, label=name, **look))
+            if not some.any():
+                continue
+            look: Any = {"color": color, "marker": marker}
+            size = 4 * nested(i, len(errors))
+            axes.plot(x, error, **seed, **look)
+            axes.plot(x[some], median[some], markersize=size, zorder=3, **look)
+            handles.append(Line2D([], [], markersize=size, label=name, **look))
+            shown.append(error)
         for name, level in (floor or {}).items():
             handles.append(axes.axhline(level, label=name, linewidth=0.8, zorder=1, **DASHED))
-        if log:
-            axes.set_yscale("log")
-            decimals(axes.yaxis, subs=(1, 2, 3, 5), numticks=12)
+            shown.append([level])
+        _scale_errors(axes.yaxis, shown, log)
         axes.set_xticks(x, [f"{v:g}" for v in x])
         axes.set(xlabel=xlabel, ylabel=ylabel)
         legend(axes, handles, title)
     return axes
+
+
+def _scale_errors(axis: Any, shown: Sequence[npt.ArrayLike], log: bool) -> None:
+    """The scale of an axis of errors, and its ticks."""
+    values = finite(*shown)
+    if not log:
+        unflattened(axis, values)
+    elif not values.size or (values > 0).all():
+        axis.axes.set_yscale("log")
+        decimals(axis, subs=(1, 2, 3, 5), numticks=12)
+    else:
+        logarithmic(axis, values)

@@ -22,9 +22,16 @@ from vaesurface.plot.canvas import (
     GAMMA,
     PALETTE,
     decimals,
+    draw_eigenvalues,
     drawing,
     drawn_on,
+    finite,
     legend,
+    logarithmic,
+    nested,
+    palette,
+    spanned,
+    unflattened,
 )
 
 __all__ = ["decoder_thresholds", "rays", "thresholding"]
@@ -50,28 +57,33 @@ def thresholding(
 
     curves: name -> (m, k); switches: name -> (k,) the gamma at which latents reach the prior, ticks
     on the axis; theory (m, k): closed form, dashed; held (m, k): of a decoder that stays what it
-    is, gray; eigenvalues: dotted.
+    is, gray; eigenvalues: dotted, those within the axis.
     """
     x = np.asarray(gamma, dtype=float)
     with drawn_on(ax, 2.8 + 0.2 * bool(title)) as axes:
-        for at in np.ravel(eigenvalues):
-            axes.axvline(at, zorder=1, **DOTTED)
+        axes.set_xscale("log")
         handles: list[Any] = []
-        for (name, kl), color, marker in zip(curves.items(), cycle(PALETTE), cycle(MODELS)):
-            look: Any = {"color": color, "marker": marker, "markersize": 2.5, "linewidth": 0.8}
+        looks = zip(curves.items(), cycle(PALETTE), cycle(MODELS))
+        for i, ((name, kl), color, marker) in enumerate(looks):
+            size = nested(i, len(curves))
+            look: Any = {"color": color, "marker": marker, "markersize": 2.5 * size}
+            look |= {"linewidth": 0.8 * size}
             axes.plot(x, -np.sort(-np.asarray(kl, dtype=float), axis=1), zorder=3, **look)
             at = np.asarray(switches[name], dtype=float)
-            axes.plot(at, 0 * at, "|", color=color, markersize=9, mew=1.4, zorder=4)
+            axes.plot(at, 0 * at, "|", color=color, markersize=9 * size, mew=1.4, zorder=4)
             handles.append(Line2D([], [], label=name, **look))
         if theory is not None:
-            axes.plot(x, np.asarray(theory, dtype=float), zorder=4, linewidth=0.9, **DASHED)
-            handles.append(Line2D([], [], label="theory: log(λ/γ)", **DASHED))
+            dashed: Any = DASHED | ({"marker": "_"} if x.size == 1 else {})
+            axes.plot(x, np.asarray(theory, dtype=float), zorder=4, linewidth=0.9, **dashed)
+            handles.append(Line2D([], [], label="theory: log(λ/γ)", **dashed))
         if held is not None:
-            axes.plot(x, np.asarray(held, dtype=float), zorder=2, color="0.6", linewidth=1.0)
-            handles.append(Line2D([], [], color="0.6", label="decoder held: shrinks"))
-        if np.size(eigenvalues):
+            gray: Any = {"color": "0.6", "marker": "_" if x.size == 1 else None}
+            axes.plot(x, np.asarray(held, dtype=float), zorder=2, linewidth=1.0, **gray)
+            handles.append(Line2D([], [], label="decoder held: shrinks", **gray))
+        axes.set_xlabel(GAMMA)
+        spanned(axes, [*x, *finite(*switches.values())])
+        if draw_eigenvalues(axes, eigenvalues):
             handles.append(Line2D([], [], label="eigenvalues", **DOTTED))
-        axes.set(xscale="log", xlabel=GAMMA, xlim=(x.min(), x.max()))
         axes.set_ylabel(f"KL divergence per latent\n({UNIT})")
         decimals(axes.xaxis, SUBS)
         legend(axes, handles, title)
@@ -102,12 +114,15 @@ def decoder_thresholds(
     square: Any = {"color": PALETTE[1], "marker": "s", "markersize": 3}
     with drawn_on(ax, 2.7 + 0.2 * bool(title)) as axes:
         axes.errorbar(x, first, bars, capsize=2, elinewidth=0.8, zorder=3, **dot)
-        axes.plot(x, each, linewidth=0.7, zorder=2, **square)
-        handles = [
-            Line2D([], [], label="γ′ of the decoder", **dot),
-            Line2D([], [], label="γ″ of its latents", **square),
-            *axes.plot(x, x, label="the γ it was found at", zorder=1, **DASHED),
-        ]
+        for i, latent in enumerate(each.T):
+            size = 3 * nested(i, each.shape[1])
+            axes.plot(x, latent, linewidth=0.7, zorder=2, **square | {"markersize": size})
+        handles = [Line2D([], [], label="γ′ of the decoder", **dot)]
+        if finite(each).size:
+            handles.append(Line2D([], [], label="γ″ of its latents", **square))
+        alone = "_" if np.unique(x).size == 1 else None
+        line: Any = {"label": "the γ it was found at", "marker": alone, "zorder": 1}
+        handles += axes.plot(x, x, **line, **DASHED)
         axes.set(xscale="log", yscale="log")
         axes.set(xlabel=f"{GAMMA} of the fit", ylabel="threshold (data units²)")
         decimals(axes.xaxis, SUBS)
@@ -135,14 +150,20 @@ def rays(
     with drawn_on(ax, 2.6 + 0.2 * bool(title)) as axes:
         right = axes.twinx()
         handles: list[Any] = []
-        for name, color in zip(energy, cycle(PALETTE)):
-            look: Any = {"color": color, "label": name}
+        alone = "." if np.unique(x).size == 1 else None  # a line of one point would not be seen
+        for i, (name, color) in enumerate(zip(energy, palette(len(energy)), strict=True)):
+            look: Any = {"color": color, "label": name, "marker": alone}
+            look |= {"linewidth": nested(i, len(energy))}
             handles += axes.plot(x, np.asarray(energy[name], dtype=float), zorder=3, **look)
             right.plot(x, np.asarray(error[name], dtype=float), linestyle=":", zorder=2, **look)
         if level is not None:
             handles.append(axes.axhline(level, label="collapsed point", zorder=2, **DASHED))
-        handles.append(Line2D([], [], color="0.35", linestyle=":", label="error, right"))
+        if right.lines:
+            dotted = Line2D([], [], color="0.35", linestyle=":", label="error, right", marker=alone)
+            handles.append(dotted)
         axes.set(xscale="log", xlabel=GAMMA, ylabel=f"energy along the ray\n({UNIT})")
-        right.set(yscale="log", ylabel="squared error per coordinate")
+        unflattened(axes.yaxis, *energy.values(), [] if level is None else [level])
+        logarithmic(right.yaxis, *error.values())
+        right.set_ylabel("squared error per coordinate")
         legend(axes, handles, title)
     return axes

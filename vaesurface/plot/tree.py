@@ -14,8 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.ticker import NullLocator
 
-from vaesurface.marks import UNIT
-from vaesurface.plot.canvas import HALO, colorbar, counted, drawing, drawn_on, require_scale
+from vaesurface.plot.canvas import (
+    HALO,
+    colorbar,
+    counted,
+    drawing,
+    drawn_on,
+    heights,
+    legend,
+    require_scale,
+)
 
 __all__ = ["disconnectivity"]
 
@@ -52,6 +60,7 @@ def disconnectivity(
     active: npt.ArrayLike | None = None,
     labels: Sequence[str] = (),
     scale: str = "linear",
+    unit: str = "",
     title: str = "",
 ) -> Axes:
     """Which minima join at which energy: a leaf for every minimum, branches that meet at the lowest
@@ -61,8 +70,9 @@ def disconnectivity(
     saddle that joins minima i and j); active (m,) colors the leaves. Barriers too low to be seen
     are written below their leaf, or counted where leaves are many. What no edge joins stays apart,
     open at the top. scale: "linear", or "symlog" where energies above the lowest differ by orders
-    of magnitude. Raises ValueError for another scale, for minima that are not finite, and for a
-    saddle below a minimum that it joins.
+    of magnitude. unit: of the energy, `marks.UNIT` of a VAE's; without one the axis says loss.
+    Raises ValueError for another scale, for minima that are not finite, and for a saddle below a
+    minimum that it joins.
     """
     require_scale(scale, "linear", "symlog")
     tree = _laid_out(*_above_best(minima, edges))
@@ -81,12 +91,12 @@ def disconnectivity(
             axes.set_yscale("symlog", linthresh=linear, linscale=0.5)
             axes.yaxis.set_minor_locator(NullLocator())
         axes.set(xlim=(-0.6, tree.minima - 0.4), xticks=[], xlabel="minima")
-        axes.set_ylabel(f"energy above the best\n({UNIT})")
+        axes.set_ylabel(heights(unit, "above the best", upright=True))
         axes.set_ylim(top=tip)
-        axes.set_title(title)
         if active is not None:
             mappable = ScalarMappable(norm, colors)
             colorbar(axes, mappable, "active latents of the minimum", ticks, "%d")
+        legend(axes, [], title)
         _make_room(axes, _label(axes, tree, labels))
         axes.set_yticks([tick for tick in axes.get_yticks() if tick == 0 or linear <= tick <= tip])
     return axes
