@@ -63,8 +63,8 @@ FLOORS: tuple[dict[str, str], ...] = (
         "cure": "diagnose energy problem refusal store sweep theory traps vae",
     },
     {
-        "experiments": "activations cure curvature data diagnose energy files landscape optimize "
-        "paths plot problem proof refusal report stationary store sweep theory traps vae"
+        "experiments": "activations cure curvature data diagnose energy files landscape marks "
+        "optimize paths plot problem proof refusal report stationary store sweep theory traps vae"
     },
     {
         "cli": "data diagnose experiments files monitor optimize plot proof provenance refusal "

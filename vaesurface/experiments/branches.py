@@ -14,6 +14,7 @@ from vaesurface.experiments import tables
 from vaesurface.experiments.boundaries import Plane, boundaries
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
+from vaesurface.marks import UNIT
 from vaesurface.paths.branch import Branch
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -70,9 +71,9 @@ def branches(
             0,
             f"Nothing stationary below collapse was found at {parameter} = {values[0]:g}.",
         )
-    title = ", ".join([setting.title, *(f"α = {a:g}" for a in fixed.values())])
+    title = setting.heading(parameter, **fixed)
     switches = _switches(setting, parameter, values)
-    look: dict[str, Any] = {"xlabel": NAMES[parameter], "title": title}
+    look: dict[str, Any] = {"xlabel": NAMES[parameter], "over": values, "title": title}
     figures = [_energies(setting, followed, values, theory=switches, **look)]
     if "best minimum" in followed and parameter in ("gamma", "beta"):
         marked = list(switches.values())
@@ -120,7 +121,7 @@ def _boundaries(
 
     names = minima[0].parameter, second.name
     plane = Plane(make, names, ((values[0], values[-1]), second.ends), second.at)
-    title = ", ".join([setting.title, *(f"α = {a:g}" for a in kept.values())])
+    title = setting.heading(*names, **kept)
     look = {"xlabel": NAMES[names[0]], "ylabel": NAMES[names[1]], "title": title}
     return boundaries(setting, plane, minima, **look)
 
@@ -199,7 +200,9 @@ def _energies(setting: Setting, followed: Branches, values: np.ndarray, **look: 
     """The branches' energies."""
 
     def axes():
-        drawn = plot.bifurcation(list(followed.values()), labels=list(followed), **look)
+        drawn = plot.bifurcation(
+            list(followed.values()), labels=list(followed), ylabel=f"energy ({UNIT})", **look
+        )
         if 0 < WIDE * values.min() < values.max():
             drawn.set_xscale("log")
         return drawn

@@ -139,6 +139,7 @@ def _drawn(chosen: list[Trap], cells: list[cure.Cell], plan: Plan) -> Figure:
         [_in_greek(trap.name) for trap in chosen],
         changed=words.matrix(chosen, cells, lambda cell: cell.changed) == 1,
         told=words.matrix(chosen, cells, lambda cell: told[cell.trap, cell.cure]) == 1,
+        title=f"percent of {plan.starts} starts per cell; italics: on another surface",
     )
     networks = f" ({plan.network_starts} of networks)" if plan.network_starts else ""
     caption = (

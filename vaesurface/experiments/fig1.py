@@ -165,7 +165,8 @@ def fig1_right(plan: Plan, seeds: int, out: Path, command: str) -> Study:
         ylabel="error / the shallowest net's",
         floor={"the shallowest net": 1.0},
         log=bool(ratio.max() > TALL),
-        title=f"residual autoencoders, mean over {', '.join(names(plan))}",
+        title=f"residual autoencoders, {plan.latent} latents, mean over {', '.join(names(plan))}\n"
+        f"{plan.training}, {seeds} seeds",
     )
     caption = "Error of residual autoencoders over that of the shallowest, averaged over data sets."
     figure = draw(out, "fig1-right", caption, axes)
@@ -238,7 +239,7 @@ def _pairs_of(
         errors,
         xlabel=panel.xlabel,
         floor={"best constant": constant},
-        title=f"{short}, {plan.latent} latents",
+        title=f"{short}, n = {len(X)}, {plan.latent} latents\n{plan.training}, {seeds} seeds",
     )
     caption = f"Error of trained autoencoders and VAEs over depth, {short}."
     figure = draw(out, file, caption, axes)

@@ -56,7 +56,7 @@ def fig2(plan: Plan, seeds: int, out: Path, command: str) -> Study:
 def _drawn(plan: Plan, counts: np.ndarray, file: str, short: str, out: Path) -> Figure:
     """Histograms of counts (depth, seeds, k, bins), as a figure and as arrays."""
     sets = {f"{d} layers per scale": widths(c) for d, c in zip(plan.depths, counts, strict=True)}
-    title = f"{short}, {plan.latent} latents, {counts.shape[1]} seeds"
+    title = f"{short}, {plan.latent} latents\n{plan.training}, {counts.shape[1]} seeds"
     caption = f"Posterior standard deviations of trained convolutional VAEs, {short}."
     columns: dict[str, Any] = {"depth": plan.depths, "edges": train.SIGMA, "counts": counts}
     figure = draw(out, file, caption, partial(plot.sigma_histogram, sets, title=title))

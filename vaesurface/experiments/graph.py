@@ -11,6 +11,7 @@ import numpy as np
 from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
+from vaesurface.marks import UNIT
 from vaesurface.paths.exploring import Explored, explore
 from vaesurface.paths.graph import Network, Passage, network
 from vaesurface.problem import Problem
@@ -100,7 +101,7 @@ def _figures(
     setting: Setting, alpha: float, net: Network, collapsed: StationaryPoint
 ) -> list[Figure]:
     """The tree of minima; index and energy of all points; what latents carry at two of them."""
-    title = f"{setting.title}, α = {alpha:g}"
+    title = setting.heading(alpha=alpha)
     active = np.asarray(net.active).sum(axis=1)
     place = {int(node): i for i, node in enumerate(net.leaves)}
     joined = [
@@ -112,7 +113,8 @@ def _figures(
         "lowest point": np.exp(net.params.log_std[0]),
         "collapsed point": np.exp(np.asarray(collapsed.params.log_std)),
     }
-    tree: dict[str, Any] = {"active": active[net.leaves], "scale": "symlog", "title": title}
+    look: dict[str, Any] = {"unit": UNIT, "title": title}
+    tree = look | {"active": active[net.leaves], "scale": "symlog"}
     return [
         setting.draw(
             "disconnectivity",
@@ -122,7 +124,7 @@ def _figures(
         setting.draw(
             "index",
             "Index of the points against their energy.",
-            partial(plot.index_scatter, net.energy, net.negative, active, title=title),
+            partial(plot.index_scatter, net.energy, net.negative, active, **look),
         ),
         setting.draw(
             "sigma",

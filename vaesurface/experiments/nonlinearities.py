@@ -377,11 +377,17 @@ def _figure(
         size = (plot.COLUMN, 3.4 + 0.17 * len(rows))
         figure = plt.figure(figsize=size)
         above, below = figure.subplots(2, height_ratios=(1.0, 0.3 + 0.09 * len(rows)))
-        plot.collapse_cuts(GRID, curves, ratios / beta, above, title=setting.title)
+        title = f"{setting.title}, {setting.latent} latents, β = {beta:g}"
+        plot.collapse_cuts(GRID, curves, ratios / beta, above, title=title)
         traps = [row.name for row in rows if row.right[-1]]
         names = [row.name for row in rows]
         return plot.collapse_by_activation(
-            names, shares, below, traps=traps, title=f"starts at α = {last:g}"
+            names,
+            shares,
+            below,
+            traps=traps,
+            title=f"α = {last:g}, {setting.starts} starts per row, Adam, {plan.steps} steps\n"
+            f"bars: 95 % intervals; bold: collapse is a minimum",
         )
 
     caption = (

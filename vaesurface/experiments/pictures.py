@@ -15,6 +15,7 @@ from vaesurface.energy import VAEParams
 from vaesurface.experiments import starts
 from vaesurface.experiments.ends import End, telling
 from vaesurface.experiments.study import has_hessian
+from vaesurface.marks import UNIT
 from vaesurface.plot import Mark
 from vaesurface.stationary import Kind, StationaryPoint
 
@@ -107,7 +108,8 @@ def _pictures(
 ) -> dict[str, Callable[[], Any]]:
     """By file name, functions that draw and return the axes."""
     problem: Any = swept.problem(alpha)
-    title = f"{swept.ds.attrs['data']}, α = {alpha:g}"
+    described = swept.ds.attrs
+    title = f"{described['data']}, α = {alpha:g}\nstarts by {described['optimizer']}"
     pictures: dict[str, Callable[[], Any]] = {}
     if "phase" in kinds:
         pictures["phase"] = partial(_phase, swept, note)
@@ -155,7 +157,7 @@ def _line(problem: Any, places: list[Place], title: str) -> Any:
         for x, place in ends
         if place.point is not None
     ]
-    return plot.segment(line, marks=marks, title=title)
+    return plot.segment(line, marks=marks, unit=UNIT, title=title)
 
 
 def _plane(problem: Any, places: list[Place], title: str) -> Any:
@@ -169,10 +171,11 @@ def _plane(problem: Any, places: list[Place], title: str) -> Any:
         if place.point is not None
     ]
     lowest = min(float(problem.loss(p.params)) for p in places if p.point is not None)
-    return plot.plane(plane, marks=marks, best=lowest, title=title)
+    return plot.plane(plane, marks=marks, best=lowest, unit=UNIT, title=title)
 
 
 def _spectrum(problem: Any, point: StationaryPoint, title: str) -> Any:
     """All Hessian eigenvalues at a point."""
     values = curvature.spectrum(problem.loss, point.params)
-    return plot.spectrum(values, inertia=point.inertia, title=f"{title}\n{point.label}")
+    named = f"{title}\n{point.label}"
+    return plot.spectrum(values, inertia=point.inertia, unit=UNIT, title=named)

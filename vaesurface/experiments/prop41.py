@@ -142,12 +142,14 @@ def _trap(setting: Setting, rows: list[Row], ended: np.ndarray) -> Figure:
         f"starts of scale {s:g}": _intervals(ended[:, i], setting.starts)
         for i, s in enumerate(SCALES)
     }
+    surface = setting.heading().split("\n")[0]
+    title = f"{surface}\n{setting.starts} starts per point, {ADAM.name}; bars: 95 % intervals"
     axes = partial(
         plot.trap,
         [row.alpha for row in rows],
         shares,
         [row.radius for row in rows],
-        title=setting.source,
+        title=title,
     )
     caption = (
         f"Share of {setting.starts} random starts that collapse, with 95 % confidence intervals, "
@@ -172,7 +174,7 @@ def _rays(setting: Setting, rows: list[Row], level: float) -> Figure:
     return setting.draw(
         "prop41_rays",
         "Energy along rays to perfect reconstruction, and the squared error there.",
-        partial(plot.rays, RAY, energy, error, level=level, title=setting.source),
+        partial(plot.rays, RAY, energy, error, level=level, title=setting.heading().split("\n")[0]),
     )
 
 

@@ -239,7 +239,7 @@ def _figures(
     decoders: Decoders,
 ) -> list[Figure]:
     """What latents carry against gamma; gamma' and gamma'' of decoders."""
-    title = f"{setting.source}, n = {len(setting.X)}, {setting.latent} latents"
+    title = setting.heading("gamma")
     carried = partial(
         plot.thresholding,
         gammas,
@@ -256,7 +256,7 @@ def _figures(
         decoders.whole.gamma,
         decoders.latents,
         upper=decoders.whole.upper,
-        title=title,
+        title=setting.heading("gamma", alpha=SOFT),
     )
     return [
         setting.draw(

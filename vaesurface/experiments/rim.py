@@ -21,6 +21,7 @@ from vaesurface.experiments.study import (
     verdict,
 )
 from vaesurface.experiments.ways import WayOut, far_ends, way_out
+from vaesurface.marks import UNIT
 from vaesurface.plot import Mark, Track
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -32,6 +33,7 @@ __all__ = ["rim"]
 ALONG = (-0.6, 1.8)  # what the plane shows towards the saddle, in distances to it
 ACROSS = (-1.0, 1.0)  # and across that direction
 CELLS = 41  # of the plane, a side
+UNSEEN = 5e-3  # of a path's length: what lies so near to it is on it in a figure
 
 
 def rim(setting: Setting, alpha: float) -> Study | str:
@@ -52,7 +54,7 @@ def rim(setting: Setting, alpha: float) -> Study | str:
     saddle = way.crossing.saddle
     plane = _plane(problem, collapsed, way)
     marks = _marks(collapsed, way)
-    title = f"{setting.title}, α = {alpha:g}"
+    title = setting.heading(alpha=alpha)
     figures = [
         _profile(setting, title, collapsed, way),
         *_maps(setting, title, plane, marks, way),
@@ -73,7 +75,9 @@ def rim(setting: Setting, alpha: float) -> Study | str:
         verdicts=[verdict(name, point) for name, point in points.items()],
         figures=figures,
         interactive=[
-            surface(plane, f"{title}: the basin of collapse and its rim", marks),
+            surface(
+                plane, f"{setting.title}, α = {alpha:g}: the basin of collapse and its rim", marks
+            ),
             *spectra(problem, {"saddle": saddle}),
         ],
         settings={"alpha": alpha},
@@ -182,7 +186,13 @@ def _profile(setting: Setting, title: str, collapsed: StationaryPoint, way: WayO
     path, saddle = way.crossing.path, way.crossing.saddle
     marks = [
         Mark(0.0, math.nan, "collapsed", int(collapsed.kind)),
-        Mark(float(path.distance[path.top]), float(saddle.loss), "", int(saddle.kind)),
+        Mark(
+            float(path.distance[path.top]),
+            float(saddle.loss),
+            "",
+            int(saddle.kind),
+            _aside(way.crossing),
+        ),
         Mark(float(path.distance[-1]), math.nan, "far end", int(way.far.kind)),
     ]
     axes = partial(
@@ -192,10 +202,25 @@ def _profile(setting: Setting, title: str, collapsed: StationaryPoint, way: WayO
         marks=marks,
         barrier=way.crossing.height,
         error=way.crossing.height_error,
+        unit=UNIT,
         title=title,
     )
     caption = "Energy along the path out of collapse; a dot for every image."
     return setting.draw("path_profile", caption, axes)
+
+
+def _aside(crossing: Any) -> float:
+    """How far the straight pieces between the images of a path pass by its saddle; 0 where that is
+    too little to be seen.
+    """
+    images = np.asarray(jax.vmap(lambda image: ravel_pytree(image)[0])(crossing.path.params))
+    saddle = np.asarray(ravel_pytree(crossing.saddle.params)[0])
+    steps = np.diff(images, axis=0)
+    squares = np.maximum(np.sum(steps**2, axis=1), np.finfo(float).tiny)
+    shares = np.clip(np.sum((saddle - images[:-1]) * steps, axis=1) / squares, 0.0, 1.0)
+    feet = images[:-1] + shares[:, None] * steps
+    distance = float(np.linalg.norm(saddle - feet, axis=1).min())
+    return distance if distance > UNSEEN * float(crossing.path.distance[-1]) else 0.0
 
 
 def _maps(
@@ -204,6 +229,7 @@ def _maps(
     """Energy and, where it is known, the smallest eigenvalue over the plane."""
     look: dict[str, Any] = {
         "marks": marks,
+        "unit": UNIT,
         "title": title,
         "xlabel": "distance towards the saddle",
         "ylabel": "distance across",
@@ -233,10 +259,10 @@ def _maps(
 
 def _track(plane: landscape.Plane, path: Any, length: float) -> Track:
     """The images of the path whose feet are inside the plane's extent."""
-    inside, residual = [], 0.0
+    inside, residuals = [], [0.0]
     for i in range(len(path.loss)):
         foot, aside = landscape.project(plane, at(path.params, i))
         if foot[0] <= ALONG[1] * length and abs(foot[1]) <= ACROSS[1] * length:
             inside.append(np.asarray(foot))
-            residual = float(aside)
-    return Track(np.array(inside), "path", residual, images=True)
+            residuals.append(float(aside))
+    return Track(np.array(inside), "path", max(residuals), images=True)

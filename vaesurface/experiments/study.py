@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 ADAM = optimize.adam()
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ"}
 DENSE = 2000  # parameters up to which a page shows all eigenvalues
 
 
@@ -89,6 +90,20 @@ class Setting(NamedTuple):
     def title(self) -> str:
         """Of figures: the data, and the member if it is not the paper's."""
         return ", ".join(filter(None, [self.source, self.member.words]))
+
+    def heading(self, *moving: str, **fixed: float) -> str:
+        """Of a figure: the data, the model and the starts; moving: hyper-parameters that are on its
+        axes; fixed: values of others.
+        """
+        n = len(self.X)
+        said = [self.title, f"n = {n}", f"{self.latent} latent{'s' * (self.latent != 1)}"]
+        if self.member.likelihood.startswith("gaussian") and "gamma" not in moving:
+            said.append("γ learned" if self.gamma is None else f"γ = {self.gamma:g}")
+        if self.beta != 1 and "beta" not in moving:
+            said.append(f"β = {self.beta:g}")
+        said += [f"{GREEK[name]} = {value:g}" for name, value in fixed.items()]
+        starts = f"{self.starts} random starts of scale {self.scale:g}, {ADAM.name}"
+        return f"{', '.join(said)}\n{starts}"
 
     def ends(self, problem: Problem) -> StationaryPoint:
         """Where random starts lead, leading axis: starts. From saddles they fall on: Adam's ends
@@ -155,7 +170,7 @@ def draw(out: Path, name: str, caption: str, axes: Callable[[], Any]) -> Figure:
     with plot.style():
         figure = axes().figure
         with files.replacing(out / f"{name}.png") as new:
-            figure.savefig(new, dpi=200, bbox_inches="tight")
+            figure.savefig(new, dpi=200)
         plt.close(figure)
     return Figure(f"{name}.png", caption)
 

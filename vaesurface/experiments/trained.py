@@ -75,14 +75,18 @@ class Plan(NamedTuple):
     scale: float = 0.1
     executor: Any = sweep.threads
 
+    @property
+    def training(self) -> str:
+        """How networks are trained, in words."""
+        return f"Adam, {self.steps} steps, batch {self.batch}, rate {self.learning_rate:g}"
+
     def settings(self, seeds: int) -> dict[str, Any]:
         """As a study lists them."""
         return {
             "data": ", ".join(names(self)),
             "rows": "all" if self.limit is None else f"the first {self.limit}",
             "latents": self.latent,
-            "training": f"Adam, {self.steps} steps, batch {self.batch}, "
-            f"rate {self.learning_rate:g}",
+            "training": self.training,
             "seeds": seeds,
             "start": f"He's, last layers times {self.scale:g}",
         }

@@ -63,7 +63,8 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
     saddles = [math.nan if row.lengths is None else row.lengths.saddle for row in rows]
     curves: dict[str, Any] = {
         "certified": [row.radius for row in rows],
-        "width": [_resolved(row.widths) for row in rows],
+        "width": [np.asarray(row.widths.inner) for row in rows],
+        "open_ended": [~np.isfinite(np.asarray(row.widths.outer)) for row in rows],
         "saddle": saddles,
     }
     rises, errors = ([getattr(row, name) for row in rows] for name in ("rise", "error"))
@@ -94,11 +95,6 @@ def _row(setting: Setting, alpha: float) -> Row:
         return Row(alpha, radius, widths, None, math.nan, math.nan)
     lengths = basin.compare(problem, widths, way.crossing.saddle.params)
     return Row(alpha, radius, widths, lengths, way.crossing.height, way.crossing.height_error)
-
-
-def _resolved(widths: basin.Width) -> np.ndarray:
-    """Widths, NaN where descent returned from all lengths that were tried."""
-    return np.where(np.isfinite(widths.outer), widths.inner, np.nan)
 
 
 def _taken(setting: Setting, row: Row, runs: int, flows: Flows, shares: Shares) -> list[str]:
@@ -135,7 +131,7 @@ def _figures(
     setting: Setting, rows: list[Row], curves: dict[str, Any], runs: int, shares: Shares
 ) -> list[Figure]:
     """Lengths; how high the rim is, where two were found; shares, where there are any."""
-    alphas, title = [row.alpha for row in rows], setting.source
+    alphas, title = [row.alpha for row in rows], setting.heading()
     figures = [
         setting.draw(
             "basin_width",
