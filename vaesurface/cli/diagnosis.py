@@ -181,6 +181,7 @@ def _axes(diagnosis: Any, title: str) -> Any:
         np.repeat(SIGMA_STEP * np.arange(len(diagnosis.counts)), diagnosis.counts),
         diagnosis.residual,
         diagnosis.beta * diagnosis.gamma,
+        carried=diagnosis.carried,
         kinds=["active" if kind == Collapse.NONE else kind.words for kind in kinds],
         active=ACTIVE_NATS,
         title=title,
