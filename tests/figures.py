@@ -10,7 +10,7 @@ from vaesurface import plot
 from vaesurface.marks import UNIT
 from vaesurface.plot import Mark, Track
 
-__all__ = ["FIGURES"]
+__all__ = ["FAST", "FIGURES", "GAMMA", "KL", "LINE", "LONE", "PATH", "PLANE"]
 
 draw: Any = plot  # matplotlib declares types too wide to read a figure back
 LONG = (
@@ -332,3 +332,5 @@ FIGURES = {
         [f"antipodal, α = {i}" for i in range(20)],
     ),
 }
+# Of the figures that have most to go wrong: the others are drawn by the slow tests.
+FAST = ("bifurcation, lone", "basin_width, zeros", "divergences, tiny", "trap, one alpha")

@@ -69,7 +69,8 @@ def _flags(given: npt.ArrayLike | None, values: np.ndarray) -> np.ndarray:
 
 def _write(axes: Axes, values: np.ndarray, mesh: Any, changed: np.ndarray) -> None:
     """Percents into all cells that there are, as large as the width of a cell allows."""
-    axes.figure.draw_without_rendering()
+    figure: Any = axes.figure
+    figure.draw_without_rendering()
     width = 72 * axes.bbox.width / axes.figure.dpi / max(1, values.shape[1])
     size = min(SIZE, width / (CHARACTER * len("100")))
     for row, column in np.argwhere(np.isfinite(values)):

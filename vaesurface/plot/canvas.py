@@ -189,9 +189,10 @@ def colorbar(
     axes: Axes, mappable: Any, label: str, ticks: npt.ArrayLike | None = None, form: str = "%.3g"
 ) -> Any:
     """A color bar below the axes: a column has no width to spare."""
-    pad = GAP / axes.figure.get_figheight()
+    figure: Any = axes.figure
+    pad = GAP / figure.get_figheight()
     look: Any = {"location": "bottom", "aspect": 35, "format": form, "pad": pad}
-    bar = axes.figure.colorbar(mappable, ax=axes, label=label, ticks=ticks, **look)
+    bar = figure.colorbar(mappable, ax=axes, label=label, ticks=ticks, **look)
     bar.ax.minorticks_off()
     return bar
 
@@ -241,7 +242,8 @@ def legend(axes: Axes, handles: Sequence[Any], title: str = "") -> None:
     else:
         above = axes.set_title(wrapped)
         if alone:
-            higher = axes.transAxes + axes.titleOffsetTrans
+            own: Any = axes
+            higher = axes.transAxes + own.titleOffsetTrans
             above.set_transform(blended_transform_factory(axes.figure.transFigure, higher))
     for axis in (axes.xaxis, axes.yaxis):
         _tidy(axis, alone)

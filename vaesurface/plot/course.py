@@ -147,8 +147,8 @@ def _variances(ax: Axes, at: np.ndarray, curves: dict[str, np.ndarray], likeliho
         ax.legend(frameon=False, loc="best", fontsize=6)
     else:
         ax.set_ylabel("squared error\n(of a deviation²)")
-    gammas = curves["gamma"] if likelihood == "gaussian" else []
-    shown = finite(curves["error"], gammas)
+    names = ("error", "gamma") if likelihood == "gaussian" else ("error",)
+    shown = finite(*(curves[name] for name in names))
     positive = shown[shown > 0]
     if positive.size and shown.max() > 10.0 * positive.min():
         logarithmic(ax.yaxis, shown)

@@ -206,5 +206,9 @@ def diagnosis(
         _, axes = plt.subplots(3, 1, figsize=(COLUMN, 6.4))
         divergences(kl, axes[0], carried=carried, kinds=kinds, active=active, title=title)
         sigma_histogram(sigma, axes[1])
-        residual_spectrum(eigenvalues, level, axes[2])
+        if np.max(eigenvalues, initial=0.0) > 0:
+            residual_spectrum(eigenvalues, level, axes[2])
+        else:
+            axes[2].axis("off")
+            axes[2].text(0.5, 0.5, "nothing is left in the residual", ha="center")
     return axes

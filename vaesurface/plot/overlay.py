@@ -108,7 +108,8 @@ def overlay(
 
 def _sizes(axes: Axes, marks: Sequence[Mark]) -> list[float]:
     """Of markers: of those in one place the first are larger, and seen around the others."""
-    axes.figure.draw_without_rendering()
+    figure: Any = axes.figure
+    figure.draw_without_rendering()
     feet = axes.transData.transform(np.reshape([(mark.x, mark.y) for mark in marks], (-1, 2)))
     near = SIZE / 2 * axes.figure.dpi / 72
     sizes = []

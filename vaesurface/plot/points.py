@@ -145,13 +145,14 @@ def index_scatter(
         unflattened(axes.xaxis, points[:, 0], least=SAME * abs(lowest(energy)))
         colors, norm, ticks = counted(points[:, 2])
         # Invisible, for the limits and the color bar, which the places on the page depend on.
-        every = axes.scatter(*points[:, :2].T, c=points[:, 2], cmap=colors, norm=norm, s=0)
+        shades: Any = {"cmap": colors, "norm": norm}
+        every = axes.scatter(points[:, 0], points[:, 1], s=0, c=points[:, 2], **shades)
         colorbar(axes, every, "active latents", ticks, "%d")
         dots = _stacked(axes, points)
         look: Any = {"edgecolors": "0.2", "linewidths": 0.4, "zorder": 3}
         x, y, shade, number, part = dots.T
         size = _area(number) * part**2
-        axes.scatter(x, y, s=size, c=shade, cmap=colors, norm=norm, **look)
+        axes.scatter(x, y, s=size, c=shade, **shades, **look)
         legend(axes, _key(number), title)
     return axes
 
@@ -179,9 +180,10 @@ def _stacked(axes: Axes, points: np.ndarray) -> np.ndarray:
     """Dots (j, 5), the largest first: place, active latents, how many points there are, and the
     radius, 1 for all. points (m, 3): place and active latents.
     """
-    axes.figure.draw_without_rendering()
+    figure: Any = axes.figure
+    figure.draw_without_rendering()
     places = axes.transData.transform(points[:, :2])
-    near = NEAR * axes.figure.dpi / 72
+    near = NEAR * figure.dpi / 72
     free, dots = np.ones(len(points), bool), []
     for first in range(len(points)):
         if not free[first]:

@@ -100,7 +100,8 @@ def phase_diagram(
                 handles.append(Line2D([], [], label=theory_label, **dashed))
         title = [str(ds.attrs.get(name, "")) for name in ("optimizer", "data")]
         legend(axes, handles, "\n".join(filter(None, title)))
-        axes.figure.draw_without_rendering()  # lays the figure out: now cells have their width
+        figure: Any = axes.figure
+        figure.draw_without_rendering()  # lays the figure out: now cells have their width
         _write_counts(axes, counts, mesh, 72 * axes.bbox.width / axes.figure.dpi / alpha.size)
     return axes
 

@@ -134,12 +134,12 @@ def _draw_branch(
             look |= {"mfc": color} if is_minimum else {}
             axes.plot(x[part], y[part], zorder=2.9, **look)
             names.add(alone)
-    look = {"mec": color, "zorder": 4}
     for event in branch.events:
         nearest = np.abs(x - event.value).argmin()
         height = event.loss if quantity is None else y[nearest]
         key = event.value, event.loss, str(event.kind)
-        axes.plot(event.value, height, **LOOKS[key[2]] | look | {"markersize": sizes[key]})
+        own = {"markersize": sizes[key], "zorder": 4 - 0.01 * sizes[key]}  # the smaller on top
+        axes.plot(event.value, height, **LOOKS[key[2]] | {"mec": color} | own)
         names.add(key[2])
     return names
 
@@ -402,9 +402,9 @@ def depth_errors(
         for name, level in (floor or {}).items():
             handles.append(axes.axhline(level, label=name, linewidth=0.8, zorder=1, **DASHED))
             shown.append([level])
-        _scale_errors(axes.yaxis, shown, log)
         axes.set_xticks(x, [f"{v:g}" for v in x])
         axes.set(xlabel=xlabel, ylabel=ylabel)
+        _scale_errors(axes.yaxis, shown, log)
         legend(axes, handles, title)
     return axes
 
