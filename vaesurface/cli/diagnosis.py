@@ -184,6 +184,7 @@ def _axes(diagnosis: Any, title: str) -> Any:
         carried=diagnosis.carried,
         kinds=["active" if kind == Collapse.NONE else kind.words for kind in kinds],
         active=ACTIVE_NATS,
-        title=title,
+        title=f"{title}: n = {diagnosis.n}, d = {diagnosis.d}, {len(kinds)} latents\n"
+        f"γ = {diagnosis.gamma:.3g}, β = {diagnosis.beta:g}",
     )
     return axes[0]

@@ -92,7 +92,9 @@ def study(record: Record, name: str, out: Path, command: str, least: int | None 
     said += [str(record.end[part]) for part in ("label", "change") if part in record.end]
     out.mkdir(parents=True, exist_ok=True)
     file = f"{name}.png"
-    axes = _draw(record.updates, found, alarm, name)
+    looks = len(record.updates)
+    counted = f"{name}: {words.plural(len(record.updates[-1].kl), 'latent')}, {looks} looks"
+    axes = _draw(record.updates, found, alarm, counted)
     with plot.style():
         axes[0].figure.savefig(out / file)
     plt.close(axes[0].figure)
