@@ -387,7 +387,7 @@ def _figure(
             below,
             traps=traps,
             title=f"α = {last:g}, {setting.starts} starts per row, Adam, {plan.steps} steps\n"
-            f"bars: 95 % intervals; bold: collapse is a minimum",
+            f"bars: 95\N{NO-BREAK SPACE}% intervals; bold: collapse is a minimum",
         )
 
     caption = (

@@ -143,7 +143,8 @@ def _trap(setting: Setting, rows: list[Row], ended: np.ndarray) -> Figure:
         for i, s in enumerate(SCALES)
     }
     surface = setting.heading().split("\n")[0]
-    title = f"{surface}\n{setting.starts} starts per point, {ADAM.name}; bars: 95 % intervals"
+    how = f"{setting.starts} starts per point, {ADAM.name}"
+    title = f"{surface}\n{how}; bars: 95\N{NO-BREAK SPACE}% intervals"
     axes = partial(
         plot.trap,
         [row.alpha for row in rows],

@@ -194,7 +194,9 @@ def _drawn(plan: Plan, counts: Sequence[Sequence[Count]], short: str, out: Path)
     for way, of_way in zip(ways, zip(*counts, strict=True), strict=True):
         shares[way] = [(c.collapsed / c.total, c.low, c.high) for c in of_way]
         labels[way] = [f"{c.collapsed}/{c.total}" for c in of_way]
-    title = f"{short}, {plan.latent} latents, {plan.training}; bars: 95 % intervals"
+    title = (
+        f"{short}, {plan.latent} latents, {plan.training}; bars: 95\N{NO-BREAK SPACE}% intervals"
+    )
     axes = partial(plot.collapse_shares, plan.depths, shares, counts=labels, title=title)
     caption = "Share of VAEs that end collapsed, with exact 95 % confidence intervals."
     return draw(out, "warm-start", caption, axes)

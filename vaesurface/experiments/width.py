@@ -149,11 +149,13 @@ def _figures(
             )
         )
     if shares:
+        surface, _ = setting.heading().splitlines()
+        counted = f"{surface}\n{runs} starts per point; bars: 95\N{NO-BREAK SPACE}% intervals"
         figures.append(
             setting.draw(
                 "basin_volume",
                 f"Share of {runs} random starts that collapse, with 95 % confidence intervals.",
-                partial(plot.basin_volume, alphas, shares, scale=setting.scale, title=title),
+                partial(plot.basin_volume, alphas, shares, scale=setting.scale, title=counted),
             )
         )
     return figures

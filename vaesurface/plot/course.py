@@ -84,6 +84,8 @@ def course(
         _variances(axes[2], at, curves, likelihood)
         axes[3].plot(at, curves["gain"], color=PALETTE[4], marker=alone)
         axes[3].set(xlabel="step", ylabel="a further latent\ngains (nats)")
+        most = finite(curves["gain"]).max(initial=0.0) or 1.0
+        axes[3].set_ylim(-0.04 * most, 1.08 * most)
         unflattened(axes[3].yaxis, curves["gain"])
         if alarm is not None:
             for ax in axes:

@@ -297,7 +297,7 @@ def basin_width(
 
 def _draw_widths(axes: Axes, a: np.ndarray, least: np.ndarray, most: np.ndarray) -> list[Any]:
     """Draws the least and the band; returns their handles."""
-    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 3, "zorder": 3}
+    dot: Any = {"color": PALETTE[0], "marker": "o", "markersize": 6, "zorder": 2.5}
     handles: list[Any] = axes.plot(a, least, label="least measured width", **dot)
     if np.any(most > least):
         shade: Any = {"color": PALETTE[0], "alpha": 0.25, "linewidth": 0 if a.size > 1 else 4}
