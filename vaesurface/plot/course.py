@@ -26,11 +26,13 @@ from vaesurface.plot.canvas import (
     HALO,
     PALETTE,
     drawing,
+    legend,
+    style,
+)
+from vaesurface.plot.scales import (
     finite,
     from_zero,
-    legend,
     logarithmic,
-    style,
     unflattened,
 )
 from vaesurface.refusal import complaint

@@ -22,12 +22,14 @@ from vaesurface.plot.canvas import (
     PALETTE,
     drawing,
     drawn_on,
-    finite,
-    from_zero,
     legend,
-    logarithmic,
     palette,
     style,
+)
+from vaesurface.plot.scales import (
+    finite,
+    from_zero,
+    logarithmic,
 )
 
 __all__ = ["diagnosis", "divergences", "residual_spectrum", "sigma_histogram"]

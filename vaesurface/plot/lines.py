@@ -19,13 +19,15 @@ from matplotlib.axes import Axes
 from vaesurface.plot.canvas import (
     drawing,
     drawn_on,
-    few_ticks,
     heights,
     lowest,
     require_scale,
-    spanned,
 )
 from vaesurface.plot.overlay import Mark, overlay
+from vaesurface.plot.scales import (
+    few_ticks,
+    spanned,
+)
 
 __all__ = ["path_profile", "segment"]
 

@@ -20,12 +20,14 @@ from vaesurface.plot.canvas import (
     DOTTED,
     MARKERS,
     PALETTE,
-    decimals,
     drawing,
     drawn_on,
-    finite,
     legend,
     side_by_side,
+)
+from vaesurface.plot.scales import (
+    decimals,
+    finite,
     spanned,
 )
 

@@ -18,7 +18,6 @@ from matplotlib.ticker import MaxNLocator
 
 from vaesurface.marks import KINDS, MINIMUM, SADDLE
 from vaesurface.plot.canvas import (
-    SAME,
     colorbar,
     counted,
     drawing,
@@ -26,6 +25,9 @@ from vaesurface.plot.canvas import (
     heights,
     legend,
     lowest,
+)
+from vaesurface.plot.scales import (
+    SAME,
     unflattened,
 )
 

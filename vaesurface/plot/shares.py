@@ -31,12 +31,14 @@ from vaesurface.plot.canvas import (
     drawing,
     drawn_on,
     edges,
-    finite,
     legend,
-    logarithmic,
     nested,
     readable,
     side_by_side,
+)
+from vaesurface.plot.scales import (
+    finite,
+    logarithmic,
 )
 
 if TYPE_CHECKING:

@@ -21,15 +21,17 @@ from vaesurface.plot.canvas import (
     DOTTED,
     GAMMA,
     PALETTE,
-    decimals,
     draw_eigenvalues,
     drawing,
     drawn_on,
-    finite,
     legend,
-    logarithmic,
     nested,
     palette,
+)
+from vaesurface.plot.scales import (
+    decimals,
+    finite,
+    logarithmic,
     spanned,
     unflattened,
 )
