@@ -348,3 +348,9 @@ def test_a_loss_of_ones_own_is_no_energy():
         words = " ".join(text.get_text() for text in texts(ax.figure))
         assert "loss" in words and "nats" not in words and "energy" not in words
     plt.close("all")
+
+
+def test_divergences_that_are_halved_are_called_nats():
+    ax = plot.active_units(GAMMA, KL, [1] * 7)
+    assert ax.get_ylabel() == "KL divergence per latent\n(nats / datum)"  # as `branches` gives them
+    plt.close("all")

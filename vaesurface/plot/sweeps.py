@@ -54,8 +54,8 @@ def active_units(
     xlabel: str = GAMMA,
     title: str = "",
 ) -> Axes:
-    """KL divergence of every latent (m, k), largest first, and number of active ones (m,) against
-    gamma or beta (m,).
+    """KL divergence of every latent (m, k), in nats, largest first, and number of active ones
+    (m,) against gamma or beta (m,).
 
     eigenvalues: of the data's covariance, dotted: a latent that keeps a direction switches off
     where beta gamma passes its eigenvalue; those off the axis are left out. over: values that were
@@ -75,7 +75,7 @@ def active_units(
             axes.plot(x, curve, color=color, marker=dot, linewidth=width, zorder=3)
         axes.set_xlabel(xlabel)
         spanned(axes, [*x, *finite(over)])
-        axes.set_ylabel(f"KL divergence per latent\n({UNIT})")
+        axes.set_ylabel("KL divergence per latent\n(nats / datum)")
         unflattened(axes.yaxis, divergence)
         _draw_count(axes.twinx(), x, count, PALETTE[1], dot)
         handles = [
