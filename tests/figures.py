@@ -333,4 +333,4 @@ FIGURES = {
     ),
 }
 # Of the figures that have most to go wrong: the others are drawn by the slow tests.
-FAST = ("bifurcation, lone", "basin_width, zeros", "divergences, tiny", "trap, one alpha")
+FAST = ("basin_width, zeros", "divergences, tiny")

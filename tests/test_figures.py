@@ -314,6 +314,7 @@ def test_a_point_far_off_does_not_flatten_the_others(name, axis, bulk):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_an_axis_is_straight_where_no_point_is_far_off_and_rounding_stays_small():
     for name in ("index_scatter", "bifurcation", "barrier_scaling"):
         ax = FIGURES[name]()
@@ -333,6 +334,7 @@ def test_titles_of_studies_say_what_was_done(tmp_path):
     assert "γ = 0.5" in setting._replace(gamma=0.5).heading()
 
 
+@pytest.mark.slow
 def test_a_loss_of_ones_own_is_no_energy():
     axes = [
         plot.segment(LINE),
