@@ -25,10 +25,9 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_block"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build/cache")
-nb_execution_raise_on_error = True
+nb_execution_show_tb = True  # a notebook that fails is a warning, and so fails the build
 nb_execution_timeout = 300  # seconds a cell
 nb_merge_streams = True
-nb_execution_show_tb = True
 # Types that several modules offer, as `paths` and `paths.graph` do, are linked to one of them.
 suppress_warnings = ["ref.python"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -101,7 +101,8 @@ def text_of(page):
 
 @pytest.mark.parametrize("page", ["start", "commands"])
 def test_sections_that_are_taken_from_the_readme_are_there(page):
-    for heading in re.findall(r'^:(?:start-after|end-before): "(.+)"$', text_of(page), re.MULTILINE):
+    taken = re.compile(r'^:(?:start-after|end-before): "(.+)"$', re.MULTILINE)
+    for heading in taken.findall(text_of(page)):
         assert (ROOT / "README.md").read_text().count(f"\n{heading}\n") == 1, heading
 
 
