@@ -20,7 +20,7 @@ extensions = [
     "mathml",
     "rooms",
 ]
-exclude_patterns = ["_build", "builder", "**/kept"]
+exclude_patterns = ["_build", "builder", "tutorials/*.ipynb"]  # what is kept of a page
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_block"]
 myst_heading_anchors = 4
 nb_execution_mode = "cache"

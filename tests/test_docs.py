@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BUILT = DOCS / "_build"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if BUILT not in path.parents)
+NOTEBOOKS = [path for path in PAGES if "\nkernelspec:\n" in path.read_text()]
 # Rooms with a page: those of the floors over the cellar, up to what the command line does.
 ROOMS = {room for floor in FLOORS[1:-2] for room in floor} - {"marks"}
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -64,6 +65,13 @@ def test_links_lead_somewhere(page):
         target = (page.parent / path).resolve() if path else page
         assert target.is_file(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS, ids=lambda page: page.stem)
+def test_no_notebook_decides_whether_it_is_executed(page):
+    """`scripts/docs` does: a page that switches it off would stay without what it prints."""
+    head = page.read_text().split("\n---\n")[0]
+    assert "execution_mode" not in head
 
 
 def test_every_module_of_the_api_has_a_page(names):

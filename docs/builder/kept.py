@@ -1,9 +1,9 @@
-"""What do notebooks print that need PyTorch, where there is none?
+"""What do notebooks print that need PyTorch, where there is none? What is kept beside them.
 
-    python docs/builder/kept.py put   # what is kept of them into the cache of executed notebooks
-    python docs/builder/kept.py keep  # what the cache has of them into files beside them
+    python docs/builder/kept.py put   # that into the cache of executed notebooks
+    python docs/builder/kept.py keep  # what the cache has of them into the files beside them
 
-`scripts/docs` calls it. A notebook needs PyTorch if a line of its code begins with `import torch`.
+`scripts/docs` calls it. A notebook needs PyTorch if a line of its code is `import torch`.
 """
 
 import sys
@@ -17,32 +17,30 @@ from myst_nb.core.read import read_myst_markdown_notebook
 __all__ = ["keep", "put"]
 
 DOCS = Path(__file__).parent.parent
-KEPT = DOCS / "tutorials" / "kept"
 
 
-def put(cache) -> str:
-    """What is wrong with what is kept, in a line."""
+def put(cache) -> None:
+    """Ends the process with one line where a page is not what was kept of it."""
     for page in _pages():
-        kept = _beside(page)
-        if kept.exists():
-            bundle = CacheBundleIn(nbformat.read(kept, as_version=4), uri=str(page))
-            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-        if not _is_cached(cache, page):
-            return (
-                f"expected in {kept.relative_to(DOCS.parent)} what {page.name} prints as it is "
-                f"now, got {'another version' if kept.exists() else 'nothing'}; run scripts/docs "
-                f"--torch"
+        notebook, kept = _notebook(page), page.with_suffix(".ipynb")
+        code = _code(notebook)
+        known = _code(nbformat.read(kept, as_version=4)) if kept.exists() else []
+        if [cell.source.strip() for cell in code] != [cell.source.strip() for cell in known]:
+            sys.exit(
+                f"vaesurface: expected in {kept.name} what the code of {page.name} prints, got "
+                f"that of other code; run scripts/docs --torch"
             )
-    return ""
+        for cell, executed in zip(code, known, strict=True):
+            cell.outputs, cell.execution_count = executed.outputs, executed.execution_count
+        bundle = CacheBundleIn(notebook, uri=str(page))
+        cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def keep(cache) -> str:
+def keep(cache) -> None:
     """Raises KeyError where a notebook was not executed."""
-    KEPT.mkdir(exist_ok=True)
     for page in _pages():
-        record = cache.match_cache_notebook(_notebook(page))
-        nbformat.write(cache.get_cache_bundle(record.pk).nb, _beside(page))
-    return ""
+        _, executed = cache.merge_match_into_notebook(_notebook(page))
+        nbformat.write(executed, page.with_suffix(".ipynb"))
 
 
 def _pages() -> list[Path]:
@@ -50,23 +48,13 @@ def _pages() -> list[Path]:
     return [page for page in pages if "\nimport torch\n" in page.read_text()]
 
 
-def _beside(page: Path) -> Path:
-    return KEPT / page.with_suffix(".ipynb").name
-
-
 def _notebook(page: Path) -> nbformat.NotebookNode:
     return read_myst_markdown_notebook(page.read_text())
 
 
-def _is_cached(cache, page: Path) -> bool:
-    try:
-        cache.match_cache_notebook(_notebook(page))
-    except KeyError:
-        return False
-    return True
+def _code(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 if __name__ == "__main__":
-    complaint = {"put": put, "keep": keep}[sys.argv[1]](get_cache(DOCS / "_build/cache"))
-    if complaint:
-        sys.exit(f"vaesurface: {complaint}")
+    {"put": put, "keep": keep}[sys.argv[1]](get_cache(DOCS / "_build/cache"))
