@@ -295,9 +295,12 @@ def heights(unit: str, above: str = "", upright: bool = False) -> str:
 def nested(place: int, number: int) -> float:
     """How much larger the place-th of a number of markers or lines is drawn than the last, so that
     what it would hide stays seen around it.
+
+    >>> nested(0, 1), nested(0, 2), nested(1, 2)
+    (1.0, 1.45, 1.0)
     """
-    steps = max(1, number - 1)
-    return 1.0 + min(0.45 * steps, LARGEST) * (steps - place) / steps
+    steps = number - 1
+    return 1.0 + min(0.45 * steps, LARGEST) * (steps - place) / max(1, steps)
 
 
 def palette(number: int) -> list[Any]:
