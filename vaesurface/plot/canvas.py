@@ -86,6 +86,9 @@ OWN: WeakSet[Any] = WeakSet()
 
 def style() -> AbstractContextManager[None]:
     """The look of a paper's column, as a context: for figures of your own, and around `savefig`."""
+    # Loads the backend, of which a notebook's switches interaction on. Loaded in the context, that
+    # would be undone at its end, and only the first figure be shown.
+    plt.draw_if_interactive()
     look: Any = {
         "figure.figsize": (COLUMN, 2.4),
         "figure.dpi": 150,
