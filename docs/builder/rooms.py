@@ -19,9 +19,12 @@ from functools import cache
 from typing import Any
 
 import docstrings
+from docutils import nodes
 from names import FENCE, LINES, line_of, modules_of
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from vaesurface import plot
 
 __all__ = ["setup"]
 
@@ -154,7 +157,11 @@ def _skip(app, what, name, value, skip, options):
 
 
 def _check(app: Sphinx, environment) -> None:
-    """Every name that a page promises has its place there."""
+    """Every name that a page promises has its place there, every function that draws a figure."""
+    drawn = len(list(environment.get_doctree("gallery").findall(nodes.image)))
+    functions = sum(inspect.isfunction(getattr(plot, name)) for name in plot.__all__)
+    if app.config.nb_execution_mode != "off" and drawn < functions:
+        logger.warning("expected %s figures in the gallery, got %s", functions, drawn)
     objects = environment.domains["py"].data["objects"]
     for place in _places(app.srcdir).values():
         if place not in objects:
