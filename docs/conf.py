@@ -22,6 +22,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "builder", "tutorials/*.ipynb"]  # what is kept of a page
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_block"]
+smartquotes = False  # gamma' is no quotation
 myst_heading_anchors = 4
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build/cache")
