@@ -63,7 +63,7 @@ def test_an_interrupted_study_goes_on_and_more_seeds_add_to_it(vaesurface, tmp_p
     assert len(first["said"]) == 3
     assert "Median error per feature of 2 seeds" in first["said"][0]
     assert "2 of 2 pairs trained to finite numbers" in first["said"][1]
-    assert {"fig1-left.png", "fig1-left.json"} == {
+    assert {"fig1-left.png", "fig1-left.txt", "fig1-left.json"} == {
         file.rsplit("/", 1)[1] for file in first["files"]
     }
     before = chunks(tmp_path)
