@@ -219,9 +219,9 @@ def test_what_openml_does_not_give_whole_is_refused(openml, monkeypatch):
     monkeypatch.setattr(
         "sklearn.datasets._openml.urlopen", lambda _: Served(gzip.compress(b"something else"))
     )
-    assert "expected fashion-mnist from openml.org, whole, got ValueError: The md5" in complaint(
-        data.load, "fashion-mnist"
-    )
+    told = complaint(data.load, "fashion-mnist")
+    assert "expected fashion-mnist from openml.org, whole, got ValueError" in told
+    assert "md5" in told  # in words that differ between versions of scikit-learn
 
 
 def test_without_a_network_one_line_says_what_to_do(openml, monkeypatch):
