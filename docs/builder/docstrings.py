@@ -101,10 +101,16 @@ def _name(name: str, targets: Mapping[str, str]) -> str:
 
 
 def summary(docstring: str) -> str:
-    """The first sentence of a docstring, in one line."""
+    """The first sentence of a docstring, in one line.
+
+    >>> summary("A sum; since it is odd,\\n\\n    f(0) = 0.")
+    'A sum.'
+    """
     text = " ".join(docstring.strip().split("\n\n")[0].split())
-    end = SENTENCE.search(text)
-    return text[: end.end()] if end else text
+    if end := SENTENCE.search(text):
+        return text[: end.end()]
+    # Ends in a formula that is a paragraph of its own; what leads up to it is left out.
+    return re.sub(r"(;[^;]*)?[,:]$", ".", text)
 
 
 def cell(text: str) -> str:
