@@ -350,6 +350,14 @@ def test_sigterm_is_taken_for_an_interruption(monkeypatch):
     time.sleep(1)  # who has heard of it is not ended, too
 
 
+def test_sigterm_is_heard_without_set_blocking_as_on_windows_with_python_3_11(monkeypatch):
+    monkeypatch.delattr(os, "set_blocking")
+    monkeypatch.setattr(signal, "set_wakeup_fd", lambda place, warn_on_full_buffer=True: -1)
+    with pytest.raises(KeyboardInterrupt), ending.asked_to_end() as asked:
+        signal.raise_signal(signal.SIGTERM)
+    assert asked.terminated
+
+
 def test_a_program_that_cannot_hear_of_sigterm_ends_all_the_same():
     deaf = (
         "import os, signal\n"

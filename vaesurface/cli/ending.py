@@ -38,7 +38,8 @@ def asked_to_end() -> Iterator[SimpleNamespace]:
 
     # Signals are handled between two steps of the interpreter, but written to a pipe at once.
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, where a pipe may block
+        os.set_blocking(writing, False)
     before = signal.signal(signal.SIGTERM, interrupt)
     waking = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     left = threading.Event()
