@@ -147,8 +147,17 @@ def test_what_functions_raise_says_on_what():
     ]
 
 
+def test_the_old_name_of_an_argument_is_taken_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"learned of functions\(\) is now learned_gamma"):
+        told = diagnose.functions(X, encode, decode, 0.5, learned=False)
+    new = diagnose.functions(X, encode, decode, 0.5, learned_gamma=False)
+    assert told.evidence == new.evidence
+    with pytest.raises(TypeError, match=r"expected learned_gamma .* got learned too; drop learned"):
+        diagnose.functions(X, encode, decode, 0.5, learned=False, learned_gamma=False)
+
+
 def test_a_diagnosis_of_functions_is_that_of_their_answers():
-    told = diagnose.functions(X, encode, decode, 0.5, learned=False)
+    told = diagnose.functions(X, encode, decode, 0.5, learned_gamma=False)
     same = diagnose.arrays(**answered(), gamma=0.5, learned_gamma=False, likelihood="gaussian")
     assert told.error == same.error
     assert told.label == same.label

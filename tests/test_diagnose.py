@@ -644,7 +644,7 @@ def test_functions_of_another_library_s_make(partial_collapse):
     def decode(z):
         return (z @ jnp.asarray(W, jnp.float32)).reshape(-1, 1, 4, 4) + center
 
-    diagnosis = diagnose.functions(x, encode, decode, float(g.gamma), learned=False)
+    diagnosis = diagnose.functions(x, encode, decode, float(g.gamma), learned_gamma=False)
     assert diagnosis.kinds.tolist() == [0, 0, 0, 2, 2]
     assert diagnosis.error_status == "measured"
     assert diagnosis.error == pytest.approx(diagnose.arrays(**g._asdict()).error, rel=0.05)

@@ -52,7 +52,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "stationary": "bordered curvature glance optimize problem refusal shards",
     },
     {
-        "diagnose": "data energy glance late optimize problem refusal stationary theory vae",
+        "diagnose": "data energy glance late moved optimize problem refusal stationary theory vae",
         "paths": "curvature data energy glance optimize problem refusal stationary theory vae",
     },
     {

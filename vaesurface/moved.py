@@ -1,7 +1,7 @@
 """Where did a module or a name go?
 
 What moved keeps working under its old name for one release, with a DeprecationWarning that says
-where it is now.
+where it is now; so do arguments of functions.
 
 >>> import warnings
 >>> with warnings.catch_warnings():
@@ -15,11 +15,12 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["MODULES", "NAMES", "install", "names"]
+__all__ = ["MODULES", "NAMES", "arguments", "install", "names"]
 
 # To where its names are now.
 MODULES = {
@@ -108,6 +109,25 @@ def names(module: str) -> Callable[[str], Any]:
         return getattr(importlib.import_module(PACKAGE + place), attribute)
 
     return find
+
+
+def arguments(**renamed: str) -> Callable[[Callable], Callable]:
+    """Let a function take arguments by their old names too: old="new"."""
+
+    def decorated(function: Callable) -> Callable:
+        @wraps(function)
+        def taking(*args: Any, **options: Any) -> Any:
+            for old in renamed.keys() & options.keys():
+                new, called = renamed[old], f"{function.__name__}()"
+                if new in options:
+                    raise TypeError(f"expected {new} of {called} alone, got {old} too; drop {old}")
+                _warn(f"{old} of {called}", new)
+                options[new] = options.pop(old)
+            return function(*args, **options)
+
+        return taking
+
+    return decorated
 
 
 def _warn(old: str, new: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vaesurface import moved
 from vaesurface.data import plain
 from vaesurface.diagnose import calls, export, likelihoods, natural_judge
 from vaesurface.diagnose.export import Export
@@ -28,6 +29,7 @@ from vaesurface.refusal import located
 __all__ = ["arrays", "diagnosed", "functions", "load"]
 
 
+@moved.arguments(learned="learned_gamma")
 def functions(
     x: Any,
     encode: Callable[[Any], tuple[Any, Any]],
@@ -35,7 +37,7 @@ def functions(
     gamma: Any = None,
     *,
     beta: float = 1.0,
-    learned: bool = True,
+    learned_gamma: bool = True,
     likelihood: str | None = None,
     predict: Callable[[Any, Any], Any] | None = None,
     affine: bool = True,
@@ -47,10 +49,10 @@ def functions(
     training does not notice).
 
     x (n, ...); encode(x) -> mean, log_std (n, k); decode(z (n, k)) -> (n, ...), means or
-    probabilities; gamma as in `arrays`, or likelihood; predict(z, x) where the decoder sees the
-    datum's other coordinates too; key: of JAX's, of draws from
-    posteriors and prior; rows_at_a_time: that a
-    call is about. Raises ValueError for shapes that disagree and numbers that are not finite.
+    probabilities; gamma as in `arrays`, and whether it was trained, or likelihood; predict(z, x)
+    where the decoder sees the datum's other coordinates too; key: of JAX's, of draws from
+    posteriors and prior; rows_at_a_time: that a call is about. Raises ValueError for shapes that
+    disagree and numbers that are not finite.
     """
     name = likelihoods.named(likelihood, gamma, plain(x))
     rng = np.random.default_rng(0 if key is None else _seed(key))
@@ -61,7 +63,7 @@ def functions(
         **answers,
         gamma=None if gamma is None else plain(gamma),
         beta=plain(beta),
-        learned_gamma=learned,
+        learned_gamma=learned_gamma,
         affine=affine,
         alone=predict is None,
         likelihood=name,
