@@ -1,5 +1,6 @@
 """Slices, phase diagrams and spectra say what the data say, read back from the axes."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -109,6 +110,15 @@ def test_a_phase_diagram_counts_runs(order):
     assert below.get_xlabel() == "probability of collapse"
     caption = below.texts[0].get_text().replace("\n", " ")
     assert caption == "c/m: c of m runs ended collapsed; ns: did not end stationary; γ learned"
+
+
+def test_a_phase_diagram_of_a_store_names_its_data_and_prints_no_digest():
+    told = {"source": "/somewhere/digits-4x4", "rows": 200, "optimizer": "Adam, 10 steps"}
+    ds = runs().assign_attrs(data="0f" * 32, config=json.dumps(told))
+    del ds.attrs["optimizer"]
+    assert draw.phase_diagram(ds).get_title() == "Adam, 10 steps\ndigits-4x4, n = 200"
+    ds.attrs["config"] = "{}"
+    assert draw.phase_diagram(ds).get_title() == ""
 
 
 def test_a_theory_line_runs_through_its_scales_on_the_cells():

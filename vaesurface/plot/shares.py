@@ -7,9 +7,12 @@
 
 from __future__ import annotations
 
+import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import cycle
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import matplotlib as mpl
@@ -50,6 +53,7 @@ DIMS = ("scale", "alpha", "seed")
 CHARACTER = 0.62  # width of a digit, in units of the font's size
 GROUND = 0.8  # points around counts in which no line is drawn
 TEXT, LEGIBLE = 5.8, 3.5  # sizes of texts above intervals, points: at most, at least
+DIGEST = re.compile("[0-9a-f]{64}")  # that a store knows its data by
 ASIDE = 0.06  # decades between shares at one alpha
 
 
@@ -79,11 +83,12 @@ def phase_diagram(
     scale.
 
     ds: dims alpha, scale and seed with numeric coordinates; variables theory_collapsed, kind (codes
-    of `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data make
-    the title, note ends the caption. theory (m, 2): a line through points (alpha, scale) with its
-    label, dashed, on axes that are logarithmic from cell to cell (linear from 0), such as the scale
-    below which collapse is certain. A run that is not stationary counts as computed and not as
-    collapsed. Raises ValueError for other dims, and for a line over one alpha or one scale.
+    of `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data, or
+    config as `store.open` gives it, make the title, note ends the caption. theory (m, 2): a line
+    through points (alpha, scale) with its label, dashed, on axes that are logarithmic from cell to
+    cell (linear from 0), such as the scale below which collapse is certain. A run that is not
+    stationary counts as computed and not as collapsed. Raises ValueError for other dims, and for a
+    line over one alpha or one scale.
     """
     counts = _count(ds)
     alpha, scale = np.sort(ds["alpha"].values), np.sort(ds["scale"].values)
@@ -100,12 +105,23 @@ def phase_diagram(
             axes.set(xlim=limits[0], ylim=limits[1])
             if _crosses(line, limits):
                 handles.append(Line2D([], [], label=theory_label, **dashed))
-        title = [str(ds.attrs.get(name, "")) for name in ("optimizer", "data")]
-        legend(axes, handles, "\n".join(filter(None, title)))
+        legend(axes, handles, "\n".join(filter(None, _origin(ds.attrs))))
         figure: Any = axes.figure
         figure.draw_without_rendering()  # lays the figure out: now cells have their width
         _write_counts(axes, counts, mesh, 72 * axes.bbox.width / axes.figure.dpi / alpha.size)
     return axes
+
+
+def _origin(attrs: Mapping[Any, Any]) -> tuple[str, str]:
+    """Optimizer and data in words, "" where nothing says so; a store tells in its config what
+    `vaesurface sweep` read.
+    """
+    config = json.loads(attrs.get("config", "{}"))
+    data = str(attrs.get("data", ""))
+    if DIGEST.fullmatch(data):
+        named = {"source", "rows"} <= config.keys()
+        data = f"{PurePath(config['source']).name}, n = {config['rows']}" if named else ""
+    return str(attrs.get("optimizer", config.get("optimizer", ""))), data
 
 
 def _crosses(line: np.ndarray, limits: np.ndarray) -> bool:
