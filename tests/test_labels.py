@@ -62,6 +62,19 @@ def test_every_variable_says_what_it_is_and_in_which_units(study):
     assert store.open(study / "latent=2").load().loss.attrs == ds.loss.attrs
 
 
+def test_verdicts_come_first_and_parameters_last(study, ends):
+    for ds in (store.open(study / "latent=2"), store.dataset(ends, **AXES)):
+        names = list(ds)
+        assert names[:4] == ["label", "kind", "loss", "grad_norm"]
+        assert names.index("inertia_flat") < names.index("active") < names.index("theory_radius")
+        known = [name for name in names if name.startswith("theory_")]
+        assert names[names.index("active") + 1 :][: len(known)] == known
+        last = [name for name in names if name.startswith("params_")]
+        assert len(last) == 5 and names[-5:] == last
+        assert "computed" in names
+    assert store.open(study / "latent=2").feature.size == 2
+
+
 def test_all_that_a_verdict_may_hold_has_a_meaning():
     fields = {*stationary.StationaryPoint._fields, *energy.CorrelatedParams._fields}
     own = {"inertia", "wide", "theory", "probe", "search", "refinement", "kink", "ties"}

@@ -21,8 +21,6 @@ from vaesurface.store.names import complaint
 __all__ = ["SUFFIXES", "require", "table", "write"]
 
 SUFFIXES = (".csv", ".parquet")
-# What a reader looks for comes first.
-FIRST = ("label", "kind", "loss", "grad_norm")
 SETTING = re.compile(r"(?P<name>[^=]+)=(?P<value>.*)")
 
 
@@ -83,10 +81,8 @@ def _of_dataset(ds: Any) -> Any:
     if "active" in ds and len(ds.active.dims) > len(axes):
         ds = ds.assign(active=ds.active.sum(ds.active.dims[len(axes) :]))
     names = [name for name in ds.data_vars if name != "computed" and ds[name].dims == axes]
-    counts = [name for name in names if str(name).startswith("inertia_")]
-    first = [name for name in (*FIRST, *counts, "active") if name in names]
     there = ds["computed"].values.ravel()
-    stacked = ds[[*first, *(name for name in names if name not in first)]].reset_coords(drop=True)
+    stacked = ds[names].reset_coords(drop=True)
     columns = {axis: _repeated(ds, axis)[there] for axis in axes}
     columns |= {name: stacked[name].values.ravel()[there] for name in stacked}
     if columns.keys() >= {"kind", "grad_norm"}:

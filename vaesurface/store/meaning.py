@@ -1,8 +1,8 @@
 """What do the variables of a dataset mean, and in which units are they?
 
 `described` gives each variable a `long_name` and, where it is one of a stationary point's, `units`,
-as plots of xarray's and other tools read them. Of a function of somebody's own nothing is known:
-its results keep their names, and get no units.
+as plots of xarray's and other tools read them, and puts what a reader looks for first. Of a
+function of somebody's own nothing is known: its results keep their names, and get no units.
 
 >>> import xarray as xr
 >>> described(xr.Dataset({"speed": ("seed", [1.0, 2.0])})).speed.attrs
@@ -119,10 +119,14 @@ OWN = {
     "label": ("verdict", ONE),
     "feature": ("feature", ONE),
 }
+# How names begin of what a reader looks for, in order; parameters come after all else.
+FIRST = ("label", "kind", "loss", "grad_norm", "inertia_", "active", "theory_")
+LAST = "params_"
 
 
 def described(ds: Any, config: Mapping[str, Any] = MappingProxyType({})) -> Any:
-    """A dataset whose variables and coordinates say what they are: a shallow copy.
+    """A dataset whose variables and coordinates say what they are, verdicts first, parameters last:
+    a shallow copy.
 
     config: of the store that it is from.
     """
@@ -138,7 +142,15 @@ def described(ds: Any, config: Mapping[str, Any] = MappingProxyType({})) -> Any:
         variable.attrs.update(_attributes(str(name), table, of_vae or name in AXES))
         if name == "kind" and "kind" in table:
             variable.attrs.update(_flags())
-    return ds
+    return ds[sorted(ds.data_vars, key=_place)]
+
+
+def _place(name: Any) -> int:
+    """Where among a dataset's variables one of that name stands."""
+    if str(name).startswith(LAST):
+        return len(FIRST) + 1
+    places = (place for place, start in enumerate(FIRST) if str(name).startswith(start))
+    return next(places, len(FIRST))
 
 
 def _attributes(
