@@ -128,7 +128,7 @@ def test_bits_do_not_depend_on_chunks_or_threads(fn):
     second = {"number": NUMBERS} if fn is cheap else {"scale": [0.1, 1.0]}
     grid = partial(sweep.grid, fn, alpha=[0.0, 0.3, 0.1], **second, key=KEYS[:2])
     whole = grid(batch_size=12)
-    same(grid(batch_size=1), whole)
+    same(grid(batch_size=1, mapper=jax.lax.map), whole)  # by a program for one cell
     with ThreadPoolExecutor(2) as threads:
         same(grid(batch_size=5, executor=threads), whole)
 
@@ -176,6 +176,33 @@ def test_the_function_is_traced_once(threads):
     executor = ThreadPoolExecutor(threads) if threads else None
     sweep.grid(counted, alpha=np.linspace(0, 1, 7), scale=[1, 2], batch_size=3, executor=executor)
     assert len(traces) == 1
+
+
+def test_cells_are_added_by_the_program_that_computed_the_first_ones(tmp_path, monkeypatch):
+    programs = []
+    compiled = jax.stages.Lowered.compile
+
+    def noted(self, *args, **options):
+        programs.append(self.as_text())
+        return compiled(self, *args, **options)
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", noted)
+    for seeds, batch_size in ((6, None), (60, None), (61, 7)):
+        axes = {"alpha": ALPHAS[:3], "number": NUMBERS, "seed": range(seeds)}
+        sweep.fill(added, store=tmp_path, batch_size=batch_size, **axes)
+    assert len(programs) == 3 and len(set(programs)) == 1
+
+
+def added(alpha, number, seed):
+    return alpha * number + seed
+
+
+def test_what_a_program_computes_at_a_time_has_room():
+    def large(seed):
+        return jnp.zeros((1000, 1000)) + seed
+
+    task, _, plan = sweep._planned(large, None, {"seed": range(20)}, None)
+    assert (task.size, plan.size) == (8, 1)
 
 
 def test_progress_counts_cells():

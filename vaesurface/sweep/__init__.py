@@ -51,6 +51,7 @@ __all__ = [
 __getattr__ = moved.names(__name__)
 
 LARGEST_CHUNK = 32  # cells that a program computes at a time, by default
+LARGEST_RESULTS = 2**26  # bytes of results of these; where they take more it computes fewer
 # At least, on a CPU and where cells allow: workers end together, and an interruption costs little.
 FEWEST_BLOCKS = 16
 MOST_BLOCKS = 2**12  # of a grid: each costs some milliseconds
@@ -72,7 +73,8 @@ def grid(
     fn: traceable by JAX, of one scalar per axis; its arguments are named like the axes, so none of
     them can be called like an option of this function.
     axes: 1-D, distinct numbers (int64, float64) or typed JAX keys.
-    batch_size: cells in a block; the last one is padded, so that one program serves all.
+    batch_size: cells in a block. On a CPU one program serves all grids of a function, whatever the
+        block, so cells are added without compiling again; with a mapper it computes a block.
     executor: any of `concurrent.futures`, or a function that starts one, as `cluster` gives and
     `partial(processes, 4)` is: such a one is started again, twice, if its workers are lost. None
     computes in this thread. Threads share one program; others are sent fn with its data, once, by
@@ -160,14 +162,25 @@ def _planned(
     require_float64("a sweep")
     parsed = canonical(axes)
     total = math.prod(len(axis.values) for axis in parsed.values())
-    size = _program_size(batch_size, total)
-    block = size if batch_size else -(-max(size, total // MOST_BLOCKS) // size) * size
+    size, block = _sizes(batch_size, total)
     task = Task(fn=fn, mapper=mapper, axes=parsed, size=size)
-    return task, task.traced(), Plan(axes=parsed, size=block)
+    traced = task.traced()
+    if mapper is None and jax.default_backend() == "cpu":  # where cells left out cost nothing
+        task = task._replace(size=_always(traced))
+    return task, traced, Plan(axes=parsed, size=block)
 
 
-def _program_size(batch_size: int | None, total: int) -> int:
-    if batch_size is None:
-        most = max(1, total // FEWEST_BLOCKS) if jax.default_backend() == "cpu" else total
-        return min(LARGEST_CHUNK, most)
-    return min(refusal.whole("batch_size", batch_size, 1), total)
+def _sizes(batch_size: int | None, total: int) -> tuple[int, int]:
+    """Cells that a program computes at a time, and in a block, of so many."""
+    if batch_size is not None:
+        size = min(refusal.whole("batch_size", batch_size, 1), total)
+        return size, size
+    most = max(1, total // FEWEST_BLOCKS) if jax.default_backend() == "cpu" else total
+    size = min(LARGEST_CHUNK, most)
+    return size, -(-max(size, total // MOST_BLOCKS) // size) * size
+
+
+def _always(traced: Traced) -> int:
+    """Cells that a program has room for, whatever the grid."""
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(traced.shapes))
+    return max(1, min(LARGEST_CHUNK, LARGEST_RESULTS // max(1, each)))
