@@ -299,6 +299,8 @@ def test_nothing_is_lower_within_a_dead_zones_radius(likelihood):
     leaning = problem.leaning()
     pull = corners.pull(leaning, problem.beta)
     radius = theory.dead_zone_radius(problem.alpha, pull, leaning.cubic)
+    known = problem.theory(start)
+    assert known.radius == pytest.approx(float(radius)) and known.limit
     left = leaning.left * leaning.bend
     for reach in (0.5, 0.999):
         # All rows as the datum that is pulled most would have them, its mean wherever that is best.
@@ -324,6 +326,20 @@ def test_nothing_is_lower_within_a_dead_zones_radius(likelihood):
             )
         )(jnp.asarray(rows), *moved)
         assert levels.min() > problem.loss(start)
+
+
+def test_the_evidence_names_a_dead_zones_radius():
+    problem = cases("soft threshold", "bernoulli", 0.8, 1, seed=2).problem
+    point = stationary.analyze(problem, problem.collapsed())
+    (told,) = [words for words in point.evidence.values() if "shorter than" in words]
+    assert told.endswith(
+        f"nothing is lower while every row of the weight is shorter than "
+        f"{float(point.theory.radius):.4g} and all other parameters are near enough to the "
+        f"collapsed point's"
+    )
+    smooth = cases("soft threshold", "bernoulli", 0.0, 1, seed=2).problem
+    known = smooth.theory(smooth.collapsed())
+    assert (known.radius, known.limit) == (0, False)
 
 
 # Ends of descent

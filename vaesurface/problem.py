@@ -89,7 +89,9 @@ class Theory(NamedTuple):
     falling: (), number of dead rows along which it is known to fall.
     drop: (), by how much it falls along them, together.
     descent: the displacement to there, like the parameters, or None.
-    radius: (), row norm up to which the collapsed point is known to be the lowest (0: unknown).
+    radius: (), row norm of the decoder's weight, in units of the decoder's output, up to which the
+        collapsed point is known to be the lowest (0: unknown). All other parameters are within the
+        bounds of `theory.CollapseRadius` there, unless `limit`.
     minimum: (), the infimum of the energy, NaN where unknown.
     slope: (), of the energy in log gamma along a ray where the infimum is -inf.
     push: (), the energy's derivative by log gamma at the point.
@@ -102,6 +104,9 @@ class Theory(NamedTuple):
         homogeneous of degree two, falls, may do either, rises; then the Hessian has no say. -1
         where it has; None where there is no corner.
     corner: (), whether the point is at another corner, of which nothing is known.
+    limit: (), whether radius is `theory.dead_zone_radius`: rows that are shorter lead nowhere lower
+        as long as all other parameters are near enough to the collapsed point's, and nothing says
+        how near.
     """
 
     dead_rows: Array
@@ -119,6 +124,7 @@ class Theory(NamedTuple):
     family: Array | int = 0
     form: Array | None = None
     corner: Array | bool = False
+    limit: Array | bool = False
 
 
 class Symmetry(NamedTuple):

@@ -4,7 +4,8 @@ collapse to?
 What a sweep found: the conclusion in a sentence, a table with a row for each alpha, the rest in
 sentences; and all distinct points as a longer table.
 
->>> point = End(0.1, "collapsed local minimum", 1, 3.0, 0, 2, 0, 1.0, 4, True, 0.07, (0.1, 0))
+>>> numbers = 0.1, "collapsed local minimum", 1, 3.0, 0, 2, 0, 1.0, 4
+>>> point = End(*numbers, True, 0.07, False, (0.1, 0))
 >>> other = point._replace(label="local minimum", energy=2.5, active=1, starts=2, collapsed=False)
 >>> print(conclusion([other, point]))
 At alpha > 0, 4 of 6 starts collapse, and something lower was found wherever they do.
@@ -57,6 +58,8 @@ class End(NamedTuple):
     starts: how many ended there.
     collapsed: whether it is the collapsed point.
     radius: row norm up to which that is known to be the lowest; 0: nothing known.
+    limit: whether that holds as all other parameters come near to its own, as `problem.Theory` has
+        it.
     cell: (scale, seed) of one of the starts.
     """
 
@@ -71,6 +74,7 @@ class End(NamedTuple):
     starts: int
     collapsed: bool
     radius: float
+    limit: bool
     cell: tuple[float, int]
 
 
@@ -132,6 +136,7 @@ def _end(run: Any, alpha: float, gamma: float | None, count: int) -> End:
         starts=count,
         collapsed=bool(run.theory_collapsed) and int(run.kind) != Kind.NOT_STATIONARY,
         radius=float(run.theory_radius),
+        limit=bool(run.get("theory_limit", False)),  # which stores of earlier versions lack
         cell=(float(run.scale), int(run.seed)),
     )
 
@@ -301,9 +306,10 @@ def _trap(end: End) -> str:
     """What the collapsed point is."""
     clause = f"into a {end.label}"
     if end.radius > 0:
+        near = "near enough to" if end.limit else "within about a hundredth of"
         clause += (
             f"; nothing is lower while the weight's rows are shorter than {end.radius:.2g} and all "
-            f"other parameters within about a hundredth of its own"
+            f"other parameters {near} its own"
         )
     return clause
 

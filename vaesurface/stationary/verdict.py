@@ -461,19 +461,18 @@ def _on_flat_directions(p: StationaryPoint) -> str:
         strict = int(p.theory.strict)
         return (
             f"proved: the energy rises strictly along {strict} of the flat directions"
-            f"{_on_the_radius(float(p.theory.radius))}"
+            f"{_on_the_radius(float(p.theory.radius), bool(p.theory.limit))}"
         )
     if p.inertia.flat and p.kind == Kind.DEGENERATE:
         return f"not explained: {int(p.theory.dead_rows)} rows of the weight are at zero"
     return ""
 
 
-def _on_the_radius(radius: float) -> str:
+def _on_the_radius(radius: float, limit: bool) -> str:
     if not radius > 0:
         return ""
     return (
-        f"; nothing is lower while every row of the weight is shorter than {radius:.4g}, "
-        "|log std| and the norms of the means are at most 0.01, "
+        f"{clause}, |log std| and the norms of the means are at most 0.01, "
         "the bias is within 0.01 sqrt(gammabar) of the data's mean and "
         "gamma, where learned, at least exp(-0.01) gammabar"
     )
@@ -486,6 +485,9 @@ def _on_rows(p: StationaryPoint) -> str:
     if p.theory.drop > 0:
         how_far = (
             f"by {float(p.theory.drop):.3g} in all at places on rays, none of which shows a rise "
+    clause = f"; nothing is lower while every row of the weight is shorter than {radius:.4g}"
+    if limit:
+        return f"{clause} and all other parameters are near enough to the collapsed point's"
             "before"
         )
     falling, dead = int(p.theory.falling), int(p.theory.dead_rows)

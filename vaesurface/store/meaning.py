@@ -67,6 +67,7 @@ RESULTS = {
     "theory_doubt": ("distance from such a ray, in roundings of the data", ONE),
     "theory_family": ("dimension of a family of stationary points of one energy", ONE),
     "theory_form": ("directions along which a corner's leading form falls, is open, rises", ONE),
+    "theory_limit": ("whether that row norm holds as all else comes near to collapse", ONE),
     "theory_corner": ("whether it is at a corner of which nothing is known", ONE),
     "probe_falls": ("whether the energy falls along a flat direction", ONE),
     "probe_drop": ("fall of the energy along a flat direction", ENERGY),

@@ -15,6 +15,7 @@ from jax import Array
 from vaesurface import problem
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Theory
+from vaesurface.theory.collapse import dead_zone_radius
 from vaesurface.theory.corner import Corner, corner, judged
 from vaesurface.vae.elementwise import NEGLIGIBLE, SILENT, VANISHING
 
@@ -95,9 +96,10 @@ def known(vae: Any, params: VAEParams) -> Theory:
     """`Problem.theory` of a bent decoder."""
     left, right = vae.bend.slopes(vae.alpha)
     own, cornered = corner(left, right), left != right
-    dead_zone = vae.bend.dead_zone(vae.alpha) > 0
+    zone = vae.bend.dead_zone(vae.alpha)
     rough = cornered | ((vae.alpha > 0) & (not vae.bend.smooth_at_zero))
     base = plain(vae, params)
+    trapped = base.collapsed & (zone > 0)
     dead = jnp.all(params.weight == 0, axis=1)
     varies = jnp.max(jnp.abs(vae.X - vae.center[None]), axis=0) > CONSTANT * vae.unit()
     size = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -108,11 +110,19 @@ def known(vae: Any, params: VAEParams) -> Theory:
     )
     return base._replace(
         # At every alpha > 0, for every data set (`theory.dead_zone_radius`).
-        strict=base.strict + jnp.where(base.collapsed & dead_zone, dead.size * vae.latent, 0),
+        strict=base.strict + jnp.where(trapped, dead.size * vae.latent, 0),
         descent=way,
+        radius=jnp.where(trapped, _radius(vae, zone), 0.0),
         form=counts,
         corner=rough & ~base.collapsed & jnp.any(dead & varies),
+        limit=trapped,
     )
+
+
+def _radius(vae: Any, zone: Array) -> Array:
+    """Row norm () up to which a dead zone of that width leaves nothing lower beside collapse."""
+    leaning = vae.leaning()
+    return dead_zone_radius(zone, pull(leaning, vae.beta), leaning.cubic)
 
 
 def _by_form(vae: Any, own: Corner, size: int) -> tuple[Array, VAEParams]:
