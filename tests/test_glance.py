@@ -170,7 +170,7 @@ def test_nothing_else_about_a_result_changes(point):
     assert isinstance(params, tuple)
     assert jax.tree.structure(params) == jax.tree.structure(params._replace())
     one, other = stationary.Refinement(1, 2, 3, 4, 5, 6), stationary.Refinement(1, 2, 3, 4, 5, 6)
-    assert one == other == (1, 2, 3, 4, 5, 6, None)
+    assert one == other == (1, 2, 3, 4, 5, 6, None, None)
     assert hash(one) == hash(other)
     again = pickle.loads(pickle.dumps(point))
     jax.tree.map(np.testing.assert_array_equal, again, point)

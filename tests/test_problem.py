@@ -210,6 +210,21 @@ def test_a_refinement_says_why_it_ended():
     assert start.reason == "the start's energy is not finite" and not start.converged
 
 
+@pytest.mark.parametrize(("decay", "says"), [(0.0, True), (0.1, False)])
+def test_where_parameters_run_away_a_refinement_says_what_helps(decay, says):
+    def loss(w):
+        return jnp.exp(-w[0]) + w[1] ** 2 + decay * jnp.sum(w**2)
+
+    ended = stationary.refine(Problem(loss=loss), jnp.array([0.5, 0.1]), max_steps=20)
+    assert ended.reason.startswith("it took as many steps") == says
+    assert ("add weight decay" in ended.reason) == says
+    if says:
+        grown = float(jnp.linalg.norm(ended.params)) / 2**0.5
+        assert f"grew to {grown:.3g} times their size" in ended.reason
+    few = stationary.refine(Problem(loss=loss), jnp.array([0.5, 0.1]), max_steps=3)
+    assert few.reason == "it took as many steps as allowed"
+
+
 def test_descent_never_rises_and_goes_on_from_saddles():
     wells = Wells(jnp.asarray(1.0))
     end = descent.descend(wells, jnp.zeros(2))

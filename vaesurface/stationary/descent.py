@@ -137,6 +137,7 @@ def _walk(problem: Problem, params: Params, rules: _Rules, max_steps: Array) -> 
     near = (end.norm <= GRADIENT) & (scaled_grad <= SCALED) & (newton_step <= NEAR)
     rise = end.peak - start.loss
     resolved = 1e-12 * jnp.maximum(1.0, jnp.abs(start.loss))
+    grown = optax.tree.norm(end.params) / optax.tree.norm(problem.size(params))
     return Refinement(
         params=end.params,
         converged=(end.outcome == Outcome.STATIONARY) & near,
@@ -145,6 +146,7 @@ def _walk(problem: Problem, params: Params, rules: _Rules, max_steps: Array) -> 
         moved=optax.tree.norm(optax.tree.sub(end.params, params)),
         rise=jnp.where(rise > resolved, rise, 0.0),
         outcome=end.outcome,
+        grown=jnp.where(end.loss < start.loss - noise, grown, 0.0),
     )
 
 

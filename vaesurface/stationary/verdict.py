@@ -34,6 +34,7 @@ STATIONARY = 1e-9  # gradient norm up to which `analyze` calls a point stationar
 # loss decays for ever (like exp(-w) or 1/w) it does not shrink with the gradient.
 SCALED = 1e-7
 NEAR = 1e-3
+AWAY = 10.0  # growth of the parameters' norm, in their sizes at the start, that is worth a word
 # Share of the ray's slope with which the energy must fall with log gamma at a point said to be on a
 # ray to -inf. On one, with posteriors at their best, the expected squared error F is beta q gamma +
 # O(gamma^2), and so dL/dlog gamma = d - F / gamma tends to the slope d - beta q; off it F tends to
@@ -82,6 +83,8 @@ class Refinement(NamedTuple):
     rise: (), by how much the energy rose above the start's on the way (0: it stayed in the start's
         own basin).
     outcome: an `Outcome`, why it ended; None in results of earlier versions.
+    grown: (), norm of the last point over that of the parameters' sizes at the start, where the
+        loss is lower; else 0. None in results of earlier versions.
     """
 
     params: Params
@@ -91,12 +94,13 @@ class Refinement(NamedTuple):
     moved: Array
     rise: Array
     outcome: Array | None = None
+    grown: Array | None = None
 
     @property
     def reason(self) -> Any:
         """Why it ended, in words: a string, or an array of strings over the leading axes."""
-        words = np.vectorize(lambda outcome: REASONS[Outcome(int(outcome))], otypes=[object])
-        return words(np.asarray(self.outcome))[()]
+        grown = 0.0 if self.grown is None else self.grown
+        return np.vectorize(_reason, otypes=[object])(np.asarray(self.outcome), grown)[()]
 
     @property
     def left(self) -> Array:
@@ -104,6 +108,17 @@ class Refinement(NamedTuple):
         descent would end.
         """
         return self.rise > 0
+
+
+def _reason(outcome: int, grown: float) -> str:
+    """Why a way ended, and what helps where parameters had not stopped growing."""
+    reason = REASONS[Outcome(int(outcome))]
+    if outcome != Outcome.ON_THE_WAY or grown < AWAY:
+        return reason
+    return (
+        f"{reason}, while the loss fell and the parameters grew to {grown:.3g} times their size at "
+        f"the start: they run away if it has no minimum there; add weight decay"
+    )
 
 
 @brief("loss", "grad_norm", "inertia", "active", "evidence", "params", title="label")
@@ -471,6 +486,9 @@ def _on_flat_directions(p: StationaryPoint) -> str:
 def _on_the_radius(radius: float, limit: bool) -> str:
     if not radius > 0:
         return ""
+    clause = f"; nothing is lower while every row of the weight is shorter than {radius:.4g}"
+    if limit:
+        return f"{clause} and all other parameters are near enough to the collapsed point's"
     return (
         f"{clause}, |log std| and the norms of the means are at most 0.01, "
         "the bias is within 0.01 sqrt(gammabar) of the data's mean and "
@@ -485,9 +503,6 @@ def _on_rows(p: StationaryPoint) -> str:
     if p.theory.drop > 0:
         how_far = (
             f"by {float(p.theory.drop):.3g} in all at places on rays, none of which shows a rise "
-    clause = f"; nothing is lower while every row of the weight is shorter than {radius:.4g}"
-    if limit:
-        return f"{clause} and all other parameters are near enough to the collapsed point's"
             "before"
         )
     falling, dead = int(p.theory.falling), int(p.theory.dead_rows)

@@ -54,6 +54,7 @@ RESULTS = {
     "refinement_moved": ("distance that the refinement moved", ONE),
     "refinement_rise": ("rise of the energy during refinement", ENERGY),
     "refinement_outcome": ("why the refinement ended", ONE),
+    "refinement_grown": ("norm of the parameters, over that of their sizes at the start", ONE),
     "theory_dead_rows": ("rows of the weight at zero", ONE),
     "theory_collapsed": ("whether it is collapsed", ONE),
     "theory_strict": ("flat directions along which the energy is known to rise", ONE),
