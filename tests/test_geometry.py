@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pandas
 import pytest
 
 from vaesurface import report
@@ -63,7 +64,8 @@ def test_without_a_way_out_path_says_so_and_exits_with_1(vaesurface, tmp_path, m
 
 @pytest.mark.slow
 def test_basin_puts_three_lengths_side_by_side(vaesurface, tmp_path):
-    code, out, _ = vaesurface(f"basin --alpha 0.2 --runs 0 {COMMON} {tmp_path}")
+    table = tmp_path / "tables/basin.csv"
+    code, out, _ = vaesurface(f"basin --alpha 0.2 --runs 0 --table {table} {COMMON} {tmp_path}")
     assert code == 0
     with np.load(tmp_path / "basin.npz") as curves:
         assert curves["width"].shape == (1, 2)
@@ -74,6 +76,10 @@ def test_basin_puts_three_lengths_side_by_side(vaesurface, tmp_path):
     conclusion, sentence = json.loads(out)["said"]
     assert re.match(r"The basin of collapse is 0[.]\d+ alpha wide", conclusion)
     assert (tmp_path / "basin.txt").read_text().split()[:3] == ["alpha", "certified", "narrowest"]
+    (row,) = pandas.read_csv(table).itertuples()
+    assert row.alpha == 0.2 and 0.14 < row.certified < 0.15
+    assert row.narrowest == pytest.approx(row.saddle, rel=1e-2)
+    assert str(table) in json.loads(out)["files"]
     assert "The three are not in order: descent leaves from within the certified radius" in sentence
 
 
@@ -88,7 +94,8 @@ def test_basin_counts_runs_for_every_way_to_descend(vaesurface, tmp_path):
 
 @pytest.mark.slow
 def test_network_draws_the_tree(vaesurface, tmp_path):
-    code, out, _ = vaesurface(f"network --alpha 0.2 --pairs 1 {COMMON} {tmp_path}")
+    table = tmp_path / "points.csv"
+    code, out, _ = vaesurface(f"network --alpha 0.2 --pairs 1 --table {table} {COMMON} {tmp_path}")
     assert code == 0
     points, joins, _ = (tmp_path / "network.txt").read_text().split("\n\n")
     rows = [line.split(maxsplit=4) for line in points.splitlines()[1:]]
@@ -98,6 +105,10 @@ def test_network_draws_the_tree(vaesurface, tmp_path):
     assert len(rows) == 3
     assert energies == sorted(energies)
     assert (energies[minimum], negative[minimum], negative[saddle]) == (3.0, 0, 1)
+    flat = pandas.read_csv(table)
+    assert list(flat) == ["label", "kind", "energy", "inertia_negative", "active", "met"]
+    assert flat.label.tolist() == labels and flat.kind[saddle] == "saddle"
+    np.testing.assert_allclose(flat.energy, energies, rtol=1e-5)
     assert [line.split() for line in joins.splitlines()[1:]] == [
         [rows[saddle][1], "0", "+", str(minimum), f"({saddle})"]
     ]
@@ -106,13 +117,17 @@ def test_network_draws_the_tree(vaesurface, tmp_path):
 
 @pytest.mark.slow
 def test_follow_meets_the_values_that_were_asked_for(vaesurface, tmp_path):
-    options = "--alpha 0.2 --gamma 0.3 --to 3 --values 3"
+    options = f"--alpha 0.2 --gamma 0.3 --to 3 --values 3 --table {tmp_path / 'points.csv'}"
     code, out, _ = vaesurface(f"follow {options} {COMMON} {tmp_path}")
     assert code == 0
     with np.load(tmp_path / "follow.npz") as branches:
         values, energy = branches["best_minimum_value"], branches["best_minimum_energy"]
         level = branches["collapsed_point_energy"]
     assert all(np.isclose(values, asked, rtol=1e-15).any() for asked in (0.2, 1.6, 3.0))
+    flat = pandas.read_csv(tmp_path / "points.csv").set_index("branch")
+    np.testing.assert_array_equal(flat.alpha["best minimum"], values)
+    np.testing.assert_array_equal(flat.energy["collapsed point"], level)
+    assert flat.label["collapsed point"].iloc[0].startswith("collapsed local minimum")
     np.testing.assert_allclose(level, level[0], rtol=1e-12)
     assert np.all(energy < level[0])
     gap = level[0] - energy[-1]

@@ -36,13 +36,14 @@ def say(result: dict[str, Any], text: Sequence[str], as_json: bool, then: str = 
         print(f"next: {then}", file=sys.stderr)
 
 
-def studied(study: Any, out: Path, as_json: bool, table: str = "") -> int:
+def studied(study: Any, out: Path, as_json: bool, table: str = "", flat: Path | None = None) -> int:
     """Print what a study says, and where it is; table: Markdown, in place of the text that lies
-    beside it, if any.
+    beside it, if any; flat: the file of the flat table, where one was asked for.
     """
     names = [out / figure.file for figure in study.figures]
     aligned = out / f"{study.name}.txt"
     names += [aligned] * aligned.exists() + [out / f"{study.name}.json"]
+    names += [] if flat is None else [flat]
     result: dict[str, Any] = {
         "said": list(study.said),
         "verdicts": list(study.verdicts),

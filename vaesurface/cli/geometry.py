@@ -18,6 +18,7 @@ from vaesurface.cli.options import (
     Starts,
     Studies,
     Surface,
+    Table,
     Terms,
     Workers,
     awake,
@@ -102,6 +103,7 @@ def follow(
     draw: Draw,
     workers: Workers,
     out: Studies = RESULTS,
+    table: Table = None,
     as_json: Json = False,
 ) -> int:
     """Follow stationary points as alpha, gamma or beta moves.
@@ -114,7 +116,7 @@ def follow(
     if to == first:
         raise ValueError(f"expected --to other than {first:g}, got {to:g}; change either")
     second = _second(surface, parameter, boundary, between)
-    setting = _setting(surface, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out, table)
     for name, value in [(parameter, to), *_ends(second)]:
         setting.problem(**{"alpha": surface.alpha} | {name: value})  # which may be out of range
     import numpy as np
@@ -125,7 +127,7 @@ def follow(
     over = None if second is None else Second(*second)
     with awake("following"):
         study = branches(setting, parameter, moved, surface.alpha, jump, over)
-    return studied(study, out, as_json)
+    return studied(study, out, as_json, flat=table)
 
 
 @verb("basin --data antipodal --latent 1 --alpha 0.05,0.1,0.2 --runs 20 --out results/geometry")
@@ -152,6 +154,7 @@ def basin(
     draw: Draw,
     workers: Workers,
     out: Studies = RESULTS,
+    table: Table = None,
     as_json: Json = False,
 ) -> int:
     """Measure how wide and how large the basin of collapse is.
@@ -160,12 +163,12 @@ def basin(
     """
     alphas = numbers("--alpha", alpha, positive)
     surface = Surface(model=model, alpha=min(alphas), terms=terms, family=Family())
-    setting = _setting(surface, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out, table)
     from vaesurface.experiments.width import width
 
     with awake("measuring"):
         study = width(setting, alphas, runs, steps)
-    return studied(study, out, as_json)
+    return studied(study, out, as_json, flat=table)
 
 
 @verb("network --data digits-4x4 --limit 60 --alpha 0.1 --starts 12 --out results/geometry")
@@ -184,21 +187,29 @@ def network(
     draw: Draw,
     workers: Workers,
     out: Studies = RESULTS,
+    table: Table = None,
     as_json: Json = False,
 ) -> int:
     """List stationary points and how high the passes between them are.
 
     As a table and as a disconnectivity graph.
     """
-    setting = _setting(surface, starts, draw, workers, out)
+    setting = _setting(surface, starts, draw, workers, out, table)
     from vaesurface.experiments.graph import graph
 
     with awake("exploring"):
         study = graph(setting, surface.alpha, pairs)
-    return studied(study, out, as_json)
+    return studied(study, out, as_json, flat=table)
 
 
-def _setting(surface: Surface, starts: int, draw: Draw, workers: Workers, out: Path) -> Any:
+def _setting(
+    surface: Surface,
+    starts: int,
+    draw: Draw,
+    workers: Workers,
+    out: Path,
+    table: Path | None = None,
+) -> Any:
     """What the studies of geometry share, checked."""
     workers.require_one_kind()
     directory(out)
@@ -220,6 +231,7 @@ def _setting(surface: Surface, starts: int, draw: Draw, workers: Workers, out: P
         command=command(),
         executor=workers.executor(),
         member=surface.family.member(),
+        table=table,
     )
     setting.problem(surface.alpha)  # refuses what no problem can be made of
     return setting

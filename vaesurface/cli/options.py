@@ -21,7 +21,7 @@ import typer
 import vaesurface
 from vaesurface.cli import groups, names, programs
 from vaesurface.cli.values import checked, count, existing, first_seed, number, positive, text
-from vaesurface.refusal import complaint
+from vaesurface.refusal import complaint, located
 
 __all__ = [
     "Alpha",
@@ -40,6 +40,7 @@ __all__ = [
     "Starts",
     "Studies",
     "Surface",
+    "Table",
     "Terms",
     "Workers",
     "app",
@@ -116,6 +117,25 @@ Starts = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object instead of text")]
+
+
+def _flat(name: str, path: Path) -> Path:
+    """A file for a table."""
+    from vaesurface.store import flat
+
+    with located(name):
+        flat.require(path)
+    return path
+
+
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        help="file for a table of the results, .csv or .parquet, a row for each cell or point",
+        callback=checked(_flat),
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", help="directory for the results")]
 Studies = Annotated[
     Path,

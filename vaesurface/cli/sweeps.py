@@ -16,6 +16,7 @@ from vaesurface.cli.options import (
     Model,
     Out,
     Rows,
+    Table,
     Workers,
     awake,
     float64,
@@ -25,7 +26,7 @@ from vaesurface.cli.options import (
 from vaesurface.cli.pages import page_of
 from vaesurface.cli.places import directory, store
 from vaesurface.cli.values import checked, count, positive
-from vaesurface.refusal import complaint, located
+from vaesurface.refusal import complaint
 
 __all__ = ["demo", "status", "sweep"]
 
@@ -48,25 +49,6 @@ Memory = Annotated[
         "--memory",
         help="GB for all workers together, as many at a time as fit; default: what is free",
         callback=checked(positive),
-    ),
-]
-
-
-def _flat(name: str, path: Path) -> Path:
-    """A file for a table."""
-    from vaesurface.store import flat
-
-    with located(name):
-        flat.require(path)
-    return path
-
-
-Table = Annotated[
-    Path | None,
-    typer.Option(
-        "--table",
-        help="file for a table of the results, .csv or .parquet, a row for each cell",
-        callback=checked(_flat),
     ),
 ]
 

@@ -1,5 +1,6 @@
 """Where do the collapsed point, the saddle and the best minimum go as a hyper-parameter moves?"""
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from vaesurface.experiments import tables
 from vaesurface.experiments.boundaries import Plane, boundaries
 from vaesurface.experiments.study import Setting, keep, verdict
 from vaesurface.experiments.ways import far_ends, way_out
-from vaesurface.marks import UNIT
+from vaesurface.marks import KINDS, UNIT
 from vaesurface.paths.branch import Branch
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
@@ -88,6 +89,7 @@ def branches(
         f"Where do the stationary points go as {parameter} moves?",
         sentences,
         table=_table(followed),
+        columns=_columns(followed, parameter),
         verdicts=[
             verdict(f"{name} at {parameter} = {branch.value[i]:.6g}", at(branch.point, i))
             for name, branch in followed.items()
@@ -249,6 +251,19 @@ def _keep(setting: Setting, followed: Branches) -> None:
         for part, column in own.items():
             columns[f"{name}_{part}".replace(" ", "_")] = np.asarray(column)
     keep(setting.out, "follow", **columns)
+
+
+def _columns(followed: Branches, parameter: str) -> dict[str, list]:
+    """A row for each point of each branch."""
+    columns: dict[str, list] = defaultdict(list)
+    for name, branch in followed.items():
+        columns["branch"] += [name] * len(branch.value)
+        columns[parameter] += np.asarray(branch.value).tolist()
+        columns["label"] += list(branch.point.label)
+        columns["kind"] += [KINDS[code].name for code in np.asarray(branch.point.kind).tolist()]
+        columns["energy"] += np.asarray(branch.point.loss).tolist()
+        columns["inertia_negative"] += np.asarray(branch.point.inertia.negative).tolist()
+    return columns
 
 
 def _table(followed: Branches) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from vaesurface import paths, plot, stationary
 from vaesurface.experiments.study import Setting, verdict
 from vaesurface.experiments.ways import far_ends, way_out
-from vaesurface.marks import UNIT
+from vaesurface.marks import KINDS, UNIT
 from vaesurface.paths.exploring import Explored, explore
 from vaesurface.paths.graph import Network, Passage, network
 from vaesurface.problem import Problem
@@ -47,10 +47,23 @@ def graph(setting: Setting, alpha: float, budget: int) -> Study:
         "How do the stationary points hang together?",
         sentences,
         table=net.table,
+        columns=_columns(net),
         verdicts=[verdict("lowest point", lowest), verdict("collapsed point", collapsed)],
         figures=figures,
         settings={"alpha": alpha, "pairs at most": budget},
     )
+
+
+def _columns(net: Network) -> dict[str, Any]:
+    """A row for each point."""
+    return {
+        "label": net.label,
+        "kind": [KINDS[code].name for code in net.kind.tolist()],
+        "energy": net.energy,
+        "inertia_negative": net.negative,
+        "active": np.asarray(net.active).sum(axis=1),
+        "met": net.met,
+    }
 
 
 def _explored(

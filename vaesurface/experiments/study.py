@@ -34,6 +34,7 @@ from vaesurface.plot import Mark
 from vaesurface.problem import Problem
 from vaesurface.report import Figure, Study
 from vaesurface.stationary import StationaryPoint
+from vaesurface.store import flat
 
 __all__ = [
     "ADAM",
@@ -65,6 +66,7 @@ class Setting(NamedTuple):
     command: that makes them again.
     executor: who computes what can be done side by side, as for `sweep.grid` and `sweep.each`.
     member: of the family of VAEs.
+    table: file for what a study found as a flat table, `.csv` or `.parquet`; None: none.
     """
 
     X: np.ndarray
@@ -79,6 +81,7 @@ class Setting(NamedTuple):
     command: str
     executor: Any = sweep.threads
     member: Member = PAPERS
+    table: Path | None = None
 
     def problem(self, alpha: Any, gamma: Any = None, beta: Any = None) -> Problem:
         """The loss surface, at another gamma or beta where one is given."""
@@ -120,11 +123,17 @@ class Setting(NamedTuple):
             yield self._replace(executor=hands)
 
     def study(self, name: str, title: str, said: Sequence[str], **more: Any) -> Study:
-        """The study, written to disk; more: fields of it, and a table as text, which is written
-        beside it.
+        """The study, written to disk; more: fields of it, a table as text, which is written beside
+        it, and columns by name, of what is written where a table is asked for.
         """
         if table := more.pop("table", ""):
             keep_table(self.out, name, table)
+        columns = more.pop("columns", None)
+        if self.table is not None:
+            import pandas  # inside, because most do without
+
+            self.table.parent.mkdir(parents=True, exist_ok=True)
+            flat.write(pandas.DataFrame(columns), self.table)
         n, d = self.X.shape
         settings = {
             "data": self.source,

@@ -76,6 +76,7 @@ def width(setting: Setting, alphas: Sequence[float], runs: int, steps: int) -> S
         "How wide is the basin of collapse?",
         sentences,
         table=_table(rows, shares),
+        columns=_columns(rows, shares),
         figures=figures,
         settings={
             "alpha": ", ".join(f"{a:g}" for a in alphas),
@@ -176,6 +177,18 @@ def _conclusion(rows: Sequence[Row]) -> str:
 def _between(values: Sequence[float]) -> str:
     low, high = f"{min(values):.3g}", f"{max(values):.3g}"
     return low if low == high else f"{low} to {high}"
+
+
+def _columns(rows: Sequence[Row], shares: Shares) -> dict[str, list]:
+    """A row for each alpha; of each way to descend the share of starts that collapse."""
+    columns = {
+        "alpha": [row.alpha for row in rows],
+        "certified": [row.radius for row in rows],
+        "narrowest": [float(np.min(row.widths.inner)) for row in rows],
+        "saddle": [math.nan if row.lengths is None else float(row.lengths.saddle) for row in rows],
+        "rise": [row.rise for row in rows],
+    }
+    return columns | {name: [share for share, *_ in each] for name, each in shares.items()}
 
 
 def _table(rows: Sequence[Row], shares: Shares) -> str:

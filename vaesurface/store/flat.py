@@ -45,10 +45,9 @@ def table(results: Any) -> Any:
     return pandas.concat(frames, ignore_index=True)
 
 
-def write(results: Any, path: Path) -> None:
-    """Into a `.csv` or `.parquet`, whole or not at all."""
+def write(frame: Any, path: Path) -> None:
+    """A `pandas.DataFrame` into a `.csv` or `.parquet`, whole or not at all."""
     require(path)
-    frame = table(results)
     with files.replacing(path) as new:
         if path.suffix == ".csv":
             frame.to_csv(new, index=False)

@@ -142,7 +142,7 @@ def save(ds: Any, path: str | os.PathLike) -> None:
         got, remedy = f"something else at {path}", "name another place"
         raise complaint(f"a {path.suffix} to replace", got, remedy)
     if path.suffix in flat.SUFFIXES:
-        flat.write(ds, path)
+        flat.write(flat.table(ds), path)
         return
     with files.replacing(path) as new:
         if path.suffix == ".nc":
