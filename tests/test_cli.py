@@ -18,7 +18,7 @@ import xarray as xr
 from vaesurface import activations, cli, data, proof, report, store, vae
 from vaesurface.cli import names
 from vaesurface.cli.groups import GROUPS
-from vaesurface.experiments import member
+from vaesurface.experiments import ends, member, starts
 
 SMALL = {"alpha": [0.0, 0.4], "scale": [0.05, 1.0], "seeds": 2, "limit": 12, "steps": 300}
 SWEEP = (
@@ -323,7 +323,7 @@ def test_a_certificate_is_written_verified_and_refused(vaesurface, tmp_path):
     proved = json.loads(out)
     assert proved["claim"] == "collapsed minimum"
     code, out, _ = vaesurface(f"verify {file} --data antipodal")
-    assert (code, out) == (0, proved["statement"] + "\n")
+    assert (code, out) == (0, f"verified: {proved['statement']}\n")
     code, out, _ = vaesurface(f"{common} --alpha 0 --index 1 --out {other}")
     assert code == 0
     assert "saddle of index 1" in json.loads(out)["statement"]
@@ -405,6 +405,35 @@ def test_one_file_goes_to_a_directory_or_to_a_name(vaesurface, tmp_path):
         assert printed.endswith(f"wrote {tmp_path / file}\n")
         assert printed.startswith("1 points, 0 disagree with theory\n\nretained  energy")
         assert err.endswith("next: vaesurface path --data antipodal --latent 1\n")
+
+
+def test_runs_that_did_not_settle_are_no_answer_and_uneven_columns_are_named(swept):
+    whole = starts.reopen(swept)
+    label = np.full_like(whole.ds.label.values, "not stationary")
+    ds = whole.ds.assign(kind=0 * whole.ds.kind, label=(whole.ds.label.dims, label))
+    lost = whole._replace(ds=ds)
+    found = ends.distinct(lost)
+    assert ends.conclusion(found).endswith(
+        "; 8 of 8 end at no stationary point, so whether these would collapse is open."
+    )
+    assert ends.legend(found) == []
+    uneven = lost._replace(X=np.array([[1.0, 0.0], [-1.0, 500.0]]))
+    even, told = (" ".join(ends.prose(one)) for one in (lost, uneven))
+    assert "give more --steps" in even and "Refinement" not in even
+    assert "divide each column" in told and "from 1 to 2.5e+02" in told
+
+
+def test_figures_of_two_sweeps_lie_apart_and_the_page_gets_the_data_it_needs(
+    vaesurface, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    np.save("rows.npy", data.antipodal(d=2))
+    for name in ("one", "two"):
+        line = "sweep --data rows.npy --latent 1 --alpha 0,0.4 --scale 1 --seeds 1 --steps 3 --out"
+        assert vaesurface(f"{line} {name}")[0] == 0
+        code, _, err = vaesurface(f"plot {name}")
+        assert code == 0 and (tmp_path / "results/figures" / name / "phase.png").exists()
+        assert err.splitlines()[-1] == f"next: vaesurface report {name} --data rows.npy"
 
 
 def test_a_sweep_answers_with_a_row_for_each_alpha_and_says_what_is_next(vaesurface, swept):

@@ -759,8 +759,9 @@ def test_a_file_is_told_what_worked_on_traps_like_it(vaesurface, exported):
     assert result["case"]["kind"] == "GAMMA"
     assert result["advice"]["cure"] in ("learned gamma", "gamma at its optimum")
     assert "# or, with gamma held:" in result["lines"]
-    code, text, _ = vaesurface(f"cure {exported}")
+    code, text, err = vaesurface(f"cure {exported}")
     assert code == 0
+    assert f"next: vaesurface diagnose {exported}  # " in err
     assert "In pytorch (squared_error: (batch, d)" in text
     assert "At this gamma and beta " in text
 

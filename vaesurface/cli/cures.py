@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vaesurface.cli.answers import command, paragraphs, say, studied
+from vaesurface.cli.answers import command, paragraphs, run, say, studied
 from vaesurface.cli.options import (
     DATA,
     Json,
@@ -93,9 +93,10 @@ def cure(
     """
     _require_one(file, data)
     if file is not None:
-        return _told(_of_file(file), framework, as_json)
+        return _told(_of_file(file), framework, run("diagnose", file), as_json)
     if data is not None:
-        return _told(_of_data(data, limit, latent, alpha, terms), framework, as_json)
+        found = _of_data(data, limit, latent, alpha, terms)
+        return _told(found, framework, run("diagnose", "--help"), as_json)
     workers.require_one_kind()
     directory(out)
     float64()
@@ -134,15 +135,20 @@ def _of_data(source: str, limit: int | None, latent: int, alpha: float, terms: T
     return advised.of_problem(X, latent, alpha, terms.gamma, terms.beta)
 
 
-def _told(found: Any, framework: str, as_json: bool) -> int:
-    """Print what helps; 1 where nothing is known to."""
+def _told(found: Any, framework: str, again: str, as_json: bool) -> int:
+    """Print what helps; 1 where nothing is known to.
+
+    again: the command that says whether it did.
+    """
     from vaesurface.experiments import advised
 
     result = advised.words(found, str(framework))
     names = f" ({result['names']})" if result["names"] else ""
     lines = [f"In {framework}{names}:", result["lines"]] if result["lines"] else []
-    then = "change these lines, train again, export, and: vaesurface diagnose exported.npz"
-    if not lines:
-        then = "vaesurface cure --quick, the board that says what helps on which trap"
+    then = f"{again}  # with these lines changed, trained and exported again"
+    if str(result["label"]).startswith("no collapse"):
+        then = ""
+    elif not lines:
+        then = f"{run('cure', '--quick')}  # the board that says what helps on which trap: minutes"
     say(result, paragraphs([result["label"]], result["said"], lines), as_json, then)
     return 0 if result["lines"] else 1

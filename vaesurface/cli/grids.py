@@ -42,7 +42,11 @@ class Settings:
 
     data: Annotated[
         str | None,
-        typer.Option("--data", help="name or path; default digits-4x4", autocompletion=DATA),
+        typer.Option(
+            "--data",
+            help="name, or path of a .csv, .npy or other, as in analyze; default digits-4x4",
+            autocompletion=DATA,
+        ),
     ] = None
     limit: Limit = None
     rows: Annotated[

@@ -9,12 +9,11 @@ from typing import Annotated
 import typer
 
 from vaesurface.cli import sections
-from vaesurface.cli.answers import opened, say
+from vaesurface.cli.answers import opened, run, say
 from vaesurface.cli.options import (
     Chosen,
     Json,
     Moved,
-    Out,
     Results,
     awake,
     float64,
@@ -26,6 +25,11 @@ from vaesurface.cli.sections import RECORD
 __all__ = ["page_of", "plot", "report", "slice_"]
 
 PAGE = "report.html"
+FIGURES = Path("results/figures")
+Figures = Annotated[
+    Path | None,
+    typer.Option("--out", help=f"directory for the figures; default: {FIGURES}/, then its name"),
+]
 
 
 @verb("slice results/demo/sweep --alpha 0.1 --out figures", name="slice")
@@ -34,7 +38,7 @@ def slice_(
     results: Results,
     alpha: Chosen = None,
     data: Moved = None,
-    out: Out = Path("results/figures"),
+    out: Figures = None,
     as_json: Json = False,
 ) -> int:
     """Draw energies on a line and a plane through a sweep's points.
@@ -50,7 +54,7 @@ def plot(
     results: Results,
     alpha: Chosen = None,
     data: Moved = None,
-    out: Out = Path("results/figures"),
+    out: Figures = None,
     as_json: Json = False,
 ) -> int:
     """Draw a sweep's phase diagram and Hessian spectra.
@@ -139,25 +143,45 @@ def _report_of_one_run(path: Path, out: Path | None, as_json: bool) -> int:
 def _figures(
     results: Path,
     source: str | None,
-    out: Path,
+    out: Path | None,
     as_json: bool,
     alpha: float | None,
     kinds: Sequence[str],
 ) -> int:
-    """Draw from a store."""
+    """Draw from a store; into a folder of its name unless `out` says where, so that figures of two
+    sweeps do not replace each other.
+    """
+    if out is None:
+        out = FIGURES / results.resolve().name
     directory(out)
     float64()
     from vaesurface.experiments import ends, pictures, starts
 
     stores = starts.stores(results) or {"": results}  # which is refused
-    written, left_out = [], ""
+    written, left_out, sources = [], "", set()
     with awake("drawing"):
         for name, swept in sections.parts(stores, dict.fromkeys(stores, source)).items():
+            sources.add(source or str(swept.settings["source"]))
             (out / name).mkdir(parents=True, exist_ok=True)
             written += pictures.draw(swept, ends.distinct(swept), out / name, alpha, kinds)
             left_out = left_out or pictures.without_params(swept, kinds)
     names = [str(file) for file in written]
     result = {"files": names} | ({"left_out": left_out} if left_out else {})
     text = [f"wrote {name}" for name in names] + [left_out] * bool(left_out)
-    say(result, text, as_json, opened(written[0]))
+    say(result, text, as_json, _paged(results, sources))
     return 0
+
+
+def _paged(results: Path, sources: set[str]) -> str:
+    """The command that makes a page of a sweep, with the data that were read: `report` reads none
+    outside a directory unless they are named, for results may have been handed on.
+    """
+    from vaesurface import data
+
+    then = ["report", results]
+    for source in sources:
+        try:
+            data.within(source, results)
+        except ValueError:
+            then += ["--data", source]
+    return run(*then)

@@ -312,7 +312,7 @@ def _rows(certificate: Any, file: Path, source: str | None, limit: int | None) -
 
 def _verified(result: Any, file: Path, source: str, as_json: bool) -> int:
     """Print whether the claim is proved; source: of the data."""
-    line = result.reason if result.valid else f"refused: {result.reason}"
+    line = f"{'verified' if result.valid else 'refused'}: {result.reason}"
     then = f"hand on {file}; with the data ({source}) anyone can verify it"
     if not result.valid:
         then = f"{run('verify', file, '--data', 'DATA')} with its own data; these were {source}"

@@ -414,7 +414,8 @@ def _answered(swept: Any, points: Any) -> tuple[dict[str, Any], list[str]]:
         "points": [point._asdict() for point in points],
     }
     rows = ends.by_alpha(points).splitlines()
-    return result, paragraphs([ends.conclusion(points)], rows, ends.prose(swept))
+    said = [*ends.legend(points), *ends.prose(swept)]
+    return result, paragraphs([ends.conclusion(points)], rows, said)
 
 
 def _demonstrated(

@@ -13,8 +13,8 @@ At alpha > 0, 4 of 6 starts collapse, and something lower was found wherever the
 >>> conclusion([point, ray]) == conclusion([point, other])
 True
 >>> print(by_alpha([other, point]))
-alpha  starts  collapse  which is a     certified  points  lowest  below it  active  which is a
-  0.1       6         4  local minimum       0.07       2     2.5       0.5       1  local minimum
+alpha  starts  collapse  collapse is a  radius  points  lowest  below it  active  lowest is a
+  0.1       6         4  local minimum    0.07       2     2.5       0.5       1  local minimum
 >>> print(table([other, point]))
   alpha       energy index flat active     gamma starts  label
     0.1     2.500000     0    2      1         1      2  local minimum
@@ -31,20 +31,39 @@ import numpy as np
 from vaesurface.experiments import starts, tables
 from vaesurface.stationary import Kind, tally
 
-__all__ = ["End", "answer", "by_alpha", "conclusion", "distinct", "prose", "table", "telling"]
+__all__ = [
+    "End",
+    "answer",
+    "by_alpha",
+    "conclusion",
+    "distinct",
+    "legend",
+    "prose",
+    "table",
+    "telling",
+]
 
 HEAD = (  # of the table with a row for each alpha
     "alpha",
     "starts",
     "collapse",
-    "which is a",
-    "certified",
+    "collapse is a",
+    "radius",
     "points",
     "lowest",
     "below it",
     "active",
-    "which is a",
+    "lowest is a",
 )
+COLUMNS = (  # of that table, for those to whom it is new
+    "In the table: while the weight's rows are shorter than radius, and all other parameters "
+    "within about a hundredth of collapse, nothing is lower than collapse; points are the distinct "
+    "stationary points found, lowest is the energy of the lowest one, below it how far that lies "
+    "below collapse, active how many latents it uses."
+)
+LOST = "not stationary"  # the beginning of what a run is called that reached no stationary point
+RUNAWAY = "gamma runs to zero"  # the end of it where that is what the energy asks for
+UNEVEN = 100.0  # ratio of the columns' standard deviations from which training is slow
 
 
 class End(NamedTuple):
@@ -187,6 +206,11 @@ def conclusion(ends: Sequence[End]) -> str:
         parts[0] += ", and something lower was found wherever they do"
     elif best:
         parts[0] += f", and nothing lower was found at alpha = {', '.join(f'{a:g}' for a in best)}"
+    if lost := _starts(_lost(ends)):
+        parts.append(
+            f"{lost} of {_starts(ends)} end at no stationary point, so whether these would "
+            f"collapse is open"
+        )
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
 
@@ -198,6 +222,11 @@ def by_alpha(ends: Sequence[End]) -> str:
     still on their way down, lower than all points, there is only what they are.
     """
     return tables.aligned(HEAD, [_row(a, group) for a, group in _by_alpha(ends).items()])
+
+
+def legend(ends: Sequence[End]) -> list[str]:
+    """What that table's columns are; nothing where no point is in it."""
+    return [COLUMNS] if _stationary(ends) else []
 
 
 def _row(alpha: float, ends: Sequence[End]) -> list[Any]:
@@ -225,6 +254,16 @@ def _stationary(ends: Sequence[End]) -> list[End]:
     return [end for end in ends if end.kind != Kind.NOT_STATIONARY]
 
 
+def _lost(ends: Sequence[End]) -> list[End]:
+    """Those whose runs should have gone on."""
+    return [end for end in ends if _is_lost(end.label)]
+
+
+def _is_lost(label: str) -> bool:
+    """Whether a run reached no stationary point, and may yet."""
+    return label.startswith(LOST) and not label.endswith(RUNAWAY)
+
+
 def _starts(ends: Sequence[End]) -> int:
     return sum(end.starts for end in ends)
 
@@ -241,7 +280,8 @@ def prose(swept: starts.Sweep) -> list[str]:
         f"and judged by its Hessian."
     ]
     sentences += _over_scales(ds)
-    sentences.append(_refined(ds))
+    sentences += _refined(ds)
+    sentences += _unsettled(swept)
     if bool((ds.computed & (ds.theory_falling > 0)).any()):
         drop = float(ds.theory_drop.where(ds.theory_falling > 0).median())
         sentences.append(
@@ -259,10 +299,13 @@ def prose(swept: starts.Sweep) -> list[str]:
 
 
 def _over_scales(ds: Any) -> list[str]:
-    """How collapse depends on the initialization scale; nothing where there is one scale only, or
-    no alpha > 0.
+    """How collapse depends on the initialization scale; nothing where there is one scale only, no
+    alpha > 0, or no run that reached a point.
     """
-    collapsed = ds.theory_collapsed & (ds.kind != Kind.NOT_STATIONARY)
+    reached = ds.kind != Kind.NOT_STATIONARY
+    if not (ds.computed & reached).any():
+        return []
+    collapsed = ds.theory_collapsed & reached
     collapsed = collapsed.isel(alpha=ds.alpha.values > 0)
     if collapsed.sizes["alpha"] == 0 or collapsed.sizes["scale"] == 1:
         return []
@@ -275,14 +318,36 @@ def _over_scales(ds: Any) -> list[str]:
     ]
 
 
-def _refined(ds: Any) -> str:
-    """What refinement did to the optimizer's ends."""
+def _refined(ds: Any) -> list[str]:
+    """What refinement did to the optimizer's ends; nothing where it reached no point."""
+    reached = ds.computed & (ds.kind != Kind.NOT_STATIONARY)
+    if not reached.any():
+        return []
     left = int((ds.computed & (ds.refinement_rise > 0)).sum())
     course = "never left the run's own basin"
     if left:
         course = f"climbed over a rise, out of the run's own basin, {left} times"
-    moved = float(ds.refinement_moved.median())
-    return f"Refinement {course}; it moved the end by {moved:.2g} in the median."
+    moved = float(ds.refinement_moved.where(reached).median())
+    return [
+        f"Refinement {course}; it moved the end by a distance of {moved:.2g} between parameters "
+        f"in the median."
+    ]
+
+
+def _unsettled(swept: starts.Sweep) -> list[str]:
+    """What to do about runs that reached no stationary point, if there are any."""
+    ds = swept.ds
+    if not any(map(_is_lost, ds.label.values[ds.computed.values].astype(str))):
+        return []
+    spread = swept.X.std(axis=0)
+    spread = spread[spread > 0]
+    if spread.max() < UNEVEN * spread.min():
+        return ["For runs that reached no stationary point give more --steps."]
+    return [
+        f"For runs that reached no stationary point, divide each column of the data by its "
+        f"standard deviation: these go from {spread.min():.2g} to {spread.max():.2g}, and alpha is "
+        f"one number for all columns."
+    ]
 
 
 def _at_one_alpha(ends: Sequence[End]) -> str:

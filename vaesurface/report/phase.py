@@ -128,7 +128,8 @@ def counted(numbers: Mapping[str, Any]) -> str:
         return f"{sentence}."
     listed = [known[i] for i in _evenly(len(known))]
     each = ", ".join(f"{c} of {n} at α = {alpha}" for alpha, c, n in listed)
-    return f"{sentence}: {each}."
+    some = "" if len(listed) == len(known) else " for instance"
+    return f"{sentence}:{some} {each}."
 
 
 def _evenly(number: int) -> list[int]:
