@@ -77,7 +77,7 @@ def prop41(
     return setting.study(
         "prop41",
         "Is there a bad local minimum beside perfect reconstruction?",
-        [_verdict(rows, ended, count, level), *_sentences(rows, ended, count)],
+        [_verdict(rows, ended, count, level), _columns(count)],
         table=_table(rows, ended, count),
         verdicts=[verdict(f"collapsed point, alpha = {alphas[-1]:g}", collapsed)],
         figures=figures,
@@ -213,20 +213,16 @@ def _table(rows: list[Row], ended: np.ndarray, count: int) -> str:
     return tables.aligned(head, cells)
 
 
-def _sentences(rows: list[Row], ended: np.ndarray, count: int) -> list[str]:
-    """One for every alpha."""
-    sentences = []
-    for row, collapsed in zip(rows, ended, strict=True):
-        shares = ", ".join(
-            f"{c} of {count} starts of scale {s:g}" for c, s in zip(collapsed, SCALES, strict=True)
-        )
-        sentences.append(
-            f"At alpha = {row.alpha:.4g}, on the ray the energy is {row.energy[-1]:.5g} and the "
-            f"error {row.error[-1]:.2g} per coordinate at gamma = {RAY[-1]:g} (slope "
-            f"{row.slope:.6g} in log gamma); collapse is lower than all else whose rows are up to "
-            f"{row.radius:.4g} long; {shares} end there; {row.proved} of 2 proofs verified."
-        )
-    return sentences
+def _columns(count: int) -> str:
+    """What the table has, for those to whom it is new."""
+    return (
+        f"In the table (prop41.txt): energy and squared error per coordinate on the ray to perfect "
+        f"reconstruction, at gamma = {RAY[-1]:g}, and the energy's slope there in log gamma; the "
+        f"length of the weight's rows up to which nothing is lower than collapse, over alpha; the "
+        f"share of {count} starts of each scale that end in collapse; and how many of two proofs "
+        f"were verified, that collapse is a strict local minimum and that the energy has no lower "
+        f"bound."
+    )
 
 
 def _verdict(rows: list[Row], ended: np.ndarray, count: int, level: float) -> str:
