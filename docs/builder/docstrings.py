@@ -8,6 +8,9 @@ blocks, lists, and lines that say what an argument is.
 >>> print(*filter(None, page), sep="\\n")
 E \\|x \\* y\\|\\_2 of \\ ``f``\\ .
 - **x**: (n, d), rows are data.
+>>> print(*filter(None, restructured(["x: data; y (n,): their kinds."], {}, ["x", "y"])), sep="\\n")
+- **x**: data;
+- **y (n,)**: their kinds.
 >>> summary("Its error, i.e. E |x|. Not more."), cell("E |x|, `f`")
 ('Its error, i.e. E |x|.', 'E \\\\|x\\\\|, `f`')
 """
@@ -29,10 +32,27 @@ QUOTED = re.compile(r"(`+)(.+?)\1", re.DOTALL)
 SENTENCE = re.compile(r"(?<!i\.e)(?<!e\.g)(?<!cf)(?<!eq)[.?!](?=\s+[A-Z`(\d]|\s*$)")
 
 
-def restructured(lines: Iterable[str], targets: Mapping[str, str]) -> list[str]:
-    """The lines of a docstring as reStructuredText. targets: names that have a place, and which."""
+def restructured(
+    lines: Iterable[str], targets: Mapping[str, str], arguments: Iterable[str] = ()
+) -> list[str]:
+    """The lines of a docstring as reStructuredText.
+
+    targets: names that have a place, and which. arguments: names of them, which may stand within a
+    line too.
+    """
     blocks = [list(block) for blank, block in groupby(lines, key=_is_blank) if not blank]
-    return [line for block in blocks for line in [*_block(block, targets), ""]]
+    apart = [_apart(block, arguments) for block in blocks]
+    return [line for block in apart for line in [*_block(block, targets), ""]]
+
+
+def _apart(lines: list[str], arguments: Iterable[str]) -> list[str]:
+    """A block with a line for each argument that begins behind a full stop or a semicolon."""
+    names = "|".join(map(re.escape, arguments))
+    if not names or lines[0].lstrip().startswith(">>>") or _is_shown(lines[0]):
+        return lines
+    name = rf"\*{{0,2}}(?:{names})(?: \([^():]*\))?"
+    begins = re.compile(rf"(?<=[;.]) (?={name}(?:(?:, | and ){name})*: )")
+    return [part for line in lines for part in begins.split(line)]
 
 
 def _is_blank(line: str) -> bool:

@@ -6,7 +6,7 @@ In a page of docs/api, a fence
     ```
 
 stands for these modules of the package, in that order. What is written there comes from the
-docstrings; signatures are as the source has them.
+docstrings; signatures are as the source has them. A fence {verbs} stands for the command line.
 """
 
 import ast
@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any
 
 import docstrings
+import verbs
 from docutils import nodes
 from names import FENCE, LINES, line_of, modules_of
 from sphinx.application import Sphinx
@@ -44,6 +45,7 @@ def setup(app: Sphinx) -> dict:
 def _expand(app: Sphinx, page: str, source: list[str]) -> None:
     """Puts what the fences stand for in their places."""
     source[0] = FENCE.sub(lambda fence: "\n".join(_written(fence[1].split())), source[0])
+    source[0] = verbs.FENCE.sub(lambda fence: "\n".join(verbs.written()), source[0])
 
 
 def _written(modules: list[str]) -> Iterator[str]:
@@ -80,7 +82,15 @@ def _directive(kind: str, path: str, *options: str) -> list[str]:
 
 
 def _translate(app, what, name, value, options, lines: list[str]) -> None:
-    lines[:] = docstrings.restructured(lines, _targets(app.srcdir, name))
+    lines[:] = docstrings.restructured(lines, _targets(app.srcdir, name), _arguments(value))
+
+
+def _arguments(value: Any) -> list[str]:
+    """The names of what a function or a class takes, as far as it says so."""
+    try:
+        return list(inspect.signature(value).parameters)
+    except (TypeError, ValueError):
+        return []
 
 
 @cache

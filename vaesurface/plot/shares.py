@@ -82,13 +82,18 @@ def phase_diagram(
     """Share of runs that ended collapsed, one cell per decoder perturbation and initialization
     scale.
 
-    ds: dims alpha, scale and seed with numeric coordinates; variables theory_collapsed, kind (codes
-    of `stationary.Kind`) and, where runs are missing, computed; attributes optimizer and data, or
-    config as `store.open` gives it, make the title, note ends the caption. theory (m, 2): a line
-    through points (alpha, scale) with its label, dashed, on axes that are logarithmic from cell to
-    cell (linear from 0), such as the scale below which collapse is certain. A run that is not
-    stationary counts as computed and not as collapsed. Raises ValueError for other dims, and for a
-    line over one alpha or one scale.
+    ds: dims alpha (in units of the data), scale and seed with numeric coordinates, as `store.open`
+    and `store.dataset` give it; variables theory_collapsed, kind (codes of `stationary.Kind`) and,
+    where runs are missing, computed; attributes optimizer and data, or
+    config as `store.open` gives it, make the title.
+    ax: what to draw into; else a figure of its own.
+    note: ends the caption.
+    theory (m, 2): a line through points (alpha, scale), dashed, on axes that are logarithmic from
+    cell to cell (linear from 0), such as the scale below which collapse is certain.
+    theory_label: what the legend calls it.
+
+    A run that is not stationary counts as computed and not as collapsed. Raises ValueError for
+    other dims, and for a line over one alpha or one scale.
     """
     counts = _count(ds)
     alpha, scale = np.sort(ds["alpha"].values), np.sort(ds["scale"].values)

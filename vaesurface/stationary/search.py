@@ -32,9 +32,16 @@ def find(
 ) -> StationaryPoint:
     """Random start, optimizer's run (Adam by default), refinement, verdict.
 
+    problem: with an `init(key, scale)` that draws a start, as the VAEs of `vae` have.
+    key: of that start, from `jax.random.key`.
+    scale: handed to `init`; where energies are exact the size of random weights, in units of
+    sqrt(gammabar), the data's deviation per feature.
+    optimizer: what runs from there, such as `optimize.adam(steps=500)`.
     escapes: how often to go on down where a run has ended at a saddle (`descend`); 0 answers for
-    the optimizer as it is. Flat directions that nothing explains are not probed, and the direction
-    of descent is not kept: `analyze` does both. Raises ValueError for a problem without `init` and
+    the optimizer as it is.
+
+    Flat directions that nothing explains are not probed, and the direction of descent is not kept:
+    `analyze` does both. Raises ValueError for a problem without `init` and
     for what is no key, RuntimeError without float64.
     """
     own = adopt(problem)

@@ -196,6 +196,9 @@ class StationaryPoint(NamedTuple):
     def evidence(self) -> Any:
         """Why each part of the label is believed: a dict of sentences, or an array of dicts over
         the leading axes.
+
+        Its keys, of which a point has those that there is something to say of: stationary, inertia,
+        descent, symmetry, flat, rows, global, probe, kink.
         """
         return _in_words(_evidence, self)
 
