@@ -120,6 +120,6 @@ def test_the_environment_is_pinned():
 
 
 def test_the_builder_does_what_it_says(names):
-    for name in ("docstrings", "names"):
+    for name in ("docstrings", "names", "verbs"):
         module = importlib.import_module(name)
         assert doctest.testmod(module).attempted and not doctest.testmod(module).failed

@@ -8,9 +8,11 @@ blocks, lists, and lines that say what an argument is.
 >>> print(*filter(None, page), sep="\\n")
 E \\|x \\* y\\|\\_2 of \\ ``f``\\ .
 - **x**: (n, d), rows are data.
->>> print(*filter(None, restructured(["x: data; y (n,): their kinds."], {}, ["x", "y"])), sep="\\n")
+>>> page = restructured(["x: data; y (n,):", "kinds. Raises E."], {}, "xy")
+>>> print(*filter(None, page), sep="\\n")
 - **x**: data;
-- **y (n,)**: their kinds.
+- **y (n,)**: kinds.
+Raises E.
 >>> summary("Its error, i.e. E |x|. Not more."), cell("E |x|, `f`")
 ('Its error, i.e. E |x|.', 'E \\\\|x\\\\|, `f`')
 """
@@ -26,6 +28,7 @@ INDENT = 4
 WORD = r"\*{0,2}[A-Za-z]\w*(?: \([^():]*\))?"
 ARGUMENT = re.compile(rf"({WORD}(?:(?:, | and |, and ){WORD})*): (?=\S)")
 ITEM = re.compile(r"- (?=\S)")
+RAISES = r"Raises(?:\s|$)"
 # What would begin a list, a comment or a field there, where none is meant.
 STRUCTURE = re.compile(r"(?=(?:[-+•*]|\(?\w{1,4}[.)]|:|\.\.|#\.|\|)(?:\s|$)|:\w|[=~^-]{4})")
 QUOTED = re.compile(r"(`+)(.+?)\1", re.DOTALL)
@@ -46,13 +49,27 @@ def restructured(
 
 
 def _apart(lines: list[str], arguments: Iterable[str]) -> list[str]:
-    """A block with a line for each argument that begins behind a full stop or a semicolon."""
+    """A block with a line for each argument that begins behind a full stop or a semicolon, and for
+    what is raised.
+    """
     names = "|".join(map(re.escape, arguments))
-    if not names or lines[0].lstrip().startswith(">>>") or _is_shown(lines[0]):
+    if not names or lines[0].lstrip().startswith(">>>"):
+        return lines
+    if ARGUMENT.match(lines[0]):
+        lines = [line.strip() for line in lines]  # where lines may hang
+    elif any(map(_is_shown, lines)):
         return lines
     name = rf"\*{{0,2}}(?:{names})(?: \([^():]*\))?"
-    begins = re.compile(rf"(?<=[;.]) (?={name}(?:(?:, | and ){name})*: )")
-    return [part for line in lines for part in begins.split(line)]
+    begins = re.compile(rf"(?<=[;.])\s(?={name}(?:(?:, | and ){name})*:\s|{RAISES})")
+    parts = [part.split("\n") for part in begins.split("\n".join(lines))]
+    return [line for part in parts for line in _hung(part)]
+
+
+def _hung(lines: list[str]) -> list[str]:
+    """Lines with what an argument is in the line that names it."""
+    if len(lines) > 1 and lines[0].endswith(":"):
+        return [f"{lines[0]} {lines[1]}", *lines[2:]]
+    return lines
 
 
 def _is_blank(line: str) -> bool:
@@ -76,7 +93,7 @@ def _parts(lines: list[str]) -> list[list[str]]:
     """A paragraph, cut where an argument or an item of a list begins, or an indented block."""
     parts: list[list[str]] = []
     for line in lines:
-        begins = ITEM.match(line) or ARGUMENT.match(line)
+        begins = ITEM.match(line) or ARGUMENT.match(line) or re.match(RAISES, line)
         within = parts and ARGUMENT.match(parts[-1][0])  # where lines may hang
         shown = _is_shown(line) and not within
         if not parts or begins or shown != _is_shown(parts[-1][0]):
@@ -95,7 +112,7 @@ def _written(lines: list[str], targets: Mapping[str, str]) -> list[str]:
     if argument := ARGUMENT.match(text):
         name = argument[1].replace("*", "\\*").replace("_", "\\_")
         return [f"- **{name}**: {_escaped(text[argument.end() :], targets)}"]
-    return [_escaped(text, targets), ""]
+    return ["", _escaped(text, targets), ""]
 
 
 def _escaped(text: str, targets: Mapping[str, str]) -> str:
