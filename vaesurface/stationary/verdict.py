@@ -126,8 +126,8 @@ class StationaryPoint(NamedTuple):
     """A judged point; all fields survive `vmap`.
 
     params: with what has no effect on the energy set to zero.
-    loss: ().
-    grad_norm: ().
+    loss: (), of the problem there, in its units.
+    grad_norm: (), Euclidean, over all parameters.
     scaled_grad: (), max |size_i g_i|.
     newton_step: (), largest change of a parameter in the Newton step, in units of its size.
     inertia: of all eigenvalues, or of those that `search` knows; those that do not stand the way to
