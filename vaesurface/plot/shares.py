@@ -84,8 +84,7 @@ def phase_diagram(
 
     ds: dims alpha (in units of the data), scale and seed with numeric coordinates, as `store.open`
     and `store.dataset` give it; variables theory_collapsed, kind (codes of `stationary.Kind`) and,
-    where runs are missing, computed; attributes optimizer and data, or
-    config as `store.open` gives it, make the title.
+    where runs are missing, computed; attributes optimizer and data, or config, make the title.
     ax: what to draw into; else a figure of its own.
     note: ends the caption.
     theory (m, 2): a line through points (alpha, scale), dashed, on axes that are logarithmic from
