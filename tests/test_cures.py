@@ -388,7 +388,7 @@ def test_the_board_in_words(board):
     out = sum(cell.pairs.out for cell in cells if cell.cure == "alpha homotopy")
     lost = sum(cell.collapsed.number for cell in cells if cell.cure == "plain")
     assert said[1].startswith(
-        f"Alpha homotopy (another way down, 1 times the gradients), on traps of kind (v): of exact "
+        f"Alpha homotopy (another way down, as many gradients), on traps of kind (v): of exact "
         f"energies (2 traps) {out} of the {lost} plain runs that collapse come out of it, "
     )
     assert "networks" not in said[1]

@@ -536,3 +536,10 @@ def test_rays_under_vmap_with_everything_traced():
     alone = theory.unbounded_ray(sets[1], 1, 0.5, 1.5)
     for x, y in zip(alone, jax.tree.map(lambda x: x[1], rays), strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-14)
+
+
+def test_theory_is_asked_outside_a_compiled_function():
+    problem = vae.threshold_vae(data.antipodal(d=2), 1, 0.5)
+    known = problem.theory(problem.collapsed())
+    assert bool(known.collapsed)
+    assert float(known.radius) == pytest.approx(0.5 * 0.7407, rel=1e-3)

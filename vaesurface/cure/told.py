@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from vaesurface.cure.cures import CURES
 from vaesurface.cure.like import Advice, Case
+from vaesurface.cure.words import gradients
 from vaesurface.diagnose import Collapse
 from vaesurface.refusal import complaint
 
@@ -181,7 +182,7 @@ def said(case: Case, found: Advice | None) -> list[str]:
     into = f", of the other {found.others} it moved {found.into} into it" if found.into else ""
     first = (
         f"{found.cure[0].upper()}{found.cure[1:]} ({source}): of the runs that collapse plainly it "
-        f"kept {odds} from it{into}, at {found.cost:.3g} times the gradients"
+        f"kept {odds} from it{into}, with {gradients(found.cost)}"
         f"{', on another surface' if found.changed else ''}."
     )
     more = [f"{found.best[0].upper()}{found.best[1:]} moved most."]

@@ -17,7 +17,7 @@ from vaesurface.cure.cures import CURES, Cure
 from vaesurface.diagnose import Collapse
 from vaesurface.traps import Trap
 
-__all__ = ["LEVEL", "matrix", "overview", "removes", "sentences", "table", "told"]
+__all__ = ["LEVEL", "gradients", "matrix", "overview", "removes", "sentences", "table", "told"]
 
 LEVEL = 0.05  # of all tests of a board together (Bonferroni)
 MOVES = {
@@ -107,9 +107,14 @@ def _moved(cure: Cure, traps: Sequence[Trap], cells: Sequence[Cell]) -> str:
         if own
     ]
     name = cure.name[0].upper() + cure.name[1:]
-    costs = " or ".join(dict.fromkeys(f"{cell.cost:.3g}" for cell in found))
-    moves = f"{MOVES[cure.moves]}, {costs} times the gradients"
+    costs = " or ".join(dict.fromkeys(gradients(cell.cost) for cell in found))
+    moves = f"{MOVES[cure.moves]}, {costs}"
     return f"{name} ({moves}), on traps of kind (v): {'; '.join(parts)}."
+
+
+def gradients(cost: float) -> str:
+    """A cost, beside the plain run's."""
+    return "as many gradients" if cost == 1.0 else f"{cost:.3g} times the gradients"
 
 
 def _counted(what: str, cells: Sequence[Any], plain: dict[str, int]) -> str:

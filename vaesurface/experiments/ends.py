@@ -285,10 +285,10 @@ def prose(swept: starts.Sweep) -> list[str]:
     if bool((ds.computed & (ds.theory_falling > 0)).any()):
         drop = float(ds.theory_drop.where(ds.theory_falling > 0).median())
         sentences.append(
-            f"A degenerate saddle has rows of the weight at exactly zero, where the energy is flat "
-            f"to all orders: no eigenvalue shows it and gradient descent stays there, but a row "
-            f"that leaves zero in the right direction lowers the energy; all of a point's together "
-            f"by {drop:.2g} in the median."
+            f"Some ends have rows of the weight at exactly zero, where the energy is flat to all "
+            f"orders, and are no minima: no eigenvalue shows it and gradient descent stays there, "
+            f"but a row that leaves zero in the right direction lowers the energy; all of them at "
+            f"a point together by {drop:.2g} in the median."
         )
     if bool((ds.theory_minimum == -np.inf).any()):
         sentences.append(

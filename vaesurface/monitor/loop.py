@@ -16,9 +16,11 @@
 
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -307,4 +309,9 @@ def _number(loss: Any) -> float:
 
 
 def _by_warning(sentence: str) -> None:
-    warnings.warn(sentence, CollapseWarning, stacklevel=2)
+    """Warns of the line that the look was asked for in, which is the user's."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 2
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("vaesurface."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(sentence, CollapseWarning, stacklevel=level)
