@@ -575,7 +575,7 @@ def test_a_cure_that_also_brings_runs_in_says_so():
     entries = [entry("plain", 14, 0), entry("KL warm-up", 3, 12, into=1)]
     found = like.advice(CASE, entries)
     assert (found.into, found.others) == (1, 6)
-    assert "from it, of the other 6 it moved 1 into it, at 1 times" in told.said(CASE, found)[0]
+    assert "from it, of the other 6 it moved 1 into it, with as many" in told.said(CASE, found)[0]
 
 
 def test_what_kept_no_plain_run_is_no_trap():

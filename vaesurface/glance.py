@@ -18,7 +18,7 @@ End: local minimum
 import dataclasses
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum
 from html import escape
 from typing import Any, NamedTuple, TypeVar
@@ -195,7 +195,7 @@ def _said(value: Any) -> str:
     if (parts := _parts(value)) is not None:
         return f"({', '.join(f'{name} {_within(part)}' for name, part in parts.items())})"
     if isinstance(value, list | tuple | set | frozenset):
-        return _items(list(value))
+        return _items(value)
     if callable(value):
         return getattr(value, "__name__", type(value).__name__)
     text = line(str(value))
@@ -232,11 +232,13 @@ def _parts(value: Any) -> Mapping[str, Any] | None:
     return value._asdict() if hasattr(value, "_asdict") else None
 
 
-def _items(items: list[Any]) -> str:
-    """Of a list: its items where they are few and short, else how many of which."""
+def _items(items: Collection[Any]) -> str:
+    """Of a list, tuple or set: its items where they are few and short, else how many of which."""
     texts = [_said(item) for item in items]
     if len(items) <= FEW and sum(map(len, texts)) <= WIDTH // 2:
-        return f"[{', '.join(texts)}]"
+        comma = "," if len(items) == 1 else ""
+        joined = ", ".join(texts)
+        return f"({joined}{comma})" if isinstance(items, tuple) else f"[{joined}]"
     return f"{len(items)}: {_counts(texts)}"
 
 
