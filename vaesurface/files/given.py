@@ -152,7 +152,11 @@ def confined(folder: str | os.PathLike) -> None:
 def _resolved(path: Path, name: Any) -> Path:
     """A path without links."""
     try:
-        return path.resolve()
+        found = path.resolve()
+        # From Python 3.13 on links in a circle are left as they are.
+        if any(map(Path.is_symlink, (found, *found.parents))):
+            raise OSError("links in a circle")
+        return found
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a null character
         raise Refusal(
             f"expected the name of a place, got {name!r} ({error}); correct it"
