@@ -419,8 +419,10 @@ def test_runs_that_did_not_settle_are_no_answer_and_uneven_columns_are_named(swe
     )
     assert ends.legend(found) == []
     uneven = lost._replace(X=np.array([[1.0, 0.0], [-1.0, 500.0]]))
-    even, told = (" ".join(ends.prose(one)) for one in (lost, uneven))
+    constant = lost._replace(X=np.ones((2, 2)))
+    even, told, flat = (" ".join(ends.prose(one)) for one in (lost, uneven, constant))
     assert "give more --steps" in even and "Refinement" not in even
+    assert "give more --steps" in flat
     assert "divide each column" in told and "from 1 to 2.5e+02" in told
 
 

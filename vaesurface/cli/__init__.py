@@ -24,6 +24,7 @@ from vaesurface.cli import (
     reproduce,
     sweeps,
 )
+from vaesurface.cli.answers import PROGRAM
 from vaesurface.cli.options import app
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
     "sweeps",
 ]
 
-PROGRAM = "vaesurface"  # however it was started: completion goes by it
 YOUNG = 100_000  # objects between two looks for garbage: programs that are traced are no garbage
 
 

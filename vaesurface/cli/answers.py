@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["command", "opened", "paragraphs", "run", "say", "studied"]
+__all__ = ["PROGRAM", "command", "opened", "paragraphs", "run", "say", "studied"]
 
-PROGRAM = "vaesurface"
+PROGRAM = "vaesurface"  # however it was started: completion goes by it
 
 
 def say(result: dict[str, Any], text: Sequence[str], as_json: bool, then: str = "") -> None:

@@ -88,7 +88,7 @@ def cure(
     """Say what helps against collapse, and which lines to change.
 
     For FILE or --data: the cheapest cure that worked on traps like it, and how surely. Without
-    either: the board of cures x traps that says so, meant for half an hour on two cores; run again
+    either: the board of cures x traps that says so, some eight minutes on two cores; run again
     with the same --out to go on.
     """
     _require_one(file, data)

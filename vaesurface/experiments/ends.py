@@ -341,7 +341,7 @@ def _unsettled(swept: starts.Sweep) -> list[str]:
         return []
     spread = swept.X.std(axis=0)
     spread = spread[spread > 0]
-    if spread.max() < UNEVEN * spread.min():
+    if not spread.size or spread.max() < UNEVEN * spread.min():
         return ["For runs that reached no stationary point give more --steps."]
     return [
         f"For runs that reached no stationary point, divide each column of the data by its "

@@ -3,11 +3,11 @@
 The decoder says y + b with y = f_alpha(W z), of which `vae.likelihood` makes a term per coordinate;
 the posterior of each datum is a Gaussian with its own mean and standard deviations. In twice nats,
 the constants dropped that depend on x alone: none of a Bernoulli or a categorical, 2 log x! of a
-Poisson likelihood. The expectation is in closed form for an affine
-decoder (that of log(1 + e^u) by a rule right to 1e-15 whatever u is, `activations.log1p_exp`); else
-by quadrature, over one dimension (for most members to 1e-12 however wide u is: docs/family.md) or,
-of a categorical likelihood, over the latents or the classes' differences, at most three, where it
-is coarser. `rounding` tells how far off it is.
+Poisson likelihood. For an affine decoder the expectation is in closed form (that of log(1 + e^u) by
+a rule right to 1e-15 whatever u is, `activations.log1p_exp`); else it is by quadrature, over one
+dimension (for most members to 1e-12 however wide u is: docs/family.md) or, of any categorical
+likelihood, over the latents or the classes' differences, at most three, where it is coarser.
+`rounding` tells how far off it is.
 
 >>> X = jnp.array([[1.0, 1.0], [0.0, 0.0]])
 >>> from vaesurface.vae import elementwise_vae
