@@ -120,6 +120,23 @@ def test_every_cell_is_what_mpmath_says(bent, likelihood):
     jax.clear_caches()  # a process has room for so many programs
 
 
+@pytest.mark.parametrize("v", [0.0, 1e-12, 9e-6, 1.1e-5, 1e-3])
+def test_the_variance_of_tanh_keeps_its_digits_where_it_is_small(v):
+    tanh = activations.NAMED["tanh"]
+    for m in (0.0, 0.3, -1.5):
+        found = tanh.moments(jnp.array(m), jnp.array(v), 1.0)
+        with mp.workdps(40):
+            exact = power_of_tanh(2, m, v) - power_of_tanh(1, m, v) ** 2 if v else 0.0
+        assert float(found.variance) == pytest.approx(float(exact), rel=1e-8, abs=0.0)
+
+
+def power_of_tanh(k, m, v):
+    def density(z):
+        return mp.npdf(z) * mp.tanh(m + mp.sqrt(v) * z) ** k
+
+    return mp.quad(density, [-12, -6, 0, 6, 12])
+
+
 @pytest.mark.parametrize("name", ["identity", "tanh", "softplus", "cubic"])
 def test_a_wide_gaussian_costs_no_digits(name):
     bend, value = activations.NAMED[name], BENT[name].value

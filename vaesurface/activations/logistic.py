@@ -54,11 +54,11 @@ def log1p_exp(m: Array, v: Array) -> Array:
     return jnp.sum(energy.relu(*wider).mean * shares, axis=-1)
 
 
-def logistic(m: Array, v: Array) -> tuple[Array, Array]:
-    """E 1 / (1 + e^-u) and its derivative by m, elementwise."""
+def logistic(m: Array, v: Array) -> tuple[Array, Array, Array]:
+    """E 1 / (1 + e^-u) and its first two derivatives by m, elementwise."""
     wider, shares = _mixed(m, v)
-    above, density, _ = energy.masses(*wider)
-    return jnp.sum(above * shares, axis=-1), jnp.sum(density * shares, axis=-1)
+    above, density, slope = (jnp.sum(each * shares, axis=-1) for each in energy.masses(*wider))
+    return above, density, slope
 
 
 def _mixed(m: Array, v: Array) -> tuple[tuple[Array, Array], np.ndarray]:
