@@ -99,7 +99,7 @@ def trained(problem: Any, latents: int | None = None) -> Any:
     """From a random start; of the latents all but the first few are off and stay so."""
     keep = jnp.arange(problem.latent) < (problem.latent if latents is None else latents)
     # As many nodes as deviations of about 1 ask for.
-    quick = replace(problem, nodes=min(problem.nodes, 8))
+    quick = problem.of_nodes(min(problem.nodes, 8))
     return _trained(quick, problem.init(jax.random.key(1), 0.5), keep)
 
 

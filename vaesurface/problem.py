@@ -413,6 +413,11 @@ class PerDatum:
         split: Any
         join: Any
 
+    @property
+    def points(self) -> int:
+        """By how much a term holds more numbers than most do."""
+        return 1
+
     def loss(self, params: Params) -> Array:
         """The energy, a scalar."""
         parts = self.split(params)
@@ -474,7 +479,7 @@ class _Each(NamedTuple):
 
 def _mean(common: _Common, each: _Each) -> Array:
     """Mean () of the data's parts, in blocks where they are many."""
-    n, size = len(each.data), each.data.size
+    n, size = len(each.data), each.data.size * common.structure.points
     if size <= HELD:
         return jnp.mean(_values(common, each))
     return blocks.mean(_values, max(1, BLOCK * n // size), common, each)

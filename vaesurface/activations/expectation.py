@@ -35,6 +35,7 @@ from vaesurface import energy
 from vaesurface.energy import Moments
 
 __all__ = [
+    "FEW",
     "MOST_KEPT",
     "NODES",
     "Cuts",
@@ -302,14 +303,16 @@ def _density(t: Any) -> Any:
 
 
 @cache
-def gaussian_rule(nodes: int) -> tuple[np.ndarray, np.ndarray]:
+def gaussian_rule(nodes: int, dimensions: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Points and shares (nodes,) for a standard Gaussian: as far out as balances what is cut off
-    with the distance of the points, at most `REACH`.
+    with the distance of the points, at most `REACH`. Of several dimensions, whose nodes are dear,
+    for functions that are analytic up to a deviation away from the real axis.
     """
     if nodes <= FEW:
         points, weights = np.polynomial.hermite_e.hermegauss(nodes)
         return points, weights / weights.sum()
-    reach = min(REACH, math.sqrt(math.pi * nodes / 2.0))
+    several = (2.0 * math.pi * nodes) ** (1 / 3)
+    reach = min(REACH, math.sqrt(math.pi * nodes / 2.0) if dimensions == 1 else several)
     points = np.linspace(-reach, reach, nodes)
     weights = _density(points)
     return points, weights / weights.sum()

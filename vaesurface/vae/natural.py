@@ -24,19 +24,21 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
-from vaesurface.activations import Activation, Identity
+from vaesurface.activations import Activation, Identity, log1p_exp
 from vaesurface.energy import VAEParams
 from vaesurface.problem import Autoencoder, Parts, Problem, Symmetry, Theory
 from vaesurface.vae import corners
 from vaesurface.vae.bent import BentVAE
 from vaesurface.vae.elementwise import NEGLIGIBLE, ElementwiseVAE
 from vaesurface.vae.likelihood import FAINT, Likelihood
-from vaesurface.vae.several import expected, grid
+from vaesurface.vae.several import expected, grid, logsumexp
 
 __all__ = ["CategoricalVAE", "NaturalVAE"]
 
 # Of a categorical likelihood's quadrature, per dimension where it has 1, 2, 3; and of a finer one.
-NODES, FINER = (96, 48, 24), (192, 96, 30)
+NODES, FINER = (96, 80, 48), (192, 112, 64)
+# The same over latents of an affine decoder, where a node takes no more than a logarithm.
+CHEAP, CHEAP_FINER = (96, 80, 72), (192, 112, 96)
 ALIKE = 1e-14  # relative difference of weights that are equal but for rounding
 
 
@@ -221,40 +223,60 @@ class CategoricalVAE(NaturalVAE):
         """E log sum_c exp u_c."""
         mean, *spread = local
         scaled = self.posterior.scaled(weight, *spread)
-        if self._over_latents:
+        center = weight @ mean
+        if not isinstance(self.bend, Identity):
+            if not self._over_latents:
+                rule = expected(_LogSumExp(self.bend), self.nodes)
+                return rule(center, scaled @ scaled.T, bias, self.alpha)
             points, shares = grid(self.nodes, self.latent)
             # A product with points that are the same for all data, and so in the derivatives.
-            u = (weight @ mean)[None] + points @ scaled.T
+            u = center[None] + points @ scaled.T
             return jnp.dot(shares, jax.nn.logsumexp(self.activation(u) + bias[None], axis=1))
-        if isinstance(self.bend, Identity):  # u less that of the last class
-            center = weight @ mean + bias
-            beside = scaled[:-1] - scaled[-1:]
-            rule = expected(_logsumexp_beside, self.nodes)
-            return center[-1] + rule(center[:-1] - center[-1], beside @ beside.T)
-        rule = expected(_LogSumExp(self.bend), self.nodes)
-        return rule(weight @ mean, scaled @ scaled.T, bias, self.alpha)
+        center = center + bias
+        if self._factors and not self.exact:
+            return logsumexp(center, scaled, self.nodes)
+        # Of u less that of the last class.
+        first, beside = center[:-1] - center[-1], scaled[:-1] - scaled[-1:]
+        if self.exact:
+            return center[-1] + log1p_exp(first, jnp.sum(beside**2, axis=1))[0]
+        return center[-1] + expected(_logsumexp_beside, self.nodes)(first, beside @ beside.T)
 
     @property
     def exact(self) -> bool:
-        """No: even of an affine decoder it is by quadrature."""
-        return False
+        """Of an affine decoder's two classes, as of a Bernoulli likelihood."""
+        return isinstance(self.bend, Identity) and self.classes == 2
 
     @property
     def nodes(self) -> int:
         """Of the quadrature, per dimension."""
         if self.per_dimension is not None:
             return self.per_dimension
-        dimensions = min(self.latent, self._dimensions)
-        if dimensions > 1:
-            return NODES[dimensions - 1]
+        if self._quadrature > 1:
+            return (CHEAP if self._factors else NODES)[self._quadrature - 1]
         # Nodes are not those of asinh u here: what takes more of them takes twice as many.
         return NODES[0] if self.bend.nodes <= NODES[0] else 2 * self.bend.nodes
 
     @property
     def finer(self) -> int:
         """As many per dimension as memory allows."""
-        dimensions = min(self.latent, self._dimensions)
-        return 2 * self.nodes if dimensions == 1 else FINER[dimensions - 1]
+        if self._quadrature == 1:
+            return 2 * self.nodes
+        return (CHEAP_FINER if self._factors else FINER)[self._quadrature - 1]
+
+    @property
+    def points(self) -> int:
+        """Of the quadrature: what a group's term holds, by that of one dimension."""
+        return max(1, self.nodes**self._quadrature // NODES[0])
+
+    @property
+    def _quadrature(self) -> int:
+        """Its dimensions."""
+        return min(self.latent, self._dimensions)
+
+    @property
+    def _factors(self) -> bool:
+        """Whether an exponential of what the decoder says is a product over latents."""
+        return isinstance(self.bend, Identity) and self._over_latents
 
     def of_nodes(self, nodes: int) -> "CategoricalVAE":
         """The same with another number of them."""

@@ -1,9 +1,9 @@
 """What is the expectation of a smooth function of a few Gaussians together?
 
 Of their mean (q,) and covariance (q, q), by a rule per dimension: Gauss and Hermite's or, beyond 32
-nodes, the trapezoidal one. At most three dimensions, for the number of nodes is a power.
-Derivatives are those of the expectation, dE/dm = E grad g and dE/dS = E Hess g / 2, so they hold
-where the covariance is singular, as at W = 0.
+nodes, the trapezoidal one, within a ball. At most three dimensions, for the number of nodes is a
+power. Derivatives are those of the expectation, dE/dm = E grad g and dE/dS = E Hess g / 2, so they
+hold where the covariance is singular, as at W = 0.
 
 >>> def product(u):
 ...     return u[0] * u[1]
@@ -20,9 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from vaesurface.activations.expectation import gaussian_rule
+from vaesurface.activations.expectation import FEW, gaussian_rule
 
-__all__ = ["expected", "grid"]
+__all__ = ["expected", "grid", "logsumexp"]
+
+FAINT = 1e-300  # a sum below which its logarithm is not looked for
 
 
 def expected(g: Callable[..., Array], nodes: int) -> Callable[..., Array]:
@@ -55,14 +57,43 @@ def expected(g: Callable[..., Array], nodes: int) -> Callable[..., Array]:
     return mean
 
 
+def logsumexp(center: Array, scaled: Array, nodes: int) -> Array:
+    """E log sum_c exp(center_c + scaled_c.z), z ~ N(0, I_q), of center (C,) and scaled (C, q).
+
+    A power of a sum is a product: an exponential per class, dimension and node, and one logarithm
+    per node of the grid. nodes: per dimension.
+    """
+    points, shares = gaussian_rule(nodes, scaled.shape[1])
+    exponents = jnp.tensordot(scaled, jnp.asarray(points), 0)  # (C, q, nodes)
+    exponents = exponents.at[:, 0].add(center[:, None])
+    top = jax.lax.stop_gradient(jnp.max(exponents, axis=0))
+    factors = jnp.exp(exponents - top[None])
+    first, *others = (factors[:, i] for i in range(factors.shape[1]))
+    if not others:
+        total = jnp.sum(first, axis=0)
+    else:
+        *between, last = others
+        for factor in between:
+            first = jax.vmap(jnp.outer)(first, factor).reshape(len(first), -1)
+        total = first.T @ last
+    mean = jnp.log(jnp.maximum(total, FAINT)).reshape((nodes,) * scaled.shape[1])
+    for _ in range(scaled.shape[1]):
+        mean = mean @ shares
+    return mean + jnp.sum(top @ shares)
+
+
 @cache
-def _rule(nodes: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    points, shares = gaussian_rule(nodes)
+def _mesh(nodes: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    points, shares = gaussian_rule(nodes, size)
     mesh = np.stack(np.meshgrid(*[points] * size, indexing="ij"), axis=-1).reshape(-1, size)
-    return mesh, np.prod(np.meshgrid(*[shares] * size, indexing="ij"), axis=0).ravel()
+    shares = np.prod(np.meshgrid(*[shares] * size, indexing="ij"), axis=0).ravel()
+    if nodes > FEW:  # in the corners there is nothing that counts
+        within = np.sum(mesh**2, axis=1) <= points[-1] ** 2 * (1.0 + 1e-12)
+        mesh, shares = mesh[within], shares[within] / shares[within].sum()
+    return mesh, shares
 
 
 def grid(nodes: int, size: int) -> tuple[Array, Array]:
-    """Points (nodes^size, size) and shares of a rule for N(0, I)."""
-    points, shares = _rule(nodes, size)
+    """Points (at most nodes^size, size) and shares of a rule for N(0, I)."""
+    points, shares = _mesh(nodes, size)
     return jnp.asarray(points), jnp.asarray(shares)
